@@ -1,0 +1,153 @@
+"""Fixtures for every test of this repository, and the closing report on real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import asyncpg
+import pytest
+from petitbleu.store import open_store
+from postgres_server import PostgresServer, postgres_server
+
+_PACKAGES = {"aiosmtpd": "aiosmtpd", "fast_mail_parser": "fast-mail-parser", "zeep": "zeep"}
+"""Foreign parts that are Python packages: whoever imported them used them."""
+_PARTS: pytest.StashKey[RealParts] = pytest.StashKey()
+
+
+class RealParts:
+    """Which servers and clients that nobody here wrote took part in this run, and which were not to be had."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, str] = {}
+        self._lacked: dict[str, str] = {}
+
+    def used(self, name: str, version: str) -> None:
+        self._used[name] = version
+
+    def lacked(self, name: str, instead: str) -> None:
+        """`instead` says what the tests ran against."""
+        self._lacked[name] = instead
+
+    def lines(self) -> Iterator[str]:
+        for name, version in sorted(self._used.items()):
+            yield f"used    {name} {version}".rstrip()
+        for name, instead in sorted(self._lacked.items()):
+            yield f"lacked  {name}; {instead}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_PARTS] = RealParts()
+
+
+@pytest.fixture(scope="session")
+def real_parts(pytestconfig: pytest.Config) -> RealParts:
+    return pytestconfig.stash[_PARTS]
+
+
+@pytest.fixture(scope="session")
+def _empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables and nothing in them; made once, since making them takes longer than most tests."""
+    file = tmp_path_factory.mktemp("database") / "empty.db"
+
+    async def make() -> None:
+        async with open_store(f"sqlite://{file}") as store:
+            await store.migrate()
+
+    asyncio.run(make())
+    return file
+
+
+@pytest.fixture
+def sqlite_url(_empty_database: Path, tmp_path: Path) -> str:
+    """A database of its own for one test, with its tables."""
+    file = tmp_path / "test.db"
+    shutil.copy(_empty_database, file)
+    return f"sqlite://{file}"
+
+
+@pytest.fixture(scope="session")
+def postgres(real_parts: RealParts) -> Iterator[PostgresServer]:
+    """A server, started when the first test asks for it. Without one these tests fail, and say how to get one."""
+
+    async def version(url: str) -> str:
+        connection = await asyncpg.connect(url)
+        try:
+            return str(await connection.fetchval("SHOW server_version"))
+        finally:
+            await connection.close()
+
+    with postgres_server() as server:
+        real_parts.used("PostgreSQL", f"{asyncio.run(version(server.url))}, {server.origin}")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres: PostgresServer) -> Iterator[str]:
+    """The name of a database with tables and nothing in them."""
+    name = f"petitbleu_test_{uuid.uuid4().hex[:12]}"
+
+    async def run(statement: str) -> None:
+        connection = await asyncpg.connect(postgres.url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def make() -> None:
+        await run(f"CREATE DATABASE {name}")
+        async with open_store(postgres.database(name)) as store:
+            await store.migrate()
+
+    asyncio.run(make())
+    yield name
+    asyncio.run(run(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def empty_postgres_url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """A database without tables."""
+    name = f"petitbleu_test_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(postgres.url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+        yield postgres.database(name)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def postgres_url(postgres: PostgresServer, _postgres_template: str) -> AsyncIterator[str]:
+    """A database of its own for one test, with its tables."""
+    name = f"{_postgres_template}_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(postgres.url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_postgres_template}")
+        yield postgres.database(name)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """As `sqlite_url` and as `postgres_url`, one after the other."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    parts = config.stash[_PARTS]
+    for module, package in _PACKAGES.items():
+        if module in sys.modules:
+            parts.used(package, metadata.version(package))
+    lines = list(parts.lines())
+    if lines:
+        terminalreporter.section("real parts")
+        for line in lines:
+            terminalreporter.write_line(line)

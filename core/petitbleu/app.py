@@ -1,0 +1,182 @@
+"""The server: an open instance with its HTTP routes and its worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from aiohttp import web
+
+from . import __version__
+from .errors import PluginError, TemplateError
+from .http import health_routes, plain_errors, trusted_proxies
+from .instance import Instance, open_instance
+from .listening import BACKLOG, inherited, listen, url
+from .scrape import Scrape
+from .supervisor import stop_signals
+
+logger = logging.getLogger("petitbleu.server")
+
+Role = Literal["all", "intake", "worker"]
+"""`intake` takes requests and never claims; `worker` delivers and answers the health pages only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server. `url` is where it listens."""
+
+    instance: Instance
+    url: str
+
+
+def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", process: str = "") -> web.Application:
+    """Every route of the core and of the plugins; the role `worker` has the core's health pages only.
+
+    `process` names this one among several behind one port. Two claims on one method and path raise `PluginError`.
+    """
+    calls, services, config = instance.calls, instance.services, instance.config
+    app = web.Application(
+        middlewares=[trusted_proxies(config.instance.trusted_proxies), plain_errors],
+        client_max_size=config.http.body_limit,
+    )
+    routes = [*health_routes(services, calls.health, draining.is_set), _scrape(instance, process).route()]
+    if role != "worker":
+        accept = instance.metrics.measured(instance.intake)
+        routes += [*calls.intake_routes(accept, services), *calls.routes(services)]
+    claimed: dict[tuple[str, str], web.RouteDef] = {}
+    for route in routes:
+        key = (route.method, route.path)
+        if key in claimed:
+            first, second = (_owner(one) for one in (claimed[key], route))
+            raise PluginError(second, "", "", f"claims {route.method} {route.path}, which {first} has")
+        claimed[key] = route
+    app.add_routes(routes)
+    return app
+
+
+def _scrape(instance: Instance, process: str) -> Scrape:
+    config = instance.config
+    limits = {
+        "pending": config.limits.pending,
+        "events": config.limits.events,
+        "concurrency": config.delivery.concurrency,
+        "reserved": config.delivery.reserved,
+    }
+    metrics, queue, calls = instance.metrics.registry, instance.queue, instance.calls
+    return Scrape(metrics, queue, calls, __version__, limits, config.limits.deadline, process)
+
+
+def _owner(route: web.RouteDef) -> str:
+    return str(getattr(route.handler, "__module__", "?")).partition(".")[0]
+
+
+@asynccontextmanager
+async def running(
+    directory: Path | None,
+    overrides: Sequence[str],
+    *,
+    role: Role = "all",
+    sockets: Sequence[socket.socket] = (),
+) -> AsyncIterator[Server]:
+    """Listen and work; on leaving, stop taking requests, finish what is handed off and give back the rest.
+
+    `sockets` are those to accept on, if a parent process has opened them.
+    """
+    async with open_instance(directory, overrides, plugins_running=True) as instance:
+        http = instance.config.http
+        stop = asyncio.Event()
+        runner = web.AppRunner(
+            build_app(instance, stop, role, instance.queue.incarnation if sockets else ""),
+            access_log=None,
+            shutdown_timeout=http.shutdown,
+            handle_signals=False,
+        )
+        await runner.setup()
+        await _warm(instance)
+        background = [asyncio.create_task(_follow_templates(instance)), asyncio.create_task(_compare_clocks(instance))]
+        worker = asyncio.create_task(instance.worker.run(stop)) if role != "intake" else None
+        try:
+            opened = sockets or listen(http.host, http.port)
+            for one in opened:
+                await web.SockSite(runner, one, backlog=BACKLOG).start()
+            yield Server(instance, url(opened[0]))
+        finally:
+            stop.set()
+            await runner.cleanup()
+            if worker is not None:
+                await worker
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await instance.intake.settle()
+
+
+async def _follow_templates(instance: Instance) -> None:
+    """Notice within a second what another process publishes."""
+    while True:
+        await asyncio.sleep(1.0)
+        try:
+            await instance.templates.refresh()
+            await _warm(instance)
+        except Exception as error:
+            logger.warning("publications cannot be read: %s", error)
+
+
+async def _warm(instance: Instance) -> None:
+    try:
+        await instance.templates.warm()
+    except TemplateError as error:
+        logger.warning("a published template cannot be used: %s", error)
+
+
+async def _compare_clocks(instance: Instance) -> None:
+    while True:
+        await asyncio.sleep(60.0)
+        try:
+            await instance.store.compare_clocks()
+            await instance.auth.purge()
+        except Exception as error:
+            logger.warning("the database's clock cannot be read: %s", error)
+
+
+async def serve(
+    directory: Path | None, overrides: Sequence[str], role: Role = "all", descriptors: Sequence[int] = ()
+) -> None:
+    """Run until SIGTERM or SIGINT; a second one ends the process at once, as safely as a crash.
+
+    With `descriptors`, the sockets inherited from a supervisor, its end is a signal too, and it decides on haste.
+    """
+    stop, at_once = stop_signals()
+    if descriptors:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_gone, stop)
+    hurry = None if descriptors else asyncio.create_task(_leave_on(at_once))
+    async with running(directory, overrides, role=role, sockets=inherited(descriptors)) as server:
+        plugins = [plugin.name for plugin in server.instance.loaded.plugins]
+        process = server.instance.queue.incarnation
+        logger.info("serving", extra={"url": server.url, "role": role, "incarnation": process, "plugins": plugins})
+        with contextlib.suppress(asyncio.CancelledError):
+            await stop.wait()
+        logger.info("stopping")
+    if hurry is not None:
+        hurry.cancel()
+
+
+def _parent_gone(stop: asyncio.Event) -> None:
+    # nobody writes here: what there is to read is the end
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    stop.set()
+
+
+async def _leave_on(at_once: asyncio.Event) -> None:
+    await at_once.wait()
+    logger.warning("stopping at once")
+    os._exit(1)

@@ -1,0 +1,6 @@
+"""Who is calling: sessions, passwords, trusted networks."""
+
+from .authenticator import Authenticator
+from .passwords import hash_password
+
+__all__ = ["Authenticator", "hash_password"]

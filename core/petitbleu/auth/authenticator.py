@@ -1,0 +1,152 @@
+"""Who is calling: sessions, `login/password`, trusted networks."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..config.settings import OperatorSettings, Sessions
+from ..errors import AccessDenied, SessionExpired
+from ..networks import within
+from ..store.models import SessionRow
+from ..store.payload import micros
+from ..types import Credentials, Operator, Session
+from .passwords import Passwords
+from .remembered import Remembered
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A session as the database has it; `expires` in microseconds."""
+
+    login: str
+    security_hash: str
+    expires: int
+
+
+class Authenticator:
+    """Implements `services.Auth` over the operators of the configuration and the table of sessions.
+
+    A session that another process ended may hold here for `settings.cache` more seconds. Needs an open store.
+    """
+
+    def __init__(
+        self,
+        operators: Mapping[str, OperatorSettings],
+        settings: Sessions,
+        now: Callable[[], datetime],
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._operators = {
+            login: Operator(login, frozenset(one.rights), one.event_types, one.brands)
+            for login, one in operators.items()
+        }
+        self._settings = settings
+        self._now = now
+        self._random_bytes = random_bytes
+        self._password_networks = {login: one.password_token_from for login, one in operators.items()}
+        self._trusted_networks = {login: one.trusted_from for login, one in operators.items()}
+        hashes = {login: one.password.get_secret_value() for login, one in operators.items() if one.password}
+        self._passwords = Passwords(hashes, settings, now, random_bytes, sleep)
+        self._sessions: Remembered[str, _Known] = Remembered(settings.remembered, settings.cache, now)
+
+    async def authenticate(self, credentials: Credentials) -> Operator:
+        """The operator behind a token, else behind a cookie, else the one whom the caller's network stands for."""
+        if credentials.token:
+            login, slash, password = credentials.token.partition("/")
+            if slash:
+                return await self._by_password(login, password, credentials.address)
+            return await self._by_session(credentials.token, credentials.security_token or None)
+        if credentials.cookie:
+            return await self._by_session(credentials.cookie, credentials.security_token)
+        for login, networks in self._trusted_networks.items():
+            if within(credentials.address, networks):
+                return self._operators[login]
+        raise AccessDenied
+
+    async def logon(self, login: str, password: str, address: str) -> Session:
+        """Open a session; an operator's oldest one ends when there are too many. Raises `AccessDenied`."""
+        operator = self._operators.get(login)
+        if not await self._passwords.holds(login, password, address) or operator is None:
+            raise AccessDenied
+        now = micros(self._now())
+        await self._make_room(login, now)
+        token = "___" + base64.urlsafe_b64encode(self._random_bytes(24)).decode()
+        security_token = "@" + base64.urlsafe_b64encode(self._random_bytes(16)).decode()
+        await SessionRow.create(
+            token_hash=_hash(token),
+            security_hash=_hash(security_token),
+            login=login,
+            created=now,
+            expires=now + int(self._settings.lifetime * 1_000_000),
+        )
+        return Session(operator, token, security_token, self._settings.lifetime)
+
+    async def logoff(self, token: str) -> None:
+        """End a session, in this process at once. Ending it twice is no error; an unknown token is `AccessDenied`."""
+        key = _hash(token)
+        row = await SessionRow.get_or_none(token_hash=key)
+        if row is None:
+            raise AccessDenied
+        await self._end(row, micros(self._now()))
+
+    async def purge(self) -> int:
+        """Forget sessions that ended more than a lifetime ago, until when their tokens are told apart from wrong ones.
+
+        Gives how many.
+        """
+        ended = micros(self._now()) - int(self._settings.lifetime * 1_000_000)
+        return await SessionRow.filter(expires__lt=ended).delete()
+
+    async def _by_password(self, login: str, password: str, address: str) -> Operator:
+        operator = self._operators.get(login)
+        allowed = operator is not None and within(address, self._password_networks[login])
+        if not await self._passwords.holds(login, password, address, allowed) or operator is None:
+            raise AccessDenied
+        return operator
+
+    async def _by_session(self, token: str, security_token: str | None) -> Operator:
+        """`security_token` must be the session's, unless it is None."""
+        key = _hash(token)
+        known = self._sessions.get(key) or await self._find(key)
+        if known is None:
+            raise AccessDenied
+        if security_token is not None and not hmac.compare_digest(known.security_hash, _hash(security_token)):
+            raise AccessDenied
+        operator = self._operators.get(known.login)
+        if operator is None:
+            raise AccessDenied
+        if known.expires <= micros(self._now()):
+            raise SessionExpired
+        return operator
+
+    async def _find(self, key: str) -> _Known | None:
+        row = await SessionRow.get_or_none(token_hash=key)
+        if row is None or not hmac.compare_digest(row.token_hash, key):
+            return None
+        # it may have ended while the database answered
+        known = self._sessions.get(key) or _Known(row.login, row.security_hash, row.expires)
+        self._sessions.put(key, known)
+        return known
+
+    async def _end(self, row: SessionRow, now: int) -> None:
+        self._sessions.put(row.token_hash, _Known(row.login, row.security_hash, min(row.expires, now)))
+        await SessionRow.filter(token_hash=row.token_hash, expires__gt=now).update(expires=now)
+
+    async def _make_room(self, login: str, now: int) -> None:
+        live = SessionRow.filter(login=login, expires__gt=now)
+        extra = await live.count() - self._settings.per_operator + 1
+        if extra > 0:
+            for row in await live.order_by("created").limit(extra):
+                await self._end(row, now)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

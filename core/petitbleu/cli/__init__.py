@@ -1,0 +1,5 @@
+"""The command `petitbleu`."""
+
+from .main import main
+
+__all__ = ["main"]

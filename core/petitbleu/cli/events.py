@@ -1,0 +1,223 @@
+"""`petitbleu push` and `petitbleu events …`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..commands import Command
+from ..data import elements
+from ..errors import EventProblem, EventsRefused, IntakeError, PetitbleuError, QueryRefused, XmlRefused
+from ..eventxml import events_in
+from ..instance import Instance, open_instance
+from ..services import FoundEvent
+from ..types import Comparison, Condition, EventQuery, IncomingEvent, Junction, Operator, Queue
+from ..xmldata import parse_xml
+from .output import Progress, as_json, plain, table
+
+LOCAL = Operator("command line", frozenset({"push", "read", "publish", "admin"}))
+"""Whoever can read the configuration and write the database needs no password."""
+CHUNK = 500
+
+# ------------------------------------------------------------------------------------------------------------- push
+
+
+async def _push(args: argparse.Namespace) -> int:
+    files: list[Path] = args.files
+    pushed: list[dict[str, Any]] = []
+    refused = 0
+    async with open_instance(args.config, args.set, plugins_running=True) as instance:
+        for file in files:
+            try:
+                events = list(_read(file))
+            except (OSError, ValueError, XmlRefused) as error:
+                refused += 1
+                print(f"{file}: {error}", file=sys.stderr)
+                continue
+            progress = Progress(str(file), len(events))
+            for start in range(0, len(events), CHUNK):
+                chunk = events[start : start + CHUNK]
+                try:
+                    ids = await instance.intake(chunk, LOCAL)
+                except EventsRefused as error:
+                    refused += 1
+                    problems = (_moved(problem, start) for problem in error.problems)
+                    print("\n".join(f"{file}: {problem}" for problem in problems), file=sys.stderr)
+                    break
+                except IntakeError as error:
+                    refused += 1
+                    print(f"{file}: {error}; {start} of its events are stored", file=sys.stderr)
+                    break
+                pushed += [{"file": str(file), "position": start + n, "id": one} for n, one in enumerate(ids, 1)]
+                progress.step(len(chunk))
+        await instance.intake.settle()
+    if args.json:
+        as_json(pushed)
+    else:
+        for one in pushed:
+            print(f"{one['file']}: event {one['position']}: {one['id']}")
+    return 1 if refused else 0
+
+
+def _moved(problem: EventProblem, start: int) -> EventProblem:
+    return EventProblem(problem.position + start, problem.external_id, problem.attribute, problem.text)
+
+
+def _read(file: Path) -> Iterator[IncomingEvent]:
+    """XML (an envelope, a collection or a single event) or JSON lines, told apart by the first character."""
+    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+        yield from events_in(parse_xml(content))
+        return
+    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
+        if line.strip():
+            try:
+                yield _from_json(json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"line {number}: {error}") from None
+
+
+def _from_json(value: object) -> IncomingEvent:
+    """`{"type": …, "email": …, "ctx": {…}}`; `"queue"` is `realtime` unless it says `batch`."""
+    if not isinstance(value, Mapping):
+        raise ValueError('should be an object such as {"type": "password_reset", "email": …, "ctx": {…}}')
+    queue = Queue(value.get("queue", Queue.REALTIME))
+    attributes = {}
+    children = {}
+    for name, item in value.items():
+        if isinstance(item, str | int | float) and not isinstance(item, bool) and name.lower() != "ctx":
+            attributes[name] = str(item)
+        elif name != "queue":
+            children[name] = elements(item)
+    attributes.pop("queue", None)
+    return IncomingEvent(queue, attributes, children)
+
+
+def _push_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="XML or JSON lines; - is standard input")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+# ------------------------------------------------------------------------------------------------------- list and show
+
+FILTERS = {"type": "type", "status": "status", "external_id": "externalId", "email": "email", "channel": "channel"}
+
+
+def filter_arguments(parser: argparse.ArgumentParser) -> None:
+    for name in FILTERS:
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"only with this {name.replace('_', ' ')}")
+
+
+def filter_terms(args: argparse.Namespace) -> list[Condition]:
+    return [
+        Comparison(attribute, "=", (value,))
+        for name, attribute in FILTERS.items()
+        if (value := getattr(args, name)) is not None
+    ]
+
+
+async def _list(args: argparse.Namespace) -> int:
+    terms = filter_terms(args)
+    where = Junction("and", tuple(terms)) if terms else None
+    query = EventQuery(where, order_by=(("id", True),), limit=args.limit)
+    async with open_instance(args.config, args.set) as instance:
+        found = await instance.status.find(query, LOCAL)
+    if args.json:
+        as_json(found)
+    else:
+        table(
+            ("ID", "TYPE", "CHANNEL", "STATUS", "ERRORS", "CREATED", "EXTERNAL ID", "TO", "REASON"),
+            [
+                (
+                    one.id,
+                    one.type,
+                    one.channel,
+                    one.status,
+                    one.errors,
+                    one.created,
+                    one.external_id,
+                    one.email if one.channel == "email" else one.mobile_phone,
+                    one.reason[:60],
+                )
+                for one in found
+            ],
+        )
+    return 0
+
+
+async def _show(args: argparse.Namespace) -> int:
+    async with open_instance(args.config, args.set) as instance:
+        found = await instance.status.find(EventQuery(Comparison("id", "=", (str(args.id),))), LOCAL)
+        if not found:
+            raise QueryRefused(f"there is no event {args.id}")
+        attempts = await instance.status.attempts(found[0].id)
+        data = await _data(instance, found[0]) if args.data else None
+    if args.json:
+        as_json({**plain(found[0]), "attempts": attempts, **({"data": data} if args.data else {})})
+        return 0
+    for line in way(found[0], attempts):
+        print(line)
+    if args.data:
+        as_json(data)
+    return 0
+
+
+async def _data(instance: Instance, found: FoundEvent) -> Any:
+    event = await instance.services.load_event(found.id)
+    if event is None:
+        raise PetitbleuError(f"the data of event {found.id} is not kept any more")
+    return event.data
+
+
+def way(event: FoundEvent, attempts: list[dict[str, Any]]) -> list[str]:
+    """The event's story, a line a step."""
+    to = event.email if event.channel == "email" else event.mobile_phone
+    lines = [
+        f"event {event.id}  {event.type}  {event.channel}  {to}",
+        f"  {event.created:%H:%M:%S.%f}  accepted into the {event.queue} queue"
+        + (f", externalId {event.external_id}" if event.external_id else ""),
+    ]
+    lines += [
+        f"  {_clock(one['ended'])}  attempt {one['number']} by {one['provider'] or '-'}"
+        f" with {one['template'] or 'no template'}: {one['outcome']}"
+        + (f" ({one['scope']})" if one["scope"] else "")
+        + f" after {(one['ended'] - one['started']) / 1000:.0f} ms: {one['text']}"
+        for one in attempts
+    ]
+    if event.processed is not None:
+        seconds = (event.processed - event.created).total_seconds()
+        lines.append(
+            f"  {event.processed:%H:%M:%S.%f}  {event.status}, {seconds * 1000:.0f} ms after it came: {event.reason}"
+        )
+    elif event.process_requested is not None:
+        lines.append(f"  {event.status}; next try {event.process_requested:%Y-%m-%d %H:%M:%S} UTC  {event.reason}")
+    return lines
+
+
+def _clock(value: int) -> str:
+    from ..store.payload import moment
+
+    return f"{moment(value):%H:%M:%S.%f}"
+
+
+def _list_arguments(parser: argparse.ArgumentParser) -> None:
+    filter_arguments(parser)
+    parser.add_argument("--limit", type=int, default=50, help="lines at most (default: 50)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", type=int, help="as it was returned, or without its high byte")
+    parser.add_argument("--data", action="store_true", help="also what the caller sent")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+COMMANDS = (
+    Command("list", "the latest events", _list, _list_arguments),
+    Command("show", "one event's way", _show, _show_arguments),
+)
+TOP_COMMANDS = (Command("push", "push events from files", _push, _push_arguments),)

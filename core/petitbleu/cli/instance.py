@@ -1,0 +1,220 @@
+"""`petitbleu init | serve | check | migrate | plugins` and `petitbleu operators …`."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import shutil
+import sys
+from pathlib import Path
+from typing import get_args
+
+from .. import hookspecs
+from ..app import Role, serve
+from ..auth import hash_password
+from ..commands import Command
+from ..config import FILE, SAMPLE, findings, json_schema
+from ..errors import PetitbleuError
+from ..instance import plan
+from ..logs import set_up
+from ..store import open_store
+from ..supervisor import supervise
+from .output import as_json, table
+
+# ------------------------------------------------------------------------------------------------------------- init
+
+
+async def _init(args: argparse.Namespace) -> int:
+    target: Path = args.directory
+    try:
+        shutil.copytree(SAMPLE, target, ignore=shutil.ignore_patterns("var", "__pycache__"))
+    except FileExistsError:
+        raise PetitbleuError(f"{target} exists; name a new directory") from None
+    print(f"{target}: a new instance. Next:")
+    print(f"  edit {target / 'petitbleu.yaml'}")
+    for command in ("check", "templates publish --all", "serve"):
+        print(f"  petitbleu {command} --config {target}")
+    return 0
+
+
+def _init_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, metavar="DIR", help="a directory that is not there yet")
+
+
+# ------------------------------------------------------------------------------------------------------------ serve
+
+
+async def _serve(args: argparse.Namespace) -> int:
+    set_up(sys.stderr)
+    if args.processes > 1:
+        return await supervise(args.config, args.set, args.role, args.processes)
+    await serve(args.config, args.set, args.role, args.inherit)
+    return 0
+
+
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--role",
+        choices=get_args(Role),
+        default="all",
+        help="intake takes events and delivers none; worker delivers and answers health pages only (default: all)",
+    )
+    parser.add_argument(
+        "--processes", type=_processes, default=1, metavar="N", help="so many processes behind one port (default: 1)"
+    )
+    parser.add_argument("--inherit", type=int, action="append", default=[], help=argparse.SUPPRESS)
+
+
+def _processes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number from 1 on")
+    return int(text)
+
+
+# ------------------------------------------------------------------------------------------------------------ check
+
+
+async def _check(args: argparse.Namespace) -> int:
+    planned = plan(args.config, args.set)
+    if args.json_schema:
+        as_json(json_schema(planned.calls.settings_types()))
+        return 0
+    found = findings(planned.config)
+    for finding in found:
+        print(f"warning: {finding}", file=sys.stderr)
+    plugins = ", ".join(plugin.name for plugin in planned.loaded.plugins)
+    channels = ", ".join(planned.channels) or "none"
+    print(f"{planned.config.directory / FILE}: in order; plugins {plugins}; channels {channels}")
+    return 0
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json-schema", action="store_true", help="print the JSON Schema for editors instead")
+
+
+# ---------------------------------------------------------------------------------------------------------- migrate
+
+
+async def _migrate(args: argparse.Namespace) -> int:
+    planned = plan(args.config, args.set)
+    async with open_store(planned.config.database_url(), patient=True) as store:
+        applied = await store.migrate()
+    print(f"applied {', '.join(applied)}" if applied else "the tables are up to date")
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------------- plugins
+
+
+async def _plugins(args: argparse.Namespace) -> int:
+    planned = plan(args.config, args.set)
+    loaded = planned.loaded
+    if args.hooks:
+        order = {
+            hook: [implementation.plugin_name for implementation in loaded.of(hook)] + _core_answers(hook)
+            for hook in vars(hookspecs)
+            if hook.startswith("petitbleu_")
+        }
+        if args.json:
+            as_json(order)
+        else:
+            table(("HOOK", "RUNS"), [(hook, " → ".join(plugins) or "-") for hook, plugins in order.items()])
+        return 0
+    owners = {plugin.name: planned.calls.channels_of(plugin.name) for plugin in loaded.plugins}
+    if args.json:
+        as_json(
+            [
+                {
+                    "name": plugin.name,
+                    "distribution": plugin.distribution,
+                    "version": plugin.version,
+                    "channels": owners[plugin.name],
+                    "hooks": plugin.hooks,
+                }
+                for plugin in loaded.plugins
+            ]
+        )
+    else:
+        table(
+            ("PLUGIN", "DISTRIBUTION", "CHANNELS", "HOOKS"),
+            [
+                (
+                    plugin.name,
+                    f"{plugin.distribution} {plugin.version}",
+                    ", ".join(owners[plugin.name]) or "-",
+                    ", ".join(hook.removeprefix("petitbleu_") for hook in plugin.hooks),
+                )
+                for plugin in loaded.plugins
+            ],
+        )
+    return 0
+
+
+def _core_answers(hook: str) -> list[str]:
+    from ..answers import CoreAnswers
+
+    return ["core"] if hasattr(CoreAnswers, hook) else []
+
+
+def _plugins_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hooks", action="store_true", help="what runs for each hook, in order")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+# -------------------------------------------------------------------------------------------------------- operators
+
+
+async def _operators(args: argparse.Namespace) -> int:
+    operators = plan(args.config, args.set).config.operators
+    if args.json:
+        as_json(
+            {
+                login: operator.model_dump(exclude={"password"}) | {"password": operator.password is not None}
+                for login, operator in operators.items()
+            }
+        )
+        return 0
+    table(
+        ("LOGIN", "RIGHTS", "TYPES", "LOGIN/PASSWORD FROM", "TRUSTED FROM"),
+        [
+            (
+                login,
+                ", ".join(sorted(operator.rights)),
+                "all" if operator.event_types is None else ", ".join(sorted(operator.event_types)),
+                ", ".join(map(str, operator.password_token_from)) or "-",
+                ", ".join(map(str, operator.trusted_from)) or "-",
+            )
+            for login, operator in operators.items()
+        ],
+    )
+    return 0
+
+
+async def _hash_password(args: argparse.Namespace) -> int:
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if password != getpass.getpass("Again: "):
+            raise PetitbleuError("the two are not the same")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise PetitbleuError("the password is empty")
+    print(hash_password(password))
+    return 0
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+COMMANDS = (
+    Command("init", "make a new instance from the sample", _init, _init_arguments),
+    Command("serve", "run the server: HTTP and worker", _serve, _serve_arguments),
+    Command("check", "prove a configuration without starting", _check, _check_arguments),
+    Command("migrate", "bring the database's tables up to date", _migrate),
+    Command("plugins", "the plugins in use, in the order they are called", _plugins, _plugins_arguments),
+)
+OPERATOR_COMMANDS = (
+    Command("list", "who may do what", _operators, _json),
+    Command("hash-password", "the hash of a password, for the configuration", _hash_password),
+)

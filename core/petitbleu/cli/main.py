@@ -1,0 +1,95 @@
+"""Arguments to commands, and errors to exit codes: 0 done, 1 refused or failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..commands import Command
+from ..errors import PetitbleuError
+from . import demo, events, instance, operations, templates
+
+GROUPS = {
+    "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
+    "events": ("what became of events, and what to do about them", (*events.COMMANDS, *operations.COMMANDS)),
+    "operators": ("logins", instance.OPERATOR_COMMANDS),
+}
+COMMANDS = (*demo.COMMANDS, *instance.COMMANDS, *events.TOP_COMMANDS)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        parser = build_parser(_plugin_commands(given))
+        args = parser.parse_args(given)
+        if "run" not in args:
+            (args.group if "group" in args else parser).print_help(sys.stderr)
+            return 2
+        code: int = asyncio.run(args.run(args))
+        return code
+    except PetitbleuError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def build_parser(more: Sequence[Command] = ()) -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, metavar="DIR", help="the configuration's folder (default: ./config, else the sample)"
+    )
+    common.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="override one setting, e.g. http.port=8090; may be repeated",
+    )
+    parser = argparse.ArgumentParser(prog="petitbleu", description="Petitbleu, a transactional messaging server.")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for command in (*COMMANDS, *more):
+        _add(commands, command, common)
+    for name, (text, inner) in GROUPS.items():
+        group = commands.add_parser(name, help=text, description=text)
+        group.set_defaults(group=group)
+        below = group.add_subparsers(metavar="COMMAND")
+        for command in inner:
+            _add(below, command, common)
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], command: Command, common: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(command.name, help=command.help, description=command.help, parents=[common])
+    command.arguments(parser)
+    parser.set_defaults(run=command.run)
+
+
+def _version() -> str:
+    from .. import __version__
+
+    return f"petitbleu {__version__}"
+
+
+def _plugin_commands(given: Sequence[str]) -> list[Command]:
+    """Plugins' commands, looked up only when the word is none of the core's: loading takes time and may fail."""
+    word = next((word for word in given if not word.startswith("-")), "")
+    if not word or word in GROUPS or word in {command.name for command in COMMANDS}:
+        return []
+    finder = argparse.ArgumentParser(add_help=False)
+    finder.add_argument("--config", type=Path)
+    finder.add_argument("--set", action="append", default=[])
+    known, _ = finder.parse_known_args(list(given))
+    from ..instance import plan
+
+    return plan(known.config, known.set).calls.commands()

@@ -1,0 +1,103 @@
+"""`petitbleu events cancel`, `retry` and `resend`."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from ..commands import Command
+from ..instance import Instance, open_instance
+from ..operations import Done, Operations
+from ..types import Comparison, Condition, EventQuery, Junction
+from .events import CHUNK, FILTERS, LOCAL, filter_arguments, filter_terms
+from .output import Progress, as_json
+
+AT_ONCE = 100
+"""Events that one transaction changes, and whose data is in memory."""
+
+
+def _command(name: str, text: str, operation: Callable[..., Awaitable[list[Done]]]) -> Command:
+    async def run(args: argparse.Namespace) -> int:
+        return await _run(name, operation, args)
+
+    return Command(name, text, run, _arguments)
+
+
+async def _run(name: str, operation: Callable[..., Awaitable[list[Done]]], args: argparse.Namespace) -> int:
+    ids: list[int] = list(dict.fromkeys(args.ids))
+    terms = filter_terms(args)
+    wrong = _wrong(ids, terms, args)
+    if wrong:
+        print(wrong, file=sys.stderr)
+        return 2
+    done: list[Done] = []
+    async with open_instance(args.config, args.set, plugins_running=not args.dry_run) as instance:
+        if terms:
+            ids = await _matching(instance, terms)
+        progress = Progress(name, len(ids))
+        operator = replace(LOCAL, login=args.by)
+        try:
+            for start in range(0, len(ids), AT_ONCE):
+                chunk = ids[start : start + AT_ONCE]
+                done += await operation(instance.operations, chunk, operator, rehearsal=args.dry_run)
+                progress.step(len(chunk))
+        finally:
+            # whatever stops it, what is done is told
+            _tell(name, done, args)
+    return 1 if any(not one.ok for one in done) else 0
+
+
+def _wrong(ids: list[int], terms: list[Condition], args: argparse.Namespace) -> str:
+    options = ", ".join(f"--{one.replace('_', '-')}" for one in FILTERS)
+    if ids and terms:
+        return "name ids or give a filter, not both"
+    if not ids and not terms:
+        return f"which events? Name their ids, or give a filter: {options}"
+    if terms and not (args.yes or args.dry_run):
+        return "a filter may reach many events: look with --dry-run, then repeat it with --yes"
+    return ""
+
+
+async def _matching(instance: Instance, terms: list[Condition]) -> list[int]:
+    """All ids first: what is done to the events changes what the filter matches."""
+    ids: list[int] = []
+    after: list[Condition] = []
+    while True:
+        where = Junction("and", (*terms, *after))
+        found = await instance.status.find(EventQuery(where, order_by=(("id", False),), limit=CHUNK), LOCAL)
+        ids += [one.id for one in found]
+        if len(found) < CHUNK:
+            return ids
+        after = [Comparison("id", ">", (str(ids[-1]),))]
+
+
+def _tell(name: str, done: list[Done], args: argparse.Namespace) -> None:
+    if args.json:
+        as_json(done)
+        return
+    for one in done:
+        new = f", {one.new_id}" if one.new_id is not None else ""
+        line = f"event {one.id}: {one.text}{new}"
+        print(line if one.ok else f"event {one.id}: refused: {one.text}", file=sys.stdout if one.ok else sys.stderr)
+    good = sum(one.ok for one in done)
+    summary = f"{name}: {good} of {len(done)}"
+    print(f"{summary}; nothing is changed (--dry-run)" if args.dry_run else summary)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="as it was returned, or without its high byte")
+    filter_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say what would happen, change nothing")
+    parser.add_argument("--yes", action="store_true", help="do it to all events that the filter matches")
+    parser.add_argument("--by", default=getpass.getuser(), help="who does it, for the record (default: your login)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+COMMANDS = (
+    _command("cancel", "end events that wait, unsent", Operations.cancel),
+    _command("retry", "try events again now that wait, or that ended unsent", Operations.retry),
+    _command("resend", "send copies of events, as new events", Operations.resend),
+)

@@ -1,0 +1,60 @@
+"""How commands print: tables for people, JSON for programs, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, TextIO
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, Enum):
+        return value.value
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def as_json(value: Any, out: TextIO | None = None) -> None:
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False), file=out or sys.stdout)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO | None = None) -> None:
+    """Columns as wide as they need, the last one free."""
+    lines = [list(heads), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for line in lines:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print(text.rstrip(), file=out or sys.stdout)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return "" if value is None else " ".join(str(value).split())
+
+
+class Progress:
+    """`done/total` on one line of a terminal, nothing elsewhere."""
+
+    def __init__(self, what: str, total: int, out: TextIO | None = None) -> None:
+        self._what, self._total, self._done = what, total, 0
+        self._out = out or sys.stderr
+        self._live = self._out.isatty()
+
+    def step(self, count: int = 1) -> None:
+        self._done += count
+        if self._live:
+            end = "\n" if self._done >= self._total else ""
+            print(f"\r{self._what} {self._done}/{self._total}", end=end, file=self._out, flush=True)

@@ -1,0 +1,17 @@
+"""The configuration: YAML with positions, typed sections, and every problem at once."""
+
+from .build import FILE, SAMPLE, Config, RawConfig, build_config, check_channels, find_config, findings, read_config
+from .schema import json_schema
+
+__all__ = [
+    "FILE",
+    "SAMPLE",
+    "Config",
+    "RawConfig",
+    "build_config",
+    "check_channels",
+    "find_config",
+    "findings",
+    "json_schema",
+    "read_config",
+]

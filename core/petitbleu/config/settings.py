@@ -1,0 +1,375 @@
+"""The sections of `petitbleu.yaml`: what there is to set, with its type, limits and default.
+
+The descriptions are the words of the JSON Schema that editors show.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SecretStr,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from ..addresses import email_address
+from ..lifecycle import STATUSES
+from ..networks import Network
+from ..suggest import did_you_mean
+from ..types import Queue, Settings
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+
+
+class Section(Settings):
+    """A mapping of settings that may be left empty."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+def _seconds(value: Any) -> Any:
+    """`30`, `30s`, `5m`, `24h`, `7d`."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("should be a duration: seconds, or a number with s, m, h or d, such as 30s or 24h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _checked(pattern: str, words: str) -> AfterValidator:
+    """Text that matches `pattern`, or else the error says what it should be."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"should be {words}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _zone(value: Any) -> ZoneInfo:
+    if isinstance(value, ZoneInfo):
+        return value
+    try:
+        return ZoneInfo(value if isinstance(value, str) else "")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = did_you_mean(str(value), available_timezones())
+        raise ValueError("should be a time zone such as Europe/Paris" + (f"; {hint}" if hint else "")) from None
+
+
+TimeZone = Annotated[ZoneInfo, PlainValidator(_zone), WithJsonSchema({"type": "string"})]
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(gt=0, le=10 * 366 * 86400, allow_inf_nan=False),
+    WithJsonSchema(
+        {
+            "$comment": "a duration greater than 0, such as 30s, 5m, 24h or 7d",
+            "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[smhd]?$"}],
+        }
+    ),
+]
+"""Seconds."""
+
+Bytes = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+EmailAddress = Annotated[str, AfterValidator(email_address)]
+Line = Annotated[str, _checked(r"[^\x00-\x1f\x7f]*", "one line of text")]
+Name = Annotated[str, _checked(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a name of letters, digits, _, . and -")]
+Login = Annotated[str, _checked(r"[^/\s\x00-\x1f\x7f]{1,128}", "a login without spaces and without /")]
+Country = Annotated[str, _checked(r"[A-Z]{2}", "a country of two capital letters (ISO 3166-1), such as FR")]
+Language = Annotated[str, _checked(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", "a language tag such as fr or fr-CA")]
+Variable: TypeAlias = str | int | float | bool
+
+
+class Instance(Section):
+    name: Annotated[
+        str, _checked(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", "a name of letters, digits, . and -")
+    ] = Field("petitbleu", description="Name of this installation; part of every Message-ID, so never change it.")
+    cell: int = Field(1, ge=1, le=127, description="Number of this installation, the high byte of every event id.")
+    public_url: Annotated[
+        str,
+        _checked(
+            r"|https?://[^\s/?#]+(/[^\s?#]*[^\s?#/])?",
+            "an address such as https://mail.example.com, without / at the end",
+        ),
+    ] = Field("", description="How callers reach this server, where a request does not tell.")
+    time_zone: TimeZone = Field(
+        default_factory=lambda: ZoneInfo("UTC"),
+        description="Zone of times that come without one, such as Europe/Paris.",
+    )
+    brand: str = Field("", description="Brand of messages for which no rule, event type or template names one.")
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="Networks whose X-Forwarded-For, -Proto and -Host are believed."
+    )
+
+
+class Http(Section):
+    host: str = Field("127.0.0.1", min_length=1, description="Address or host name to listen on.")
+    port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
+    body_limit: Bytes = Field(8_388_608, description="Bytes of a request body at most.")
+    shutdown: Duration = Field(10.0, description="How long open requests may take to finish when the server stops.")
+
+
+class Kind(StrEnum):
+    """What a path of a ctx contract holds; `contract.py` knows how to check each."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    DATE = "date"
+    BOOLEAN = "boolean"
+    LIST = "list"
+    ANY = "any"
+
+
+CtxPath = Annotated[str, _checked(r"[^\s.]+(\.[^\s.]+)*", "a path into ctx such as client.firstname")]
+
+
+class CtxContract(Section):
+    max_size: Bytes | None = Field(None, description="Bytes of the ctx, as JSON, at most.")
+    required: dict[CtxPath, Kind] = Field(
+        default_factory=dict, description="Path in ctx, such as client.firstname, to what must stand there."
+    )
+
+
+class EventTypeSettings(Section):
+    label: Line = Field("", description="Name for people; the type's own name by default.")
+    queue: Queue = Field(Queue.REALTIME, description="Queue of events that come by a way that names none.")
+    brand: str = Field("", description="Brand in whose name these events are sent.")
+    idempotency: Duration | None = Field(
+        None, description="How long an event with the same origin and externalId is the same event; off by default."
+    )
+    ctx: CtxContract | None = Field(None, description="What the ctx of these events must hold, checked at the door.")
+
+
+def _one_of(*names: str) -> Any:
+    """Text that is one of `names`."""
+
+    def check(text: str) -> str:
+        if text not in names:
+            hint = did_you_mean(text, names)
+            raise ValueError(f"should be one of {', '.join(names)}" + (f"; {hint}" if hint else ""))
+        return text
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})
+
+
+EventProperty = Annotated[str, *_one_of("type", "channel", "queue", "origin", "language", "country")]
+
+
+class RuleSettings(Section):
+    when: dict[EventProperty, str] = Field(
+        description="What the event must have, every line of it, for the rule to hold."
+    )
+    channel: str = Field("", description="Send by this channel instead.")
+    brand: str = Field("", description="Send in the name of this brand instead.")
+    template: str = Field("", description="Use the template of this event type instead.")
+
+    @model_validator(mode="after")
+    def _sets_something(self) -> RuleSettings:
+        if not (self.channel or self.brand or self.template):
+            raise ValueError("should set channel, brand or template")
+        return self
+
+
+class Routing(Section):
+    rules: tuple[RuleSettings, ...] = Field((), description="The first rule that holds decides.")
+    languages: dict[Country, Language] = Field(
+        default_factory=dict, description="Country to language, for events that name a country but no language."
+    )
+
+
+class Sender(Section):
+    name: Line = Field("", description="Display name.")
+    address: EmailAddress = Field(description="Email address.")
+
+
+class Brand(Section):
+    name: Line = Field("", description="Name for customers, brand.name in templates; the brand's key by default.")
+    sender: Sender | None = Field(None, description="Who emails of this brand come from.")
+    reply_to: EmailAddress | None = Field(None, description="Where replies go, if not to the sender.")
+    variables: dict[Name, Variable] = Field(
+        default_factory=dict, description="Values for templates, as brand.NAME; they also fill fields left open there."
+    )
+
+    @field_validator("variables")
+    @classmethod
+    def _not_taken(cls, variables: Mapping[str, Variable]) -> Mapping[str, Variable]:
+        for name in ("name", "sender", "reply_to"):
+            if name in variables:
+                raise ValueError(f"{name} has a meaning of its own and cannot be a variable")
+        return variables
+
+
+Right: TypeAlias = Literal["push", "read", "publish", "admin"]
+
+
+def _password(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(
+        r"\$argon2id\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+", secret.get_secret_value()
+    ):
+        raise ValueError("should be an Argon2id hash ($argon2id$…), not the password itself")
+    return secret
+
+
+class OperatorSettings(Section):
+    password: Annotated[SecretStr, AfterValidator(_password), WithJsonSchema({"type": "string"})] | None = Field(
+        None, description="Argon2id hash of the password; without one nobody can log on as this operator."
+    )
+    rights: frozenset[Right] = Field(description="What the operator may do: push, read, publish, admin.")
+    event_types: frozenset[str] | None = Field(None, description="The only event types the rights reach.")
+    brands: frozenset[str] | None = Field(None, description="The only brands the rights reach.")
+    password_token_from: tuple[Network, ...] = Field(
+        (), description="Networks from where login/password may stand in place of a session token."
+    )
+    trusted_from: tuple[Network, ...] = Field(
+        (), description="Networks whose callers are this operator without any credentials."
+    )
+
+
+class Sessions(Section):
+    lifetime: Duration = Field(86400.0, description="How long a session token holds.")
+    per_operator: Count = Field(1000, description="Open sessions of one operator; a further one ends the oldest.")
+    cache: Duration = Field(5.0, description="How long a session is trusted without asking the database again.")
+    password_cache: Duration = Field(300.0, description="How long a correct login/password need not be hashed again.")
+    remembered: Count = Field(10_000, description="Sessions, passwords and callers kept in memory, of each kind.")
+    hashing: int = Field(2, ge=1, le=32, description="Passwords hashed at the same time (64 MiB of memory each).")
+    guess_delay: Duration = Field(
+        0.5, description="Wait after a wrong password; doubles with each further one of the same login and address."
+    )
+    guess_delay_cap: Duration = Field(10.0, description="The longest such wait.")
+    guess_memory: Duration = Field(900.0, description="How long wrong passwords are held against a caller.")
+    guess_waiting: Count = Field(20, description="Calls of one login and address that may wait so; others are refused.")
+
+
+class RetrySettings(Section):
+    first: Duration = Field(30.0, description="Wait before the second try; doubles with every further one.")
+    cap: Duration = Field(3600.0, description="The longest wait.")
+    tries: Count = Field(12, description="Tries in all.")
+
+
+class DeliverySettings(Section):
+    concurrency: Count = Field(50, description="Messages under way at once in one worker.")
+    reserved: int = Field(10, ge=0, description="How many of them are kept free for the real-time queue.")
+    poll: Duration = Field(1.0, description="How often to look for work when nothing announces any.")
+    lease: Duration = Field(30.0, description="How long a claimed event is left to a worker that gives no sign.")
+    drain: Duration = Field(20.0, description="How long messages handed to a provider may take when the worker stops.")
+    deadline: Duration = Field(120.0, description="How long handing over one message may take.")
+    hook_deadline: Duration = Field(10.0, description="How long any other hook of a plugin may take.")
+    lifetime: Duration = Field(172800.0, description="How long an event without an expiration is tried.")
+    retry: dict[str, RetrySettings] = Field(
+        default_factory=dict, description="By channel name: tries and waits in place of the plugin's own."
+    )
+
+    @model_validator(mode="after")
+    def _room_for_batch(self) -> DeliverySettings:
+        if self.reserved >= self.concurrency:
+            raise ValueError("reserved should be less than concurrency, or the batch queue stands still")
+        return self
+
+
+class LimitSettings(Section):
+    events: Count = Field(1000, description="Events of one call.")
+    pending: Count = Field(100_000, description="Open events; past it calls are refused until some are done.")
+    attribute: Count = Field(4096, description="Characters of one attribute of an event.")
+    data: Bytes = Field(1_048_576, description="Bytes of one event, as JSON.")
+    deadline: Duration = Field(5.0, description="How long storing the events of a call may take.")
+
+
+class RenderSettings(Section):
+    seconds: Duration = Field(2.0, description="Time for one message.")
+    characters: Count = Field(2_000_000, description="Characters of one part, or items of one list, that are built.")
+    built: Count = Field(20_000_000, description="Characters and items built in all.")
+    iterations: Count = Field(100_000, description="Rounds of all loops together.")
+    range: Count = Field(10_000, description="Numbers of a range(), width of padding.")
+    bits: Count = Field(256, description="Bits of a whole number.")
+
+
+class TemplateSettings(Section):
+    directory: Path = Field(Path("templates"), description="Where the drafts are, from the configuration's directory.")
+    limits: RenderSettings = Field(default_factory=RenderSettings, description="What rendering a message may use up.")
+
+
+Status = Annotated[str, *_one_of(*STATUSES)]
+
+
+_DATABASE = "sqlite://var/petitbleu.db"
+
+
+class Sections(Section):
+    """Everything but `plugins`, whose settings the plugins type themselves."""
+
+    instance: Instance = Field(default_factory=Instance, description="This installation.")
+    database: Annotated[SecretStr, WithJsonSchema({"type": "string"})] = Field(
+        SecretStr(_DATABASE),
+        json_schema_extra={"default": _DATABASE},
+        description="sqlite://PATH (from the configuration's directory) or postgres://USER:PASSWORD@HOST/DATABASE.",
+    )
+    durability: Literal["full", "relaxed"] = Field(
+        "full", description="relaxed allows a database that may forget what was acknowledged."
+    )
+    http: Http = Field(default_factory=Http, description="The server's address and limits.")
+    event_types: dict[Name, EventTypeSettings] = Field(default_factory=dict, description="What callers may push.")
+    routing: Routing = Field(default_factory=Routing, description="Which channel, brand, template and language.")
+    brands: dict[Name, Brand] = Field(default_factory=dict, description="In whose name messages are sent.")
+    operators: dict[Login, OperatorSettings] = Field(default_factory=dict, description="Who may do what.")
+    sessions: Sessions = Field(default_factory=Sessions, description="Logging on.")
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings, description="The worker.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What the door lets in.")
+    templates: TemplateSettings = Field(default_factory=TemplateSettings, description="Where templates are.")
+    statuses: dict[Status, int] = Field(
+        default_factory=dict, description="Numbers that SOAP callers read as @status, where they differ from ours."
+    )
+
+    @field_validator("database")
+    @classmethod
+    def _known_database(cls, url: SecretStr) -> SecretStr:
+        if not re.match(r"(sqlite|postgres|postgresql|asyncpg)://.", url.get_secret_value()):
+            raise ValueError("should be sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE")
+        return url
+
+    @field_validator("event_types")
+    @classmethod
+    def _labelled(cls, types: Mapping[str, EventTypeSettings]) -> Mapping[str, EventTypeSettings]:
+        return {name: one if one.label else one.model_copy(update={"label": name}) for name, one in types.items()}
+
+    @field_validator("operators")
+    @classmethod
+    def _one_trusted(cls, operators: Mapping[str, OperatorSettings]) -> Mapping[str, OperatorSettings]:
+        for (one, first), (other, second) in combinations(operators.items(), 2):
+            for mine in first.trusted_from:
+                for theirs in second.trusted_from:
+                    if mine.version == theirs.version and mine.overlaps(theirs):
+                        raise ValueError(f"{one} and {other} are both trusted from {mine}; only one can be meant")
+        return operators
+
+    @field_validator("statuses")
+    @classmethod
+    def _distinct(cls, codes: Mapping[str, int]) -> Mapping[str, int]:
+        taken: dict[int, str] = {}
+        for name, status in STATUSES.items():
+            code = codes.get(name, status.code)
+            if code in taken:
+                raise ValueError(f"{taken[code]} and {name} both have the number {code}")
+            taken[code] = name
+        return codes

@@ -1,0 +1,53 @@
+"""Callers' XML and JSON as plain data that templates walk.
+
+An element without attributes and children is its text. Any other is an `Element`: a dict of its children by name (a
+list where a name repeats), its attributes under `@name`, its own text under `#text`. `#order` lists the children's
+names where different names interleave, so the order of everything survives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .types import Data
+
+TEXT = "#text"
+ORDER = "#order"
+
+
+class Element(dict[str, Any]):
+    """An element: prints as its text; `lookup` finds children first, then attributes."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(self.get(TEXT, ""))
+
+
+MISSING: Any = object()
+
+
+def lookup(value: Mapping[str, Any], name: str) -> Any:
+    """The child `name`, else the attribute `name`, else `MISSING`."""
+    found = value.get(name, MISSING)
+    return value.get("@" + name, MISSING) if found is MISSING else found
+
+
+def to_json(value: Data | Mapping[str, Data]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def from_json(text: str) -> Any:
+    """The data again, every object as an `Element`."""
+    return json.loads(text, object_hook=Element)
+
+
+def elements(value: Any) -> Any:
+    """`value` with every mapping in it as an `Element`."""
+    if isinstance(value, Mapping):
+        return Element({key: elements(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return [elements(item) for item in value]
+    return value

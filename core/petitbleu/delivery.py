@@ -1,0 +1,269 @@
+"""One event, from claim to outcome, in one straight line.
+
+    claim ─► too late? ─► enrich ─► route ─► resolve ─► render ─► check ─► deliver ─► outcome ─► store ─► observers
+
+No transaction is open while a plugin or a provider is at work. What a stage raises becomes a retry with a reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .calls import Calls, HookFailed
+from .errors import HandOffRefused, PetitbleuError, TemplateError
+from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
+from .metrics import Metrics
+from .queue import AttemptRecord, Claimed, Step, WorkQueue
+from .rendering import LimitReached
+from .retry import delay
+from .store.payload import micros
+from .types import (
+    Attempt,
+    Channel,
+    Deferred,
+    Delivered,
+    Event,
+    Failed,
+    Hold,
+    Message,
+    Outcome,
+    Retry,
+    Scope,
+    Suppress,
+    Unknown,
+)
+
+logger = logging.getLogger("petitbleu.delivery")
+
+MOST_CRASHES = 3
+MOST_UNKNOWNS = 2
+
+
+@dataclass(slots=True)
+class Work:
+    """One claimed event under way."""
+
+    claimed: Claimed
+    channel: str
+    template: str = ""
+    handed_off: str = ""
+    started: int = 0
+
+    @property
+    def number(self) -> int:
+        return self.claimed.attempts + 1
+
+
+class Delivery:
+    """Carries one claimed event to an outcome.
+
+    `brand` gives a brand's values by its name, `deadline` is in seconds, `now` is the database's clock in microseconds.
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        calls: Calls,
+        channels: Mapping[str, Channel],
+        brand: Callable[[str], Mapping[str, Any]],
+        instance: str,
+        deadline: float,
+        now: Callable[[], int],
+        random: Callable[[], float],
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._queue = queue
+        self._calls = calls
+        self._channels = channels
+        self._brand = brand
+        self._instance = instance
+        self._deadline = deadline
+        self._now = now
+        self._random = random
+        self._metrics = metrics or Metrics()
+
+    async def process(self, work: Work) -> None:
+        with self._metrics.under_way(work.claimed.event.queue):
+            await self._process(work)
+
+    async def _process(self, work: Work) -> None:
+        claimed = work.claimed
+        event = claimed.event
+        work.started = self._now()
+        outcome: Outcome | None = None
+        try:
+            step = self._stop_before(work)
+            if step is None:
+                made = await self._message(work, event)
+                if isinstance(made, Step):
+                    step = made
+                else:
+                    outcome = await self._deliver(work, made)
+                    step = self._outcome(work, outcome)
+        except HandOffRefused as refused:
+            if claimed.expires is None or self._now() < claimed.expires:
+                logger.warning("%s; another worker has it", refused, extra={"event": claimed.id})
+                return
+            step = self._final(work, EXPIRED, "its expiration passed before it could be handed over")
+        except TemplateError as error:
+            if isinstance(error.__cause__, LimitReached):
+                self._metrics.render_limit()
+            step = self._final(work, FAILED, str(error))
+        except HookFailed as failed:
+            step = self._retry(work, Deferred("", str(failed), Scope.US), counts=True)
+        except PetitbleuError as error:
+            step = self._retry(work, Deferred("", str(error), Scope.US), counts=True)
+        except Exception as error:
+            logger.exception("event %d could not be worked on", claimed.id, extra={"event": claimed.id})
+            step = self._retry(work, Deferred("", f"{type(error).__name__}: {error}", Scope.US), counts=True)
+        # the answer of a provider is never lost to a cancellation
+        if not await asyncio.shield(self._queue.record(step)):
+            text = "event %d: its lease was lost, %s is not recorded"
+            logger.warning(text, claimed.id, step.status, extra={"event": claimed.id})
+            return
+        self._metrics.recorded(step)
+        await self._calls.outcome_recorded(event, step.status, outcome, step.reason)
+
+    def _stop_before(self, work: Work) -> Step | None:
+        """What can be said without looking at the event's content."""
+        claimed = work.claimed
+        if claimed.crashes >= MOST_CRASHES:
+            return self._final(work, FAILED, f"crashed the worker {claimed.crashes} times")
+        if claimed.handed_off:
+            lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over")
+            step = self._outcome(work, lost)
+            # the try that was cut off is written down; a repeat follows at once, under the next number
+            return step if step.due is None else replace(step, due=self._now())
+        if claimed.expires is not None and self._now() >= claimed.expires:
+            return self._final(work, EXPIRED, "its expiration passed")
+        return None
+
+    async def _message(self, work: Work, event: Event) -> Message | Step:
+        """Enrich, route, resolve, render and check: a message fit to go, or why not."""
+        event = await self._calls.enrich_event(event)
+        route = await self._calls.route_event(event)
+        if route is None:
+            return self._final(work, NOT_COVERED, "nothing says where to send it")
+        work.channel = route.channel
+        channel = self._channels.get(route.channel)
+        if channel is None:
+            return self._final(work, NOT_COVERED, f"no plugin serves the channel {route.channel!r}")
+        template = await self._calls.resolve_template(event, route)
+        if template is None:
+            return self._final(work, NOT_COVERED, f"no published template {route.template}/{route.channel}")
+        work.template = f"{template.event_type}/{template.channel} v{template.version}"
+        address = event.addresses.get(channel.address, "")
+        if not address:
+            return self._final(work, FAILED, f"it has no {channel.address}, which the channel {channel.name} needs")
+        brand = route.brand or template.brand
+        content = await self._calls.render(template, event, self._brand(brand))
+        if content is None:
+            return self._final(work, NOT_COVERED, f"nothing renders {work.template}")
+        key = f"{event.id}@{self._instance}"
+        message = Message(event, route.channel, address, brand, template, content, key)
+        verdict = await self._calls.check_message(message)
+        if isinstance(verdict, Suppress):
+            return self._final(work, IGNORED, verdict.reason)
+        if isinstance(verdict, Hold):
+            return self._later(work, micros(verdict.until), verdict.reason, counts=False)
+        return message
+
+    async def _deliver(self, work: Work, message: Message) -> Outcome:
+        async def hand_off(provider: str) -> None:
+            await self._queue.hand_off(work.claimed, provider)
+            work.handed_off = provider
+
+        try:
+            with self._metrics.delivering(message.channel):
+                return await self._calls.deliver(message, Attempt(work.number, hand_off), self._deadline)
+        except HookFailed as failed:
+            if not work.handed_off:
+                raise
+            return Unknown(work.handed_off, failed.cause)
+
+    # -------------------------------------------------------------------------------------------- what comes of it
+
+    def _outcome(self, work: Work, outcome: Outcome) -> Step:
+        attempt = self._attempt(work, outcome)
+        match outcome:
+            case Delivered():
+                return self._final(work, SENT, outcome.text, attempt)
+            case Failed():
+                return self._final(work, FAILED, outcome.text, attempt)
+            case Deferred():
+                counts = outcome.scope not in (Scope.PROVIDER, Scope.US)
+                return self._retry(work, outcome, counts, attempt)
+            case Unknown():
+                unknowns = work.claimed.unknowns + 1
+                if self._policy(work) == "hold" or unknowns >= MOST_UNKNOWNS:
+                    reason = f"unknown: {outcome.text}"
+                    return replace(self._final(work, FAILED, reason, attempt), unknowns=unknowns)
+                again = Deferred(outcome.provider, f"unknown: {outcome.text}", Scope.PROVIDER)
+                return replace(self._retry(work, again, True, attempt), unknowns=unknowns)
+
+    def _policy(self, work: Work) -> str:
+        channel = self._channels.get(work.channel)
+        return channel.unknown if channel is not None else "hold"
+
+    def _retry(self, work: Work, outcome: Deferred, counts: bool, attempt: AttemptRecord | None = None) -> Step:
+        channel = self._channels.get(work.channel)
+        retry = channel.retry if channel is not None else Retry()
+        attempt = attempt or self._attempt(work, outcome)
+        if counts and work.claimed.tries + 1 >= retry.tries:
+            return self._final(work, EXPIRED, f"the last of {retry.tries} tries failed: {outcome.text}", attempt)
+        seconds = delay(work.number, retry, outcome.retry_after, self._random)
+        due = self._now() + int(seconds * 1_000_000)
+        if work.claimed.expires is not None and due >= work.claimed.expires:
+            return self._final(work, EXPIRED, f"it expires before its next try; the last said: {outcome.text}", attempt)
+        return self._later(work, due, outcome.text, counts, attempt)
+
+    def _later(self, work: Work, due: int, reason: str, counts: bool, attempt: AttemptRecord | None = None) -> Step:
+        claimed = work.claimed
+        return Step(
+            claimed,
+            PENDING,
+            reason,
+            work.channel,
+            work.template,
+            tries=claimed.tries + counts,
+            attempts=claimed.attempts + (attempt is not None),
+            unknowns=claimed.unknowns,
+            due=due,
+            attempt=attempt,
+            at=self._now(),
+        )
+
+    def _final(self, work: Work, status: str, reason: str, attempt: AttemptRecord | None = None) -> Step:
+        claimed = work.claimed
+        return Step(
+            claimed,
+            status,
+            reason,
+            work.channel,
+            work.template,
+            tries=claimed.tries,
+            attempts=claimed.attempts + (attempt is not None),
+            unknowns=claimed.unknowns,
+            attempt=attempt,
+            at=self._now(),
+        )
+
+    def _attempt(self, work: Work, outcome: Outcome) -> AttemptRecord:
+        words: dict[type, str] = {Delivered: "delivered", Deferred: "deferred", Failed: "failed", Unknown: "unknown"}
+        return AttemptRecord(
+            number=work.number,
+            channel=work.channel,
+            provider=outcome.provider,
+            template=work.template,
+            started=work.started,
+            ended=self._now(),
+            outcome=words[type(outcome)],
+            scope=str(getattr(outcome, "scope", "")),
+            code=getattr(outcome, "code", ""),
+            text=outcome.text,
+            reference=getattr(outcome, "reference", ""),
+        )

@@ -1,0 +1,108 @@
+"""What every HTTP request meets: trusted proxies, errors without a stack trace, and the health pages."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from .networks import AnyNetwork, within
+from .services import Services
+from .types import Check
+
+logger = logging.getLogger("petitbleu.http")
+
+
+def trusted_proxies(networks: Sequence[AnyNetwork]) -> Middleware:
+    """Let `X-Forwarded-For`, `-Proto` and `-Host` speak for the caller, only as far as trusted proxies wrote them.
+
+    The caller is the last address in the chain that is not a trusted proxy; what stands before it could be made up.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        peer = request.remote or ""
+        if not networks or not within(peer, networks):
+            return await handler(request)
+        chain = [part.strip() for value in request.headers.getall("X-Forwarded-For", []) for part in value.split(",")]
+        while chain and within(peer, networks):
+            peer = chain.pop()
+        changes: dict[str, str] = {"remote": peer} if _is_address(peer) else {}
+        scheme = request.headers.get("X-Forwarded-Proto", "").strip().lower()
+        if scheme in ("http", "https"):
+            changes["scheme"] = scheme
+        host = request.headers.get("X-Forwarded-Host", "").strip()
+        if host and all(character.isalnum() or character in ".-:[]" for character in host):
+            changes["host"] = host
+        return await handler(request.clone(**changes))  # type: ignore[arg-type]  # aiohttp types each keyword apart
+
+    return middleware
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+@web.middleware
+async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """An unexpected failure is logged with its trace and answered without it."""
+    try:
+        response = await handler(request)
+    except web.HTTPException:
+        raise
+    except Exception:
+        logger.exception("%s %s failed", request.method, request.path)
+        return web.Response(status=500, text="Internal error\n")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response
+
+
+def health_routes(
+    services: Services, checks: Callable[[], Awaitable[dict[str, list[Check]]]], draining: Callable[[], bool]
+) -> list[web.RouteDef]:
+    """`/healthz`: the process answers. `/readyz`: the database answers, every plugin's checks hold, no drain."""
+
+    async def healthz(request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(request: web.Request) -> web.Response:
+        found: dict[str, list[Check]] = {"core": await _core(services, draining)}
+        found |= await checks()
+        ready = all(check.ok for group in found.values() for check in group)
+        body = {
+            "status": "ok" if ready else "failing",
+            "checks": [
+                {"plugin": plugin, "name": check.name, "ok": check.ok, "text": check.text}
+                for plugin, group in found.items()
+                for check in group
+            ],
+        }
+        return web.Response(
+            status=200 if ready else 503,
+            text=json.dumps(body, indent=2, ensure_ascii=False) + "\n",
+            content_type="application/json",
+        )
+
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
+
+
+async def _core(services: Services, draining: Callable[[], bool]) -> list[Check]:
+    checks = [Check("accepting", not draining(), "shutting down" if draining() else "taking events")]
+    try:
+        waiting, maximum = await services.pending()
+    except Exception as error:
+        logger.warning("the database does not answer: %s", error)
+        return [*checks, Check("database", False, "does not answer")]
+    return [
+        *checks,
+        Check("database", True, "answers"),
+        Check("queue", waiting < maximum, f"{waiting}/{maximum} pending events"),
+    ]

@@ -1,0 +1,297 @@
+"""One installation put together: configuration, plugins, database, templates and the parts that join them.
+
+`open_instance` is how every command starts; `serve` adds HTTP and the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from .answers import CoreAnswers, Rule, branded
+from .auth import Authenticator
+from .calls import Calls
+from .channels import wishes
+from .config import Config, build_config, check_channels, find_config, read_config
+from .contract import Contract
+from .delivery import Delivery
+from .errors import PetitbleuError
+from .intake import Intake, TypeRules
+from .intake import Limits as IntakeLimits
+from .lifecycle import statuses
+from .metrics import Metrics
+from .operations import Operations
+from .plugins import Loaded, load
+from .queue import WorkQueue
+from .rendering import Renderer, RenderLimits
+from .services import EventType, Services
+from .status import Status
+from .store import Store, StoreError, open_store
+from .store.payload import decode
+from .templates import Drafts, Templates
+from .types import Channel, Content, Event, Retry
+from .worker import Limits as WorkerLimits
+from .worker import Worker
+
+logger = logging.getLogger("petitbleu")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Everything of an open installation."""
+
+    config: Config
+    loaded: Loaded
+    calls: Calls
+    channels: Mapping[str, Channel]
+    store: Store
+    queue: WorkQueue
+    drafts: Drafts
+    templates: Templates
+    status: Status
+    operations: Operations
+    intake: Intake
+    auth: Authenticator
+    services: Services
+    worker: Worker
+    metrics: Metrics
+
+    def brand_of(self, event_type: str, asked: str) -> str:
+        return brand_of(self.config, event_type, asked)
+
+    def branded(self, content: Content, brand: str) -> Content:
+        """With the brand's sender and the like wherever the template leaves such a field open."""
+        return branded(content, self.config.brand_values(brand))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A configuration with its plugins loaded and checked, before any database is opened."""
+
+    config: Config
+    loaded: Loaded
+    calls: Calls
+    channels: Mapping[str, Channel]
+
+
+def plan(directory: Path | None, overrides: Sequence[str]) -> Plan:
+    """Raises `ConfigError` or `PluginError`."""
+    raw = read_config(find_config(directory), overrides)
+    loaded = load(raw.plugin_names())
+    types = Calls(loaded, 1.0).settings_types()
+    config = build_config(raw, types)
+    loaded.settings.update(config.plugin_settings)
+    calls = Calls(loaded, config.delivery.hook_deadline)
+    channels = {name: _tuned(config, channel) for name, channel in calls.channels().items()}
+    check_channels(raw, {wish.channel for wish in wishes(channels.values()).values()})
+    return Plan(config, loaded, calls, channels)
+
+
+def _tuned(config: Config, channel: Channel) -> Channel:
+    """With the administrator's retries in place of the plugin's."""
+    retry = config.delivery.retry.get(channel.name)
+    return channel if retry is None else replace(channel, retry=Retry(retry.first, retry.cap, retry.tries))
+
+
+def brand_of(config: Config, event_type: str, asked: str) -> str:
+    """The brand of the event type, else the one its template asks for; routing rules may say otherwise per event."""
+    declared = config.event_types.get(event_type)
+    return (declared.brand if declared is not None else "") or asked or config.instance.brand
+
+
+@asynccontextmanager
+async def open_instance(
+    directory: Path | None, overrides: Sequence[str], *, plugins_running: bool = False
+) -> AsyncIterator[Instance]:
+    """Open what the configuration describes; the tables of an empty database are made, others must be up to date.
+
+    `plugins_running` enters the plugins' lifespans: needed to deliver.
+    """
+    planned = plan(directory, overrides)
+    async with open_store(planned.config.database_url()) as store:
+        await store.check_durability(planned.config.durability == "relaxed")
+        await _prepare_tables(store)
+        instance = _assemble(planned, store)
+        await instance.templates.refresh()
+        async with AsyncExitStack() as stack:
+            if plugins_running:
+                for plugin, lifespan in planned.calls.lifespans(instance.services):
+                    planned.loaded.states[plugin] = await stack.enter_async_context(_named(plugin, lifespan))
+            yield instance
+
+
+async def _prepare_tables(store: Store) -> None:
+    # in this order: another process may make the tables at the same moment
+    if await store.is_empty():
+        await store.migrate()
+    elif pending := await store.pending_migrations():
+        raise StoreError(f"the database lacks {', '.join(pending)}; run `petitbleu migrate` first")
+
+
+@asynccontextmanager
+async def _named(plugin: str, lifespan: contextlib.AbstractAsyncContextManager[object]) -> AsyncIterator[object]:
+    """Errors on entering name the plugin and stop the start; those on leaving are logged."""
+    try:
+        state = await lifespan.__aenter__()
+    except PetitbleuError:
+        raise
+    except Exception as error:
+        raise PetitbleuError(f"plugin {plugin} could not start: {type(error).__name__}: {error}") from error
+    try:
+        yield state
+    finally:
+        try:
+            await lifespan.__aexit__(None, None, None)
+        except Exception:
+            logger.exception("plugin %s did not stop cleanly", plugin)
+
+
+def _assemble(planned: Plan, store: Store) -> Instance:
+    config, calls, channels = planned.config, planned.calls, planned.channels
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(store.now() / 1e6, UTC)
+
+    zone = config.instance.time_zone
+    cell = config.instance.cell
+    table = statuses({str(name): code for name, code in config.statuses.items()})
+    windows = {name: one.idempotency for name, one in config.event_types.items() if one.idempotency is not None}
+    metrics = Metrics()
+    queue = WorkQueue(store, cell, config.delivery.lease, windows, metrics)
+    renderer = Renderer(
+        list(channels.values()),
+        calls.prepare_environment,
+        RenderLimits(**config.templates.limits.model_dump()),
+        zone,
+        {"name": config.instance.name, "public_url": config.instance.public_url},
+    )
+
+    def type_brand(event_type: str, asked: str) -> Mapping[str, Any]:
+        return config.brand_values(brand_of(config, event_type, asked))
+
+    templates = Templates(renderer, now, type_brand)
+    brands = {name: brand_of(config, name, "") for name in config.event_types}
+    answers = CoreAnswers(
+        templates,
+        [
+            Rule({str(name): value for name, value in rule.when.items()}, rule.channel, rule.brand, rule.template)
+            for rule in config.routing.rules
+        ],
+        {name: declared.brand for name, declared in config.event_types.items()},
+        config.routing.languages,
+        config.instance.brand,
+        metrics,
+    )
+    planned.loaded.add_core(answers)
+    delivery = Delivery(
+        queue,
+        calls,
+        channels,
+        config.brand_values,
+        config.instance.name,
+        config.delivery.deadline,
+        store.now,
+        random.random,
+        metrics,
+    )
+    worker = Worker(
+        queue,
+        delivery,
+        WorkerLimits(
+            concurrency=config.delivery.concurrency,
+            reserved=config.delivery.reserved,
+            poll=config.delivery.poll,
+            lease=config.delivery.lease,
+            drain=config.delivery.drain,
+        ),
+        store.now,
+    )
+    intake = Intake(
+        queue,
+        calls,
+        {
+            name: TypeRules(
+                brands[name],
+                Contract({path: kind.value for path, kind in declared.ctx.required.items()}, declared.ctx.max_size)
+                if declared.ctx is not None
+                else None,
+                repeatable=name in windows,
+            )
+            for name, declared in config.event_types.items()
+        },
+        wishes(channels.values()),
+        IntakeLimits(
+            events=config.limits.events,
+            pending=config.limits.pending,
+            attribute=config.limits.attribute,
+            data=config.limits.data,
+            lifetime=timedelta(seconds=config.delivery.lifetime),
+            deadline=config.limits.deadline,
+        ),
+        zone,
+        store.now,
+        time.monotonic,
+    )
+    status = Status(store, cell, table, brands, zone)
+    lifetime = timedelta(seconds=config.delivery.lifetime)
+    copies = WorkQueue(store, cell, config.delivery.lease)
+    operations = Operations(
+        store, copies, calls, cell, brands, lifetime, config.limits.pending, store.now, time.monotonic
+    )
+    auth = Authenticator(config.operators, config.sessions, now)
+
+    async def pending() -> tuple[int, int]:
+        return await queue.depth(time.monotonic), config.limits.pending
+
+    async def load_event(event_id: int) -> Event | None:
+        rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])
+        return decode(event_id, rows[0]["body"]) if rows else None
+
+    services = Services(
+        instance=config.instance.name,
+        cell=cell,
+        public_url=config.instance.public_url,
+        time_zone=zone,
+        body_limit=config.http.body_limit,
+        auth=auth,
+        statuses=table,
+        event_types={
+            name: EventType(name, declared.label or name, declared.queue)
+            for name, declared in config.event_types.items()
+        },
+        channels=lambda: list(channels.values()),
+        find_events=status.find,
+        count_events=status.count,
+        pending=pending,
+        load_event=load_event,
+        now=now,
+    )
+    drafts = Drafts(config.template_directory(), list(channels.values()))
+    return Instance(
+        config,
+        planned.loaded,
+        calls,
+        channels,
+        store,
+        queue,
+        drafts,
+        templates,
+        status,
+        operations,
+        intake,
+        auth,
+        services,
+        worker,
+        metrics,
+    )
+
+
+__all__ = ["Instance", "Plan", "open_instance", "plan"]

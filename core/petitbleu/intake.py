@@ -1,0 +1,286 @@
+"""The one door in: every event of a call is checked, then all are stored in one commit, or none."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from .addresses import email_address, instant, phone_number, registration_token
+from .calls import Calls, HookFailed
+from .channels import EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, Wish, default_wish
+from .contract import Contract
+from .data import Element, to_json
+from .errors import AccessDenied, EventProblem, EventsRefused, Unavailable
+from .queue import WorkQueue
+from .suggest import did_you_mean
+from .types import Event, IncomingEvent, Operator, Queue
+
+_CANONICAL = {
+    name.lower(): name
+    for name in (
+        "type",
+        EMAIL,
+        MOBILE_PHONE,
+        REGISTRATION_TOKEN,
+        "wishedChannel",
+        "emailFormat",
+        "language",
+        "country",
+        "externalId",
+        "origin",
+        "scheduled",
+        "expiration",
+        "priority",
+        "ctx",
+        "mobileApp",
+    )
+} | {"registrationid": REGISTRATION_TOKEN, "devicetoken": REGISTRATION_TOKEN}
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`events` of one call, `pending` in the queue, `attribute` characters of one attribute, `data` bytes of one
+    event as JSON; `lifetime` is how long an event without an expiration may live; `deadline` is for one call."""
+
+    events: int
+    pending: int
+    attribute: int
+    data: int
+    lifetime: timedelta
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRules:
+    """What intake knows of an event type: the brand it speaks for, what its ctx must hold, and whether one of its
+    events may come twice and be the same."""
+
+    brand: str = ""
+    contract: Contract | None = None
+    repeatable: bool = False
+
+
+class _Refused(Exception):
+    """One attribute cannot be used."""
+
+
+class Intake:
+    """Implements `services.Accept`."""
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        calls: Calls,
+        types: Mapping[str, TypeRules],
+        wishes: Mapping[str, Wish],
+        limits: Limits,
+        time_zone: tzinfo,
+        now: Callable[[], int],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._queue = queue
+        self._calls = calls
+        self._types = types
+        self._wishes = wishes
+        self._limits = limits
+        self._time_zone = time_zone
+        self._now = now
+        self._monotonic = monotonic
+        self._observers: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
+        if not operator.may("push"):
+            raise AccessDenied
+        await self._room(len(events))
+        if not events:
+            return []
+        checked = self.check(events)
+        if any(not operator.may("push", event.type, self._types[event.type].brand) for event in checked):
+            raise AccessDenied
+        await self._ask(checked)
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                stored = await self._queue.store(checked)
+        except TimeoutError:
+            raise Unavailable(
+                "the database did not answer in time; it is not known whether it stored the events"
+            ) from None
+        self._tell([replace(event, id=one.id) for event, one in zip(checked, stored, strict=True) if one.fresh])
+        return [one.id for one in stored]
+
+    def check(self, events: Sequence[IncomingEvent]) -> list[Event]:
+        """The events, valid, with id 0. Raises `EventsRefused` with every problem of every event."""
+        if len(events) > self._limits.events:
+            text = f"{len(events)} events in one call; the limit is {self._limits.events}"
+            raise EventsRefused([EventProblem(self._limits.events + 1, "", "", text)])
+        created = datetime.fromtimestamp(self._now() / 1e6, UTC)
+        problems: list[EventProblem] = []
+        checked = [self._check_one(position, event, created, problems) for position, event in enumerate(events, 1)]
+        if problems:
+            raise EventsRefused(problems)
+        return [event for event in checked if event is not None]
+
+    async def _room(self, coming: int) -> None:
+        depth = await self._queue.depth(self._monotonic)
+        if depth + coming > self._limits.pending:
+            raise Unavailable(f"The queue is full ({depth}/{self._limits.pending})")
+
+    async def _ask(self, events: Sequence[Event]) -> None:
+        problems = []
+        for position, event in enumerate(events, 1):
+            try:
+                verdict = await self._calls.check_event(event)
+            except HookFailed as failed:
+                raise Unavailable(f"the event cannot be checked now ({failed.plugin})") from failed
+            if verdict is not None:
+                problems.append(EventProblem(position, event.external_id, verdict.attribute, verdict.reason))
+        if problems:
+            raise EventsRefused(problems)
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Observers hear of it after the commit and keep no caller waiting."""
+
+        async def tell() -> None:
+            for event in events:
+                await self._calls.event_accepted(event)
+
+        task = asyncio.create_task(tell())
+        self._observers.add(task)
+        task.add_done_callback(self._observers.discard)
+
+    async def settle(self) -> None:
+        """Wait until observers have heard of everything accepted so far."""
+        await asyncio.gather(*self._observers, return_exceptions=True)
+
+    def _check_one(
+        self, position: int, incoming: IncomingEvent, created: datetime, problems: list[EventProblem]
+    ) -> Event | None:
+        found: list[tuple[str, str]] = []
+        values = self._attributes(incoming.attributes, found)
+        data: dict[str, Any] = Element(values)
+        for name, child in incoming.children.items():
+            data[_CANONICAL.get(name.lower(), name)] = child
+
+        def read(name: str, parse: Callable[[str], Any], default: Any = None) -> Any:
+            text = values.get(name, "").strip()
+            if not text:
+                return default
+            try:
+                return parse(text)
+            except (ValueError, _Refused) as error:
+                found.append((name, str(error)))
+                return default
+
+        country = values.get("country", "").strip()
+        addresses = {
+            name: value
+            for name, parse in (
+                (EMAIL, email_address),
+                (MOBILE_PHONE, lambda text: phone_number(text, country)),
+                (REGISTRATION_TOKEN, registration_token),
+            )
+            if (value := read(name, parse))
+        }
+        event_type = read("type", self._known_type, "")
+        if not event_type and "type" not in [name for name, _ in found]:
+            found.append(("type", "is missing; it names the event type"))
+        wish = read("wishedChannel", self._wish)
+        failed = {name for name, _ in found}
+        if wish is None and not failed & {EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, "wishedChannel"}:
+            wish = default_wish(addresses, self._wishes)
+            if wish is None:
+                found.append((EMAIL, "the event has no address; give email or mobilePhone, or a wishedChannel"))
+        if wish is not None and wish.address not in {*addresses, *failed}:
+            found.append((wish.address, f"is missing; the channel {wish.channel} needs it"))
+        scheduled = read("scheduled", lambda text: instant(text, self._time_zone))
+        expiration = read("expiration", lambda text: instant(text, self._time_zone))
+        start = scheduled or created
+        # a repeat may come after its expiration; that it is none is seen where its key is looked up
+        repeatable = bool(values.get("externalId")) and event_type in self._types and self._types[event_type].repeatable
+        if expiration is not None and expiration <= start and (scheduled or not repeatable):
+            found.append(("expiration", "is not after the scheduled time" if scheduled else "has passed"))
+        priority = read("priority", _priority, 5)
+        language = read("language", _language, "")
+        found += self._content(event_type, data)
+        if found:
+            external = values.get("externalId", "")[:64]
+            problems += [EventProblem(position, external, name, text) for name, text in found]
+            return None
+        return Event(
+            id=0,
+            type=event_type,
+            queue=Queue(incoming.queue),
+            channel=wish.channel if wish is not None else "",
+            data=data,
+            created=created,
+            addresses=addresses,
+            language=language,
+            country=country,
+            external_id=values.get("externalId", ""),
+            origin=values.get("origin", ""),
+            priority=priority,
+            scheduled=scheduled,
+            expiration=expiration or start + self._limits.lifetime,
+        )
+
+    def _attributes(self, given: Mapping[str, str], found: list[tuple[str, str]]) -> dict[str, str]:
+        values: dict[str, str] = {}
+        for name, value in given.items():
+            canonical = _CANONICAL.get(name.lower(), name)
+            if len(value) > self._limits.attribute:
+                found.append((canonical, f"has {len(value)} characters; the limit is {self._limits.attribute}"))
+            elif canonical in values and values[canonical] != value:
+                found.append((canonical, "is given twice with different values"))
+            else:
+                values[canonical] = value
+        found += [
+            (name, f"has {len(values[name])} characters; the limit is 255")
+            for name in ("externalId", "origin")
+            if len(values.get(name, "")) > 255
+        ]
+        return values
+
+    def _known_type(self, text: str) -> str:
+        if text not in self._types:
+            hint = did_you_mean(text, self._types)
+            raise _Refused(f"{text[:64]!r} is not a declared event type" + (f"; {hint}" if hint else ""))
+        return text
+
+    def _wish(self, text: str) -> Wish:
+        wish = self._wishes.get(text.lower())
+        if wish is not None:
+            return wish
+        if re.fullmatch(r"[+-]?\d{1,20}", text):
+            number = int(text)
+            if not -128 <= number <= 127:
+                raise _Refused(f"{number} is out of range for a signed 8-bit number (-128 to 127)")
+            if str(number) in self._wishes:
+                return self._wishes[str(number)]
+            raise _Refused(f"no channel has the number {number}")
+        names = sorted(name for name in self._wishes if not name.isdigit())
+        raise _Refused(f"{text[:64]!r} is not a channel; channels are {', '.join(names)}")
+
+    def _content(self, event_type: str, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+        size = len(to_json(data).encode())
+        if size > self._limits.data:
+            return [("ctx", f"the event has {size} bytes; the limit is {self._limits.data}")]
+        rules = self._types.get(event_type)
+        return rules.contract.problems(data.get("ctx")) if rules is not None and rules.contract is not None else []
+
+
+def _priority(text: str) -> int:
+    if not re.fullmatch(r"\d{1,3}", text) or int(text) > 100:
+        raise _Refused(f"{text[:32]!r} is not a whole number from 0 (first) to 100")
+    return int(text)
+
+
+def _language(text: str) -> str:
+    if not _LANGUAGE.fullmatch(text) or len(text) > 32:
+        raise _Refused(f"{text[:32]!r} is not a language tag such as fr or fr-CA")
+    return text.replace("_", "-")

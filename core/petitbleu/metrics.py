@@ -1,0 +1,174 @@
+"""What this process counts and times, as Prometheus metrics in a registry of the instance's own.
+
+Recording costs a look-up in a dictionary and an addition. What stands in the database or elsewhere is read when
+somebody scrapes; see `scrape.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from .errors import AccessDenied, EventsRefused, Unavailable
+from .lifecycle import SENT
+from .services import Accept
+from .types import Event, IncomingEvent, Operator, Queue
+
+if TYPE_CHECKING:
+    from .queue import Step
+
+MOST_CHILDREN = 500
+"""Sets of label values that one metric keeps apart; what comes beyond is counted together, as `other`."""
+
+_QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0)
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_REFUSALS: tuple[tuple[type[Exception], str], ...] = (
+    (EventsRefused, "invalid"),
+    (AccessDenied, "denied"),
+    (Unavailable, "unavailable"),
+    (Exception, "error"),
+)
+
+M = TypeVar("M")
+
+
+class _Children(Generic[M]):
+    """A metric's children by their label values: `labels`, its own look-up, checks every value and takes a lock."""
+
+    def __init__(self, labels: Callable[..., M]) -> None:
+        self._labels = labels
+        self._known: dict[tuple[str, ...], M] = {}
+
+    def __call__(self, *values: str) -> M:
+        child = self._known.get(values)
+        if child is None:
+            if len(self._known) >= MOST_CHILDREN:
+                return self._labels(*["other"] * len(values))
+            child = self._known[values] = self._labels(*values)
+        return child
+
+
+class Metrics:
+    """One instance's metrics. `clock` counts seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._clock = clock
+
+        def counter(name: str, text: str, *labels: str) -> _Children[Counter]:
+            return _Children(Counter(f"petitbleu_{name}", text, labels, registry=registry).labels)
+
+        def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> _Children[Histogram]:
+            return _Children(Histogram(f"petitbleu_{name}", text, labels, buckets=buckets, registry=registry).labels)
+
+        self._accepted = counter("events_accepted", "Events stored.", "queue", "type")
+        self._refused = counter("events_refused", "Events of calls that were refused.", "reason")
+        self._intake = histogram("intake_seconds", "A call, from read to stored or refused.", _QUICK, "result")
+        self._steps = counter("steps", "What claimed events became.", "queue", "status")
+        self._attempts = counter(
+            "attempts", "Tries written down in an event's record.", "channel", "provider", "outcome", "scope"
+        )
+        self._delivery = histogram("delivery_seconds", "A channel handing over one message.", _SLOW, "channel")
+        self._sent_after = histogram(
+            "sent_after_seconds", "From accepted, or from the scheduled time, to sent.", _SLOW, "queue"
+        )
+        self._under_way = _Children(
+            Gauge(
+                "petitbleu_events_under_way",
+                "Claimed events this process is working on.",
+                ["queue"],
+                registry=registry,
+            ).labels
+        )
+        self._claim = histogram("claim_seconds", "One claim.", _QUICK, "queue")
+        self._batch = histogram("batch_size", "What one write, or one claim, took together.", _SIZES, "kind")
+        self._render_limits = Counter(
+            "petitbleu_render_limits", "Messages whose template wanted more than it may use up.", registry=registry
+        )
+        self._repeated = Counter(
+            "petitbleu_events_repeated", "Events that were known already and got the first one's id.", registry=registry
+        )
+        self._rescued = Counter(
+            "petitbleu_leases_rescued", "Events taken back from workers that gave no sign.", registry=registry
+        )
+        for queue in Queue:
+            self._under_way(queue.value)
+
+    # --------------------------------------------------------------------------------------------------------- intake
+
+    def measured(self, accept: Accept) -> Accept:
+        """`accept`, timed, its refusals counted."""
+
+        async def measured(events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
+            started = self._clock()
+            result = "accepted"
+            try:
+                return await accept(events, operator)
+            except Exception as error:
+                result = next(name for kind, name in _REFUSALS if isinstance(error, kind))
+                self._refused(result).inc(len(events))
+                raise
+            finally:
+                self._intake(result).observe(self._clock() - started)
+
+        return measured
+
+    def accepted(self, event: Event) -> None:
+        self._accepted(event.queue.value, event.type).inc()
+
+    # ---------------------------------------------------------------------------------------------------------- queue
+
+    @contextmanager
+    def claiming(self, queue: Queue) -> Iterator[None]:
+        started = self._clock()
+        yield
+        self._claim(queue.value).observe(self._clock() - started)
+
+    def batch(self, kind: str, size: int) -> None:
+        self._batch(kind).observe(size)
+
+    def repeated(self, events: int) -> None:
+        self._repeated.inc(events)
+
+    def rescued(self, events: int) -> None:
+        self._rescued.inc(events)
+
+    # ------------------------------------------------------------------------------------------------------- delivery
+
+    @contextmanager
+    def under_way(self, queue: Queue) -> Iterator[None]:
+        gauge = self._under_way(queue.value)
+        gauge.inc()
+        try:
+            yield
+        finally:
+            gauge.dec()
+
+    @contextmanager
+    def delivering(self, channel: str) -> Iterator[None]:
+        started = self._clock()
+        try:
+            yield
+        finally:
+            self._delivery(channel).observe(self._clock() - started)
+
+    def render_limit(self) -> None:
+        self._render_limits.inc()
+
+    def recorded(self, step: Step) -> None:
+        """A step that the database has."""
+        event, attempt = step.claimed.event, step.attempt
+        self._steps(event.queue.value, step.status).inc()
+        if attempt is not None:
+            self._attempts(attempt.channel, attempt.provider, attempt.outcome, attempt.scope).inc()
+        if step.status == SENT:
+            start = max(event.scheduled or event.created, event.created)
+            self._sent_after(event.queue.value).observe(max(0.0, step.at / 1e6 - start.timestamp()))
+
+
+__all__ = ["MOST_CHILDREN", "Metrics"]

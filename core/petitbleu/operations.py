@@ -1,0 +1,273 @@
+"""What operators do to events that are stored: cancel, retry, resend.
+
+Each takes many ids and answers for every one of them. What is said of an event is looked up first; the change itself is
+a compare-and-set on what was found, so whatever a worker did meanwhile wins, and the answer says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from .calls import Calls
+from .errors import AccessDenied, Unavailable
+from .lifecycle import FINAL, IGNORED, PENDING, TRANSITIONS
+from .queue import WorkQueue
+from .store import CELL_SHIFT, KEY_MASK, Store
+from .store.payload import decode, micros, moment, optional_micros
+from .types import Event, Operator
+
+LEASED, HELD = 2, 3
+"""States of a queue row that operators leave alone: a worker has it, it is paused."""
+
+MEANWHILE = "changed meanwhile; look at it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of one request. `text` says what was done (or would be), or why not."""
+
+    id: int
+    ok: bool
+    text: str
+    new_id: int | None = None
+    """Of a resend: the id of the new event."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An event as it is stored; `state` and what follows are null without a row in the queue."""
+
+    id: int
+    type: str
+    status: str
+    state: int | None
+    due: int | None
+    expires: int | None
+    handed_off: str
+    event: Event | None
+
+
+Verdict = tuple[bool, str]
+"""Whether it can be done, and in which words."""
+
+
+class Operations:
+    """`queue` takes copies and knows no idempotency windows; `lifetime` is what an event gets whose expiration has
+    passed; `pending` is how many open events there may be, past which retry and resend raise `Unavailable`; `brands`
+    maps event types to the brands they speak for; `now` is the database's clock in microseconds.
+
+    Every method wants the right `admin` (`AccessDenied`). An id may lack its high byte; an event that the operator's
+    rights do not reach is one that does not exist. With `rehearsal` nothing is changed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        queue: WorkQueue,
+        calls: Calls,
+        cell: int,
+        brands: Mapping[str, str],
+        lifetime: timedelta,
+        pending: int,
+        now: Callable[[], int],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._calls = calls
+        self._high = cell << CELL_SHIFT
+        self._brands = brands
+        self._lifetime = lifetime
+        self._pending = pending
+        self._now = now
+        self._monotonic = monotonic
+
+    async def cancel(self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False) -> list[Done]:
+        """End events that wait, as `ignored`. One that a worker has, or that may be out already, is left alone."""
+        reason = f"cancelled by {operator.login}"
+
+        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+            gone = await self._drop([one.id for one in found], reason)
+            for one in found:
+                if one.id in gone and one.event is not None:
+                    await self._calls.outcome_recorded(one.event, IGNORED, None, reason)
+            return dict.fromkeys(gone)
+
+        return await self._each(ids, operator, _cancel, None if rehearsal else change)
+
+    async def retry(self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False) -> list[Done]:
+        """Let events that wait for their next try have it now, and open again those that ended without being sent."""
+
+        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+            waiting = [one.id for one in found if one.status not in FINAL]
+            ended = [_reopened(one, one.event) for one in found if one.status in FINAL and one.event is not None]
+            await self._room(len(ended))
+            hastened = await self._hasten(waiting) if waiting else set()
+            reopened = await self._reopen(ended, f"put back by {operator.login}") if ended else set()
+            return dict.fromkeys(hastened | reopened)
+
+        return await self._each(ids, operator, self._retry, None if rehearsal else change)
+
+    async def resend(self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False) -> list[Done]:
+        """Store a copy of each event, with an id of its own and no memory of idempotency keys, whatever its status."""
+
+        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+            copies = [self._copy(one.event) for one in found if one.event is not None]
+            await self._room(len(copies))
+            new = await self._queue.put(copies)
+            for event, new_id in zip(copies, new, strict=True):
+                await self._calls.event_accepted(replace(event, id=new_id))
+            return dict(zip((one.id for one in found), new, strict=True))
+
+        return await self._each(ids, operator, self._resend, None if rehearsal else change)
+
+    async def _each(
+        self,
+        ids: Iterable[int],
+        operator: Operator,
+        judge: Callable[[_Found], Verdict],
+        change: Callable[[Sequence[_Found]], Coroutine[Any, Any, Mapping[int, int | None]]] | None,
+    ) -> list[Done]:
+        if not operator.may("admin"):
+            raise AccessDenied
+        asked = list(dict.fromkeys(one if one > KEY_MASK else self._high | one for one in ids))
+        found = {one.id: one for one in await self._look(asked) if self._reaches(operator, one)}
+        verdicts = {one.id: judge(one) for one in found.values()}
+        possible = [found[one] for one in asked if one in found and verdicts[one][0]]
+        changed = await change(possible) if change is not None and possible else {}
+        done = []
+        for one in asked:
+            ok, text = verdicts.get(one, (False, "there is no such event"))
+            if ok and change is not None and one not in changed:
+                ok, text = False, MEANWHILE
+            done.append(Done(one, ok, text, changed.get(one)))
+        return done
+
+    def _reaches(self, operator: Operator, found: _Found) -> bool:
+        return operator.may("admin", found.type, self._brands.get(found.type, ""))
+
+    async def _look(self, ids: Sequence[int]) -> list[_Found]:
+        rows = await self._store.rows("look", _ids(ids))
+        return [
+            _Found(
+                row["id"],
+                row["type"],
+                row["status"],
+                row["state"],
+                row["due"],
+                row["expires"],
+                row["handed_off"] or "",
+                None if row["body"] is None else decode(row["id"], row["body"]),
+            )
+            for row in rows
+        ]
+
+    # -------------------------------------------------------------------------------------------------------- changes
+
+    async def _room(self, coming: int) -> None:
+        depth = await self._queue.depth(self._monotonic) if coming else 0
+        if depth + coming > self._pending:
+            raise Unavailable(f"{coming} events more do not fit into the queue ({depth}/{self._pending})")
+
+    async def _drop(self, ids: Sequence[int], reason: str) -> Set[int]:
+        async with self._store.transaction() as transaction:
+            gone = await self._store.rows("cancel", _ids(ids), on=transaction)
+            if gone:
+                await self._store.rows("record_cancelled", reason, gone, on=transaction)
+        return {row["id"] for row in gone}
+
+    async def _hasten(self, ids: Sequence[int]) -> Set[int]:
+        async with self._store.transaction() as transaction:
+            hastened = await self._store.rows("hasten", self._lifetime_micros, _ids(ids), on=transaction)
+            if hastened:
+                await self._store.rows("record_hastened", hastened, on=transaction)
+        return {row["id"] for row in hastened}
+
+    async def _reopen(self, ended: Sequence[dict[str, Any]], reason: str) -> Set[int]:
+        async with self._store.transaction() as transaction:
+            rows = await self._store.rows("reopen", reason, sorted(ended, key=lambda row: row["id"]), on=transaction)
+            reopened = {row["id"] for row in rows}
+            back = [row for row in ended if row["id"] in reopened]
+            if back:
+                await self._store.rows("insert_reopened", self._lifetime_micros, back, on=transaction)
+        return reopened
+
+    @property
+    def _lifetime_micros(self) -> int:
+        return int(self._lifetime.total_seconds() * 1_000_000)
+
+    # ----------------------------------------------------------------------------------------------------- judgements
+
+    def _retry(self, found: _Found) -> Verdict:
+        if found.event is None:
+            return False, "what the caller sent is not kept any more"
+        now = self._now()
+        if found.status in FINAL:
+            if PENDING not in TRANSITIONS[found.status]:
+                return False, f"is {found.status}; resend makes a new event of it"
+            scheduled = optional_micros(found.event.scheduled) or 0
+            when = f"at {_time(scheduled)}, as scheduled" if scheduled > now else "now"
+            return True, f"was {found.status}, is tried {when}" + self._prolonged(
+                optional_micros(found.event.expiration)
+            )
+        if found.state == LEASED:
+            return False, "is being sent"
+        if found.state == HELD:
+            return False, "is paused"
+        if found.due is None or found.due <= now:
+            return False, "is due already"
+        if found.event.scheduled is not None and micros(found.event.scheduled) > now:
+            return False, f"is scheduled for {_time(micros(found.event.scheduled))}, and nothing is sent before"
+        return True, f"is tried now rather than at {_time(found.due)}" + self._prolonged(found.expires)
+
+    def _resend(self, found: _Found) -> Verdict:
+        if found.event is None:
+            return False, "what the caller sent is not kept any more"
+        return True, "is sent again as a new event" + self._prolonged(optional_micros(found.event.expiration))
+
+    def _prolonged(self, expires: int | None) -> str:
+        now = self._now()
+        if expires is None or expires > now:
+            return ""
+        end = micros(moment(now) + self._lifetime)
+        return f"; its expiration passed at {_time(expires)}, it now has until {_time(end)}"
+
+    def _copy(self, event: Event) -> Event:
+        now = moment(self._now())
+        scheduled = event.scheduled if event.scheduled is not None and event.scheduled > now else None
+        expiration = event.expiration
+        if expiration is None or expiration <= now:
+            expiration = now + self._lifetime
+        return replace(event, id=0, created=now, scheduled=scheduled, expiration=expiration)
+
+
+def _ids(ids: Sequence[int]) -> list[dict[str, Any]]:
+    return [{"id": one} for one in ids]
+
+
+def _cancel(found: _Found) -> Verdict:
+    if found.status in FINAL:
+        return False, f"is {found.status} already"
+    if found.state == LEASED:
+        return False, "is being sent"
+    if found.handed_off:
+        return False, f"may be with {found.handed_off} already; its worker stopped before the answer came"
+    return True, "is cancelled"
+
+
+def _reopened(found: _Found, event: Event) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "status": found.status,
+        "priority": event.priority,
+        "channel": event.channel,
+        "due": optional_micros(event.scheduled) or 0,
+        "expires": optional_micros(event.expiration),
+    }
+
+
+def _time(value: int) -> str:
+    return f"{moment(value):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,172 @@
+"""`/metrics` in the Prometheus text format: what was counted, and what is so now.
+
+A scrape reads the queue over a connection of its own, at most once a second and for at most a twentieth of the time,
+and is answered without the queue's metrics when the database does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from . import logs
+from .calls import Calls
+from .queue import Backlog, WorkQueue
+from .types import Check
+
+logger = logging.getLogger("petitbleu.http")
+
+FRESH = 1.0
+"""Seconds for which what was read is good enough."""
+MOST_SHARE = 20
+"""What took a second to read is good for so many seconds."""
+_EVERYWHERE = {
+    "petitbleu_queue_events",
+    "petitbleu_queue_oldest_due_seconds",
+    "petitbleu_database_up",
+    "petitbleu_limit",
+}
+"""What is the same in every process of an installation."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read for the scrapes of the next moments."""
+
+    until: float = 0.0
+    backlog: Sequence[Backlog] | None = None
+    """None: the database did not answer."""
+    checks: Mapping[str, Sequence[Check]] = field(default_factory=dict)
+
+
+class Scrape(Collector):
+    """Answers scrapes of `registry`. `limits` are told as they are configured, `deadline` is in seconds.
+
+    `process` becomes a label of what is this process's own, for when scrapes reach one of several by chance.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        queue: WorkQueue,
+        calls: Calls,
+        version: str,
+        limits: Mapping[str, float],
+        deadline: float,
+        process: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._queue = queue
+        self._calls = calls
+        self._version = version
+        self._limits = limits
+        self._deadline = deadline
+        self._process = process
+        self._clock = clock
+        self._reading = Reading()
+        self._lock = asyncio.Lock()
+        ProcessCollector(registry=registry)
+        registry.register(self)
+
+    def route(self) -> web.RouteDef:
+        return web.get("/metrics", self._answer)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        async with self._lock:
+            if self._clock() >= self._reading.until:
+                await self._read()
+        encode, content_type = choose_encoder(", ".join(request.headers.getall("Accept", [])))
+        return web.Response(
+            body=encode(_Exposed(self._registry, self._process)), headers={"Content-Type": content_type}
+        )
+
+    async def _read(self) -> None:
+        started = self._clock()
+        backlog, checks = await asyncio.gather(self._backlog(), self._checks())
+        ended = self._clock()
+        self._reading = Reading(ended + max(FRESH, MOST_SHARE * (ended - started)), backlog, checks)
+
+    async def _backlog(self) -> Sequence[Backlog] | None:
+        try:
+            async with asyncio.timeout(self._deadline), self._queue.apart() as connection:
+                return await self._queue.backlog(connection)
+        except Exception as error:
+            logger.warning("the queue cannot be measured: %s: %s", type(error).__name__, error)
+            return None
+
+    async def _checks(self) -> Mapping[str, Sequence[Check]]:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._calls.health()
+        except TimeoutError:
+            logger.warning("the plugins' checks take longer than %g s", self._deadline)
+            return {}
+
+    # ------------------------------------------------------------------------------------------------ Collector's part
+
+    def describe(self) -> Iterable[Metric]:
+        return list(self._families(Reading()))
+
+    def collect(self) -> Iterable[Metric]:
+        return list(self._families(self._reading))
+
+    def _families(self, reading: Reading) -> Iterable[Metric]:
+        backlog = reading.backlog
+        build = GaugeMetricFamily("petitbleu_build_info", "Always 1.", labels=["version", "python"])
+        build.add_metric([self._version, platform.python_version()], 1)
+        limits = GaugeMetricFamily("petitbleu_limit", "Limits of the configuration.", labels=["limit"])
+        for name, value in self._limits.items():
+            limits.add_metric([name], value)
+        database = GaugeMetricFamily("petitbleu_database_up", "Whether the database answered this scrape.")
+        database.add_metric([], backlog is not None)
+        depth = GaugeMetricFamily("petitbleu_queue_events", "Open events in the database.", labels=["queue", "state"])
+        age = GaugeMetricFamily(
+            "petitbleu_queue_oldest_due_seconds",
+            "How long the open event that is due the longest has been due.",
+            labels=["queue", "state"],
+        )
+        for one in backlog or ():
+            depth.add_metric([one.queue, one.state], one.events)
+            age.add_metric([one.queue, one.state], one.oldest_due)
+        checks = GaugeMetricFamily("petitbleu_check_ok", "Health checks of plugins.", labels=["plugin", "check"])
+        for plugin, found in reading.checks.items():
+            for check in found:
+                checks.add_metric([plugin, check.name], check.ok)
+        failures = CounterMetricFamily("petitbleu_hook_failures", "Hooks that failed.", labels=["plugin", "hook"])
+        for labels, number in self._calls.failures.items():
+            failures.add_metric(labels, number)
+        dropped = CounterMetricFamily("petitbleu_log_lines_dropped", "Log lines that nobody took in time.")
+        dropped.add_metric([], logs.dropped())
+        return build, limits, database, depth, age, checks, failures, dropped
+
+
+class _Exposed(Collector):
+    """A registry without the time each series began, which the library adds as a series of its own."""
+
+    def __init__(self, registry: CollectorRegistry, process: str) -> None:
+        self._registry = registry
+        self._process = process
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._registry.collect():
+            more = {"process": self._process} if self._process and family.name not in _EVERYWHERE else {}
+            family.samples = [
+                one._replace(labels={**one.labels, **more})
+                for one in family.samples
+                if not one.name.endswith("_created")
+            ]
+            yield family
+
+
+__all__ = ["Scrape"]

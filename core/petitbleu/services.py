@@ -1,0 +1,100 @@
+"""What the core offers to plugins that receive requests or answer questions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Protocol
+
+from .types import Channel, Credentials, Event, EventQuery, IncomingEvent, Operator, Session
+
+
+class Accept(Protocol):
+    """The only door in: check every event, store all of them durably, return their ids in order.
+
+    Raises `EventsRefused` (every problem of every event; nothing is stored), `AccessDenied` (the operator lacks the
+    right for one of the types) or `Unavailable`.
+    """
+
+    def __call__(self, events: Sequence[IncomingEvent], operator: Operator) -> Awaitable[list[int]]: ...
+
+
+class Auth(Protocol):
+    """Who is calling. Every refusal is `AccessDenied` and takes the same time, whatever was wrong."""
+
+    async def authenticate(self, credentials: Credentials) -> Operator:
+        """Raises `SessionExpired` for a token that held once, `AccessDenied` for all else."""
+        ...
+
+    async def logon(self, login: str, password: str, address: str) -> Session: ...
+
+    async def logoff(self, token: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEvent:
+    """An event as status queries see it. `status` is a name of the status table, `template` is `type/channel vN`."""
+
+    id: int
+    type: str
+    queue: str
+    channel: str
+    status: str
+    errors: int
+    created: datetime
+    processing: datetime | None
+    processed: datetime | None
+    process_requested: datetime | None
+    external_id: str
+    origin: str
+    email: str
+    mobile_phone: str
+    template: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusName:
+    """One row of the status table: our name, the label, the name REST callers read, the number SOAP callers read."""
+
+    name: str
+    label: str
+    rest: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    name: str
+    label: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Handed to `intake_routes`, `routes` and `lifespan`. Values and functions only: no way around `accept`."""
+
+    instance: str
+    """The instance's name."""
+    cell: int
+    public_url: str
+    """Scheme and host callers use when a request does not tell, without a trailing slash; may be empty."""
+    time_zone: tzinfo
+    body_limit: int
+    """Bytes of a request body the server takes at most."""
+    auth: Auth
+    statuses: Mapping[str, StatusName]
+    event_types: Mapping[str, EventType]
+    channels: Callable[[], Sequence[Channel]]
+    """Known once every plugin is loaded."""
+    find_events: Callable[[EventQuery, Operator], Awaitable[list[FoundEvent]]]
+    """Only what the operator may read. Raises `QueryRefused`, `AccessDenied`."""
+    count_events: Callable[[EventQuery, Operator], Awaitable[int]]
+    pending: Callable[[], Awaitable[tuple[int, int]]]
+    """Events waiting, and the configured maximum."""
+    load_event: Callable[[int], Awaitable[Event | None]]
+    now: Callable[[], datetime]
+
+
+__all__ = ["Accept", "Auth", "EventType", "FoundEvent", "Services", "StatusName"]

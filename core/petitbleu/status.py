@@ -1,0 +1,183 @@
+"""Questions about events: from callers' names for things to SQL, and back.
+
+Whatever cannot be answered exactly is refused; nothing of a caller's text ever becomes SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from typing import Any
+
+from .addresses import instant
+from .errors import AccessDenied, QueryRefused
+from .lifecycle import PAUSED, PROCESSING
+from .queue import LANES
+from .services import FoundEvent, StatusName
+from .store import CELL_SHIFT, KEY_MASK, Store
+from .store.payload import micros, moment, optional_moment
+from .suggest import did_you_mean
+from .types import Condition, EventQuery, Junction, Operator, Queue
+
+MOST_TERMS = 100
+MOST_ROWS = 10_000
+
+_STATUS = f"CASE q.state WHEN 2 THEN '{PROCESSING}' WHEN 3 THEN '{PAUSED}' ELSE e.status END"
+_COLUMNS = {
+    "id": "e.id",
+    "type": "e.type",
+    "channel": "e.channel",
+    "status": _STATUS,
+    "errors": "CAST(e.errors AS bigint)",  # callers may compare with any number of 64 bits
+    "created": "e.created",
+    "processing": "e.processing",
+    "processed": "e.processed",
+    "processRequested": "e.process_requested",
+    "externalId": "e.external_id",
+    "origin": "e.origin",
+    "email": "e.email",
+    "mobilePhone": "e.mobile_phone",
+    "template": "e.template",
+}
+_TIMES = frozenset({"created", "processing", "processed", "processRequested"})
+_NUMBERS = frozenset({"errors"})
+_FROM = "FROM events e LEFT JOIN queue q ON q.id = e.id"
+_OPERATORS = {"=": "=", "!=": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "like": "LIKE"}
+
+
+class Status:
+    """Answers `find` and `count`; only what the operator may read."""
+
+    def __init__(
+        self,
+        store: Store,
+        cell: int,
+        statuses: Mapping[str, StatusName],
+        brands: Mapping[str, str],
+        time_zone: tzinfo,
+    ) -> None:
+        """`brands` maps every event type to the brand it speaks for."""
+        self._store = store
+        self._brands = brands
+        self._high = cell << CELL_SHIFT
+        self._statuses = statuses
+        self._time_zone = time_zone
+
+    async def find(self, query: EventQuery, operator: Operator) -> list[FoundEvent]:
+        where, values = self._where(query, operator)
+        if not 0 <= query.limit <= MOST_ROWS or query.offset < 0:
+            raise QueryRefused(f"the number of lines must be between 0 and {MOST_ROWS}")
+        order = ", ".join(
+            f"{_column(attribute)} {'DESC' if descending else 'ASC'}" for attribute, descending in query.order_by
+        )
+        rows = await self._store.read(
+            f"SELECT e.*, {_STATUS} AS now_status {_FROM} {where} ORDER BY {order or 'e.id'} LIMIT ? OFFSET ?",
+            [*values, query.limit, query.offset],
+        )
+        return [_found(row) for row in rows]
+
+    async def count(self, query: EventQuery, operator: Operator) -> int:
+        where, values = self._where(query, operator)
+        rows = await self._store.read(f"SELECT count(*) AS found {_FROM} {where}", values)
+        return int(rows[0]["found"])
+
+    async def attempts(self, event_id: int) -> list[dict[str, Any]]:
+        return await self._store.read("SELECT * FROM attempts WHERE event = ? ORDER BY id", [event_id])
+
+    def _where(self, query: EventQuery, operator: Operator) -> tuple[str, list[Any]]:
+        if not operator.may("read"):
+            raise AccessDenied
+        terms: list[str] = []
+        values: list[Any] = []
+        if query.queue is not None:
+            terms.append("e.lane = ?")
+            values.append(LANES[Queue(query.queue)])
+        if operator.event_types is not None or operator.brands is not None:
+            readable = [name for name, brand in self._brands.items() if operator.may("read", name, brand)]
+            terms.append(f"e.type IN ({', '.join('?' * len(readable)) or 'NULL'})")
+            values += readable
+        if query.where is not None:
+            terms.append(self._condition(query.where, values, MOST_TERMS))
+        return (f"WHERE {' AND '.join(terms)}" if terms else ""), values
+
+    def _condition(self, condition: Condition, values: list[Any], room: int) -> str:
+        if isinstance(condition, Junction):
+            if not 0 < len(condition.terms) <= room:
+                raise QueryRefused(f"a condition joins between 1 and {MOST_TERMS} terms")
+            parts = [self._condition(term, values, room - 1) for term in condition.terms]
+            return "(" + (" AND " if condition.kind == "and" else " OR ").join(parts) + ")"
+        column = _column(condition.attribute)
+        if condition.operator == "like":
+            if condition.attribute in _TIMES | _NUMBERS | {"id", "status"}:
+                raise QueryRefused(f"like compares text, which @{condition.attribute} is not")
+            values.append(condition.values[0])
+            return f"{column} LIKE ?"
+        if condition.attribute == "status" and condition.operator not in ("=", "!=", "in"):
+            raise QueryRefused(f"@status is compared by =, != and in, not by {condition.operator}")
+        found = [self._value(condition.attribute, text) for text in condition.values]
+        if condition.operator == "in":
+            if not 0 < len(found) <= MOST_TERMS:
+                raise QueryRefused(f"in takes between 1 and {MOST_TERMS} values")
+            values += found
+            return f"{column} IN ({', '.join('?' * len(found))})"
+        values.append(found[0])
+        return f"{column} {_OPERATORS[condition.operator]} ?"
+
+    def _value(self, attribute: str, text: str) -> Any:
+        if attribute == "id":
+            number = _integer(attribute, text)
+            return number if number > KEY_MASK else self._high | number
+        if attribute in _NUMBERS:
+            return _integer(attribute, text)
+        if attribute in _TIMES:
+            try:
+                return micros(instant(text, self._time_zone))
+            except ValueError as error:
+                raise QueryRefused(f"@{attribute}: {error}") from None
+        if attribute == "status":
+            return self._status(text)
+        return text
+
+    def _status(self, text: str) -> str:
+        for status in self._statuses.values():
+            if text in (status.name, status.rest, str(status.code)):
+                return status.name
+        raise QueryRefused(f"@status: {text!r} is not a status")
+
+
+def _column(attribute: str) -> str:
+    if attribute not in _COLUMNS:
+        hint = did_you_mean(attribute, _COLUMNS)
+        raise QueryRefused(f"events have no readable attribute @{attribute}" + (f"; {hint}" if hint else ""))
+    return _COLUMNS[attribute]
+
+
+def _integer(attribute: str, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise QueryRefused(f"@{attribute}: {text[:64]!r} is not a whole number") from None
+    if not -(1 << 63) <= number < 1 << 63:
+        raise QueryRefused(f"@{attribute}: {text[:64]} is out of range")
+    return number
+
+
+def _found(row: Mapping[str, Any]) -> FoundEvent:
+    return FoundEvent(
+        id=row["id"],
+        type=row["type"],
+        queue=next(queue.value for queue, lane in LANES.items() if lane == row["lane"]),
+        channel=row["channel"],
+        status=row["now_status"],
+        errors=row["errors"],
+        created=moment(row["created"]),
+        processing=optional_moment(row["processing"]),
+        processed=optional_moment(row["processed"]),
+        process_requested=optional_moment(row["process_requested"]),
+        external_id=row["external_id"],
+        origin=row["origin"],
+        email=row["email"],
+        mobile_phone=row["mobile_phone"],
+        template=row["template"],
+        reason=row["reason"],
+    )

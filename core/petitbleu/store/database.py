@@ -1,0 +1,239 @@
+"""One open database: connection, clock, transactions, migrations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.backends.base.config_generator import expand_db_url
+from tortoise.context import TortoiseContext
+from tortoise.exceptions import BaseORMException
+from tortoise.migrations.executor import MigrationExecutor
+from tortoise.transactions import in_transaction
+
+from ..data import to_json
+from ..errors import Unavailable
+from .errors import CommitUnknown, StoreError
+from .postgres import MIGRATION_LOCK, credentials, lost
+from .queries import REPEATABLE, Dialect, Queries
+
+T = TypeVar("T")
+APP = "petitbleu"
+CELL_SHIFT = 56
+KEY_MASK = (1 << CELL_SHIFT) - 1
+
+
+class Store:
+    """An open database. Made by `open_store`."""
+
+    def __init__(self, context: TortoiseContext, dialect: Dialect, shift: int, address: Mapping[str, Any]) -> None:
+        self._context = context
+        self._address = address
+        self.dialect = dialect
+        self.queries = Queries(dialect, shift)
+        self._skew = 0
+
+    @property
+    def connection(self) -> BaseDBAsyncClient:
+        return self._context.db()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """Gives a connection whose statements commit together.
+
+        Raises `CommitUnknown` when nothing tells whether they did; after any other error they did not.
+        """
+        complete = False
+        try:
+            async with in_transaction(self._context.default_connection) as connection:
+                yield connection
+                complete = True
+        except Exception as error:
+            if complete and self.dialect == "postgres" and (lost(error) or isinstance(error, TimeoutError)):
+                raise CommitUnknown from error
+            raise
+
+    async def again(self, work: Callable[[], Awaitable[T]], *, twice: bool = True, patience: float = 0.0) -> T:
+        """The result of `work`, started afresh if its connection was lost: at once, then for `patience` seconds.
+
+        `twice` says that it may take effect twice; otherwise `CommitUnknown` ends it. Raises `Unavailable`.
+        """
+        if self.dialect == "sqlite":
+            return await work()
+        clock = asyncio.get_running_loop().time
+        end, pause = clock() + patience, 0.0
+        while True:
+            try:
+                return await work()
+            except Exception as error:
+                if not (lost(error) or (twice and isinstance(error, CommitUnknown))):
+                    raise
+                if pause and clock() + pause > end:
+                    raise Unavailable(f"the database cannot be reached: {type(error).__name__}: {error}") from error
+            # the others of the pool are likely to be as dead
+            await self._context.db()._expire_connections()  # type: ignore[attr-defined]
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0) or 0.05
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[BaseDBAsyncClient]:
+        """A connection of its own to the same database, for the running loop, which may be another thread's."""
+        one = {"minsize": 1, "maxsize": 1} if self.dialect == "postgres" else {}
+        client: BaseDBAsyncClient = import_module(self._address["engine"]).client_class(
+            connection_name="apart", **self._address["credentials"] | one
+        )
+        await client.create_connection(with_db=True)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    async def rows(self, query: str, *values: Any, on: BaseDBAsyncClient | None = None) -> list[dict[str, Any]]:
+        """Run a named query with its parameters; a list of mappings among them travels as JSON.
+
+        Alone and where `REPEATABLE` has it, it is run once more if the connection was lost.
+        """
+        parameters = [to_json(value) if isinstance(value, list) else value for value in values]
+        connection = on or self.connection
+
+        def run() -> Awaitable[list[dict[str, Any]]]:
+            return connection.execute_query_dict(self.queries[query], parameters)
+
+        return await (self.again(run) if on is None and query in REPEATABLE else run())
+
+    async def read(self, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+        """Run a reading statement composed elsewhere, its parameters written as `?`."""
+        if self.dialect == "postgres":
+            pieces = sql.split("?")
+            sql = pieces[0] + "".join(f"${number}{piece}" for number, piece in enumerate(pieces[1:], 1))
+        return await self.again(lambda: self.connection.execute_query_dict(sql, list(values)))
+
+    def now(self) -> int:
+        """The database's clock in microseconds, as last compared with ours."""
+        return time.time_ns() // 1000 + self._skew
+
+    async def compare_clocks(self) -> None:
+        before = time.time_ns() // 1000
+        theirs = int((await self.rows("now"))[0]["now"])
+        after = time.time_ns() // 1000
+        # within the round trip and the millisecond that SQLite's clock counts in, both clocks agree
+        self._skew = 0 if before - 1000 <= theirs <= after else theirs - (before + after) // 2
+
+    async def shift_clock(self, seconds: float) -> None:
+        """Let the database's clock run `seconds` ahead. For tests and rehearsals; never stored."""
+        self.queries = Queries(self.dialect, self.queries.shift + int(seconds * 1_000_000))
+        await self.compare_clocks()
+
+    async def pending_migrations(self) -> list[str]:
+        plan = await self._executor().plan()
+        return [step.migration.name for step in plan]
+
+    async def is_empty(self) -> bool:
+        """No migration was ever applied here."""
+        return not await self._executor().recorder.applied_migrations()
+
+    async def migrate(self) -> list[str]:
+        """Bring the tables up to date; gives the names of what was applied.
+
+        On PostgreSQL whoever comes second waits for the first, and then finds nothing left; all is applied or nothing.
+        """
+        applied: list[str] = []
+
+        def note(phase: str, app: str, name: str) -> None:
+            if phase == "apply_done":
+                applied.append(name)
+
+        if self.dialect == "sqlite":
+            await self._executor().migrate(direction="forward", progress=note)
+            return applied
+        async with self.transaction() as transaction:
+            await transaction.execute_query("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK])
+            executor = self._executor(transaction)
+            # before anything asks for it, which would fail and thereby end the transaction
+            await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
+            await executor.migrate(direction="forward", progress=note)
+        return applied
+
+    def _executor(self, on: BaseDBAsyncClient | None = None) -> MigrationExecutor:
+        return MigrationExecutor(on or self.connection, {APP: _app_config(self.dialect)})
+
+    async def check_durability(self, relaxed: bool) -> None:
+        """Refuse a database that could forget what it acknowledged, unless the configuration says so in words."""
+        if relaxed:
+            return
+        if self.dialect == "sqlite":
+            level = (await self.connection.execute_query_dict("PRAGMA synchronous"))[0]["synchronous"]
+            bad = [] if level >= 2 else [f"synchronous={level}"]
+        else:
+            settings = await self.connection.execute_query_dict(
+                "SELECT name, setting FROM pg_settings "
+                "WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')"
+            )
+            bad = [f"{row['name']}={row['setting']}" for row in settings if row["setting"] == "off"]
+        if bad:
+            raise StoreError(
+                f"the database may lose acknowledged events ({', '.join(bad)}); correct it, or write "
+                "`durability: relaxed` in the configuration to accept the loss"
+            )
+
+
+def _app_config(dialect: Dialect) -> dict[str, Any]:
+    """The connection is called by its dialect, since Tortoise keeps statements by a connection's name."""
+    return {
+        "models": ["petitbleu.store.models"],
+        "default_connection": dialect,
+        "migrations": "petitbleu.store.migrations",
+    }
+
+
+@asynccontextmanager
+async def open_store(url: str, *, shift: int = 0, patient: bool = False) -> AsyncIterator[Store]:
+    """Open the database behind `url` (`sqlite://path` or `postgres://…`) and close it at the end.
+
+    `patient` lifts the limit on how long a statement may take, which altering a large table can exceed.
+    """
+    scheme, _, rest = url.partition("://")
+    address: dict[str, Any]
+    if scheme == "sqlite":
+        file = rest.partition("?")[0]
+        await asyncio.to_thread(Path(file).parent.mkdir, parents=True, exist_ok=True)
+        url += ("&" if "?" in rest else "?") + "busy_timeout=5000" * ("busy_timeout" not in rest)
+        dialect: Dialect = "sqlite"
+        address = expand_db_url(url)
+    elif scheme in ("postgres", "postgresql", "asyncpg"):
+        dialect = "postgres"
+        address = {
+            "engine": "petitbleu.store.asyncpg_client",
+            "credentials": credentials(url) | ({"command_timeout": None} if patient else {}),
+        }
+    else:
+        raise StoreError(f"database {scheme}:// is not known; use sqlite:// or postgres://")
+    context = TortoiseContext()
+    context.__enter__()
+    try:
+        await context.init(
+            config={"connections": {dialect: address}, "apps": {APP: _app_config(dialect)}, "use_tz": True},
+            init_connections=True,
+        )
+        store = Store(context, dialect, shift, address)
+        try:
+            await store.compare_clocks()
+        except (BaseORMException, OSError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise StoreError(f"the database cannot be opened: {error or type(error).__name__}") from error
+        except Unavailable as error:
+            raise StoreError(f"the database cannot be opened: {error.__cause__}") from error
+        yield store
+    finally:
+        await context.close_connections()
+        # whoever closes may be another task than the one that opened, and that one's context is gone anyway
+        with contextlib.suppress(ValueError):
+            context.__exit__(None, None, None)

@@ -1,0 +1,22 @@
+"""Which event an idempotency key stands for."""
+
+from tortoise import fields, migrations
+from tortoise.migrations import operations as ops
+
+
+class Migration(migrations.Migration):
+    dependencies = [("petitbleu", "0001_initial")]
+
+    operations = [
+        ops.CreateModel(
+            name="IdempotencyRow",
+            fields=[
+                ("key", fields.CharField(primary_key=True, unique=True, db_index=True, max_length=64)),
+                ("event", fields.BigIntField()),
+                ("digest", fields.CharField(max_length=64)),
+                ("until", fields.BigIntField(db_index=True)),
+            ],
+            options={"table": "idempotency", "app": "petitbleu", "pk_attr": "key"},
+            bases=["Model"],
+        ),
+    ]

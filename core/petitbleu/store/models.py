@@ -1,0 +1,154 @@
+"""The tables. Times are microseconds since 1970-01-01 UTC, by the database's clock, so that both databases compare
+and index them alike.
+
+`queue` holds open work only and stays narrow: a row leaves it in the same transaction that gives its event a final
+status. `events` is the record that status queries read; `payloads` is what the caller sent; `attempts` tells how each
+hand-over went.
+"""
+
+from __future__ import annotations
+
+from tortoise import fields
+from tortoise.indexes import Index
+from tortoise.models import Model
+
+
+# Work to do. The indexes that serve it are partial ones and stand in the migration.
+class QueueRow(Model):
+    id = fields.BigIntField(primary_key=True, generated=False)
+    state = fields.SmallIntField(db_default=1)
+    """0 waits for `due`, 1 is ready, 2 is leased, 3 is paused."""
+    lane = fields.SmallIntField()
+    """0 real time, 1 batch."""
+    priority = fields.SmallIntField()
+    due = fields.BigIntField()
+    expires = fields.BigIntField(null=True)
+    type = fields.CharField(max_length=128)
+    channel = fields.CharField(max_length=64)
+    tries = fields.IntField(db_default=0)
+    """Attempts that count against the event."""
+    attempts = fields.IntField(db_default=0)
+    """All attempts, the number of the last one."""
+    crashes = fields.SmallIntField(db_default=0)
+    unknowns = fields.SmallIntField(db_default=0)
+    handed_off = fields.CharField(max_length=128, db_default="")
+    """The provider that may have the message while it is leased."""
+    lease = fields.CharField(max_length=36, null=True)
+    leased_until = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "queue"
+
+
+class EventRow(Model):
+    id = fields.BigIntField(primary_key=True, generated=False)
+    type = fields.CharField(max_length=128)
+    lane = fields.SmallIntField()
+    channel = fields.CharField(max_length=64)
+    status = fields.CharField(max_length=16)
+    errors = fields.IntField(db_default=0)
+    created = fields.BigIntField()
+    processing = fields.BigIntField(null=True)
+    processed = fields.BigIntField(null=True)
+    process_requested = fields.BigIntField(null=True)
+    external_id = fields.CharField(max_length=255, db_default="")
+    origin = fields.CharField(max_length=255, db_default="")
+    email = fields.CharField(max_length=320, db_default="")
+    mobile_phone = fields.CharField(max_length=32, db_default="")
+    template = fields.CharField(max_length=255, db_default="")
+    reason = fields.TextField(db_default="")
+
+    class Meta:
+        table = "events"
+        indexes = (Index(fields=("external_id",)), Index(fields=("email",)), Index(fields=("created",)))
+
+
+class PayloadRow(Model):
+    id = fields.BigIntField(primary_key=True, generated=False)
+    body = fields.TextField()
+
+    class Meta:
+        table = "payloads"
+
+
+class AttemptRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    event = fields.BigIntField(db_index=True)
+    number = fields.IntField()
+    channel = fields.CharField(max_length=64)
+    provider = fields.CharField(max_length=128, db_default="")
+    template = fields.CharField(max_length=255, db_default="")
+    started = fields.BigIntField()
+    ended = fields.BigIntField()
+    outcome = fields.CharField(max_length=16)
+    scope = fields.CharField(max_length=16, db_default="")
+    code = fields.CharField(max_length=64, db_default="")
+    text = fields.TextField(db_default="")
+    reference = fields.CharField(max_length=255, db_default="")
+
+    class Meta:
+        table = "attempts"
+
+
+# Never changed, never deleted: messages point to it.
+class TemplateVersionRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    event_type = fields.CharField(max_length=128)
+    channel = fields.CharField(max_length=64)
+    number = fields.IntField()
+    digest = fields.CharField(max_length=64)
+    snapshot = fields.TextField()
+    created = fields.BigIntField()
+    created_by = fields.CharField(max_length=128)
+
+    class Meta:
+        table = "template_versions"
+        unique_together = (("event_type", "channel", "number"),)
+
+
+# What was done to a template: `publish`, `rollback` or `unpublish`. The last row of a type and channel rules;
+# `version` is null after `unpublish`.
+class PublicationRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    event_type = fields.CharField(max_length=128)
+    channel = fields.CharField(max_length=64)
+    action = fields.CharField(max_length=16)
+    version = fields.IntField(null=True)
+    at = fields.BigIntField()
+    by = fields.CharField(max_length=128)
+
+    class Meta:
+        table = "publications"
+        indexes = (Index(fields=("event_type", "channel")),)
+
+
+# A log-on. Only hashes of its secrets are kept.
+class SessionRow(Model):
+    token_hash = fields.CharField(max_length=64, primary_key=True)
+    security_hash = fields.CharField(max_length=64)
+    login = fields.CharField(max_length=128)
+    created = fields.BigIntField()
+    expires = fields.BigIntField()
+
+    class Meta:
+        table = "sessions"
+
+
+# Which event an idempotency key stands for. `key` is a hash of origin, type and externalId; past `until` the row counts
+# for nothing, and the next holder of the key replaces it.
+class IdempotencyRow(Model):
+    key = fields.CharField(max_length=64, primary_key=True)
+    event = fields.BigIntField()
+    digest = fields.CharField(max_length=64)
+    until = fields.BigIntField(db_index=True)
+
+    class Meta:
+        table = "idempotency"
+
+
+class CounterRow(Model):
+    name = fields.CharField(max_length=32, primary_key=True)
+    value = fields.BigIntField()
+
+    class Meta:
+        table = "counters"

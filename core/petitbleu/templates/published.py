@@ -1,0 +1,314 @@
+"""Published templates: numbered versions that never change, and which of them rules.
+
+A version is its content. Publishing what is published already changes nothing; publishing what an older version holds
+makes that version rule again, under its old number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tortoise.exceptions import IntegrityError
+from tortoise.functions import Count, Max
+from tortoise.transactions import in_transaction
+
+from ..errors import TemplateError
+from ..languages import canonical
+from ..rendering import Compiled, Renderer, event_context
+from ..rendering.snapshots import Snapshot
+from ..store.models import PublicationRow, TemplateVersionRow
+from ..types import Content, TemplateRef
+from .drafts import Draft, Drafts
+from .seeds import Seed
+
+Key = tuple[str, str]
+"""(event type, channel)"""
+_HEAD = ("id", "number", "digest", "created", "created_by")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """`changed` is false when the same content ruled already."""
+
+    version: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    event_type: str
+    channel: str
+    number: int
+    digest: str
+    created: datetime
+    created_by: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateState:
+    """A line of the list of templates."""
+
+    event_type: str
+    channel: str
+    version: int | None
+    """The published one, None where none is."""
+    draft: str
+    """`published` (nothing to publish), `changed`, `new`, `broken`, or `none`: the folder is gone."""
+    labels: tuple[str, ...] = ()
+    problem: str = ""
+    """What is wrong with a broken draft."""
+
+
+class Templates:
+    """`now` gives the time of publications, `brand` the values of the brand that events of a type are sent by, given
+    the type and the brand its template asks for.
+
+    Reads are answered from what `refresh` saw last; call it about once a second, so that a running server follows
+    what another process publishes.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        now: Callable[[], datetime],
+        brand: Callable[[str, str], Mapping[str, Any]] = lambda event_type, asked: {},
+        cached: int = 256,
+    ) -> None:
+        self._renderer = renderer
+        self._now = now
+        self._brand = brand
+        self._cached = cached
+        self._current: dict[Key, int] = {}
+        self._seen: tuple[int, int] = (-1, -1)
+        self._warm: set[TemplateRef] = set()
+        self._compiled: OrderedDict[tuple[str, str, int], Compiled] = OrderedDict()
+
+    # ------------------------------------------------------------------------------------------- for events
+
+    async def refresh(self) -> None:
+        """Notice what was published, here or elsewhere: one small query where nothing was."""
+        found = await PublicationRow.annotate(last=Max("id"), rows=Count("id")).values("last", "rows")
+        # The count too: of two publications at once the one with the smaller id may become visible later.
+        seen = (found[0]["last"] or 0, found[0]["rows"])
+        if seen == self._seen:
+            return
+        newest = (
+            await PublicationRow.annotate(last=Max("id"))
+            .group_by("event_type", "channel")
+            .values_list("last", flat=True)
+        )
+        rows = await PublicationRow.filter(id__in=list(newest))
+        self._current = {(row.event_type, row.channel): row.version for row in rows if row.version is not None}
+        self._seen = seen
+
+    def current(self, event_type: str, channel: str) -> int | None:
+        """The version that rules, None when nothing is published."""
+        return self._current.get((event_type, channel))
+
+    def all_current(self) -> list[Key]:
+        """Every (event type, channel) that has a published version."""
+        return sorted(self._current)
+
+    async def resolve(self, event_type: str, channel: str, language: str) -> TemplateRef | None:
+        """The published version, and the language it will speak to someone who wants `language`."""
+        version = self.current(event_type, channel)
+        if version is None:
+            return None
+        compiled = await self.compiled(TemplateRef(event_type, channel, version))
+        return TemplateRef(event_type, channel, version, compiled.language(language), compiled.brand)
+
+    async def compiled(self, ref: TemplateRef) -> Compiled:
+        """Raises `TemplateError` for a version that does not exist."""
+        key = (ref.event_type, ref.channel, ref.version)
+        found = self._compiled.get(key)
+        if found is None:
+            found = self._renderer.compile(await self.show(*key))
+            self._compiled[key] = found
+            while len(self._compiled) > self._cached:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(key)
+        return found
+
+    async def warm(self) -> None:
+        """Compile what is published and was not compiled yet, so that no event waits for it."""
+        for (event_type, channel), version in list(self._current.items()):
+            ref = TemplateRef(event_type, channel, version)
+            if ref not in self._warm:
+                self._warm.add(ref)
+                (await self.compiled(ref)).check()
+                await asyncio.sleep(0)
+
+    # ------------------------------------------------------------------------------------------- for admins
+
+    async def publish(self, draft: Draft, by: str) -> Published:
+        """Freeze the draft and let it rule, once every seed and every language renders.
+
+        Raises `TemplateError` naming the seed and what went wrong.
+        """
+        self.check(draft)
+        snapshot = draft.snapshot
+        try:
+            published = await self._publish(snapshot, by)
+        except IntegrityError:  # someone else took the same number at the same moment
+            published = await self._publish(snapshot, by)
+        await self.refresh()
+        return published
+
+    async def _publish(self, snapshot: Snapshot, by: str) -> Published:
+        async with in_transaction():
+            key: dict[str, Any] = {"event_type": snapshot.event_type, "channel": snapshot.channel}
+            versions = await TemplateVersionRow.filter(**key).order_by("number").values_list("number", "digest")
+            same = [number for number, digest in versions if digest == snapshot.digest]
+            number = same[-1] if same else (versions[-1][0] + 1 if versions else 1)
+            last = await PublicationRow.filter(**key).order_by("-id").first()
+            if last is not None and last.version == number:
+                return Published(number, False)
+            if not same:
+                await TemplateVersionRow.create(
+                    **key,
+                    number=number,
+                    digest=snapshot.digest,
+                    snapshot=snapshot.to_json(),
+                    created=self._microseconds(),
+                    created_by=by,
+                )
+            await self._record(key, "publish", number, by)
+        return Published(number, True)
+
+    async def unpublish(self, event_type: str, channel: str, by: str) -> None:
+        """From now on events find no template. Raises `TemplateError` when none is published."""
+        async with in_transaction():
+            key: dict[str, Any] = {"event_type": event_type, "channel": channel}
+            last = await PublicationRow.filter(**key).order_by("-id").first()
+            if last is None or last.version is None:
+                raise TemplateError(f"{event_type}/{channel}", "is not published")
+            await self._record(key, "unpublish", None, by)
+        await self.refresh()
+
+    async def rollback(self, event_type: str, channel: str, version: int, by: str) -> Published:
+        """Let an earlier version rule. Raises `TemplateError` when there is no such version."""
+        async with in_transaction():
+            key: dict[str, Any] = {"event_type": event_type, "channel": channel}
+            numbers = await _numbers(event_type, channel)
+            if version not in numbers:
+                raise TemplateError(f"{event_type}/{channel}", _no_version(version, numbers))
+            last = await PublicationRow.filter(**key).order_by("-id").first()
+            if last is not None and last.version == version:
+                return Published(version, False)
+            await self._record(key, "rollback", version, by)
+        await self.refresh()
+        return Published(version, True)
+
+    async def versions(self, event_type: str, channel: str) -> list[Version]:
+        """Oldest first."""
+        rows = await TemplateVersionRow.filter(event_type=event_type, channel=channel).order_by("number").only(*_HEAD)
+        await self.refresh()
+        current = self.current(event_type, channel)
+        return [
+            Version(
+                event_type,
+                channel,
+                row.number,
+                row.digest,
+                _EPOCH + timedelta(microseconds=row.created),
+                row.created_by,
+                row.number == current,
+            )
+            for row in rows
+        ]
+
+    async def show(self, event_type: str, channel: str, version: int) -> Snapshot:
+        """The content of a version. Raises `TemplateError` when there is none."""
+        row = await TemplateVersionRow.get_or_none(event_type=event_type, channel=channel, number=version)
+        if row is None:
+            raise TemplateError(f"{event_type}/{channel}", _no_version(version, await _numbers(event_type, channel)))
+        return Snapshot.from_json(row.snapshot)
+
+    async def list(self, drafts: Drafts) -> list[TemplateState]:
+        """Every draft and every published template, sorted; one may be there without the other."""
+        await self.refresh()
+        folders = drafts.list()
+        return [await self._state(drafts, *key, folder=key in folders) for key in sorted({*folders, *self._current})]
+
+    async def _state(self, drafts: Drafts, event_type: str, channel: str, folder: bool) -> TemplateState:
+        version = self.current(event_type, channel)
+        if not folder:
+            return TemplateState(event_type, channel, version, "none")
+        try:
+            draft = drafts.load(event_type, channel)
+        except TemplateError as error:
+            return TemplateState(event_type, channel, version, "broken", problem=error.text)
+        if version is None:
+            return TemplateState(event_type, channel, None, "new", draft.labels)
+        row = await TemplateVersionRow.get(event_type=event_type, channel=channel, number=version).only("id", "digest")
+        same = row.digest == draft.snapshot.digest
+        return TemplateState(event_type, channel, version, "published" if same else "changed", draft.labels)
+
+    def check(self, draft: Draft) -> None:
+        """Render the draft for every seed in its language, and in every language there is.
+
+        Raises `TemplateError`.
+        """
+        snapshot = draft.snapshot
+        if not draft.seeds:
+            raise TemplateError(
+                snapshot.name, "seeds.yaml holds no seed; a template is only published once one renders"
+            )
+        compiled = self._renderer.compile(snapshot)
+        compiled.check()
+        spoken = set()
+        for seed in draft.seeds:
+            spoken.add(self._try(compiled, draft, seed, ""))
+        for language in set(compiled.languages) - spoken:
+            self._try(compiled, draft, draft.seeds[0], language)
+
+    def _try(self, compiled: Compiled, draft: Draft, seed: Seed, language: str) -> str:
+        try:
+            return self._render(compiled, draft.snapshot, seed, language)[0]
+        except TemplateError as error:
+            within = f", in {language}" if language else ""
+            raise TemplateError(draft.snapshot.name, f"seed {seed.name!r}{within}: {error}") from error
+
+    async def preview(self, source: Draft | TemplateRef, seed: Seed, language: str = "") -> Content:
+        """What the seed would be sent, in its own language or another. Raises `TemplateError`."""
+        if isinstance(source, Draft):
+            compiled, snapshot = self._renderer.compile(source.snapshot), source.snapshot
+        else:
+            snapshot = await self.show(source.event_type, source.channel, source.version)
+            compiled = self._renderer.compile(snapshot)
+        return self._render(compiled, snapshot, seed, language)[1]
+
+    def _render(self, compiled: Compiled, snapshot: Snapshot, seed: Seed, language: str) -> tuple[str, Content]:
+        channel = self._renderer.channels[snapshot.channel]
+        event = seed.event(snapshot.event_type, channel, self._now())
+        wanted = canonical(language) or seed.wanted_language(snapshot.event_type, channel, self._now())
+        chosen = compiled.language(wanted)
+        return chosen, compiled.render(
+            chosen, event_context(event, self._brand(snapshot.event_type, snapshot.meta.brand))
+        )
+
+    async def _record(self, key: Mapping[str, Any], action: str, version: int | None, by: str) -> None:
+        await PublicationRow.create(**key, action=action, version=version, at=self._microseconds(), by=by)
+
+    def _microseconds(self) -> int:
+        return (self._now() - _EPOCH) // timedelta(microseconds=1)
+
+
+async def _numbers(event_type: str, channel: str) -> list[int]:
+    rows = (
+        await TemplateVersionRow.filter(event_type=event_type, channel=channel).order_by("number").only("id", "number")
+    )
+    return [row.number for row in rows]
+
+
+def _no_version(version: int, numbers: list[int]) -> str:
+    if not numbers:
+        return "was never published"
+    return f"has no version {version}; there are {', '.join(map(str, numbers))}"

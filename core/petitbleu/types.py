@@ -1,0 +1,331 @@
+"""The values that cross the hooks: frozen, typed, valid once built.
+
+Times are aware `datetime`s in UTC; durations are seconds. `Data` is what callers' XML or JSON becomes and
+what templates walk (see `data.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+Data: TypeAlias = "dict[str, Data] | list[Data] | str | int | float | bool | None"
+
+
+class Settings(BaseModel):
+    """Base of every settings and template-field model: an unknown key is refused, a built value never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Queue(StrEnum):
+    """Real time is served before batch."""
+
+    REALTIME = "realtime"
+    BATCH = "batch"
+
+
+class Scope(StrEnum):
+    """Whose fault an outcome is. Only `ADDRESS` says anything about the recipient."""
+
+    ADDRESS = "address"
+    MESSAGE = "message"
+    PROVIDER = "provider"
+    US = "us"
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingEvent:
+    """An event as a caller wrote it, before any check.
+
+    `attributes` keep the caller's spelling of names; `children` are `ctx`, `mobileApp` and whatever else there is.
+    """
+
+    queue: Queue
+    attributes: Mapping[str, str]
+    children: Mapping[str, Data] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that passed the door. `data` is what templates call `rtEvent`: every attribute and child."""
+
+    id: int
+    type: str
+    queue: Queue
+    channel: str
+    data: Mapping[str, Data]
+    created: datetime
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """By attribute: `email`, `mobilePhone`, `registrationToken`."""
+    language: str = ""
+    country: str = ""
+    external_id: str = ""
+    origin: str = ""
+    priority: int = 5
+    scheduled: datetime | None = None
+    expiration: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an event goes: a channel, in the name of a brand, with the template of `template` (an event type)."""
+
+    channel: str
+    brand: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRef:
+    """One published version of a template, in one of its languages (`""` is the template's default language)."""
+
+    event_type: str
+    channel: str
+    version: int
+    language: str = ""
+    brand: str = ""
+    """Whom the template speaks for, where routing names no brand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A rendered template. `parts` by the channel's part names, `fields` as the channel's `fields` model names them,
+    `files` by the names they have in the template folder."""
+
+    parts: Mapping[str, str]
+    fields: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event rendered for one channel and address.
+
+    `key` is the same for every try of this message, on any machine, for as long as the event lives: providers that
+    recognise repeats are given it (Message-ID, `apns-id`, an idempotency header).
+    """
+
+    event: Event
+    channel: str
+    address: str
+    brand: str
+    template: TemplateRef
+    content: Content
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One hand-over of a message to a provider, as the channel's plugin sees it."""
+
+    number: int
+    """From 1, over the whole life of the event."""
+    hand_off: Callable[[str], Awaitable[None]]
+    """Await with the provider's name right before the point of no return (final dot, `submit_sm`, POST).
+    Raises `HandOffRefused` when the message must not go out any more: give the connection back and let it through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The provider took the message; `text` is what it said."""
+
+    provider: str
+    text: str
+    code: str = ""
+    reference: str = ""
+    """The provider's own id of the message, by which receipts will name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not now: try again. With scope `PROVIDER` or `US` the try is not counted against the event."""
+
+    provider: str
+    text: str
+    scope: Scope
+    code: str = ""
+    retry_after: float | None = None
+    """Seconds the provider asked to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Never: the provider refused for good."""
+
+    provider: str
+    text: str
+    scope: Scope
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Handed off, and no answer came: the provider may have it or not."""
+
+    provider: str
+    text: str
+
+
+Outcome: TypeAlias = Delivered | Deferred | Failed | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Refuse an event at the door: which attribute, and why, in words for the caller."""
+
+    attribute: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    """Do not send: the event ends *ignored* with this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Not before `until`; costs no try."""
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of a health report."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of a template: `html` is rendered from `body.html.j2` (and `body.fr.html.j2` …)."""
+
+    name: str
+    file: str
+    escape: Literal["html", "none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Back-off: `first` seconds, doubled each time up to `cap`, with full jitter; at most `tries` tries."""
+
+    first: float = 30.0
+    cap: float = 3600.0
+    tries: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A way to reach someone, owned by the plugin that declares it."""
+
+    name: str
+    address: Literal["email", "mobilePhone", "registrationToken"]
+    fields: type[BaseModel]
+    """Types what `template.yaml` may hold beside the core's own keys; strings in it may be templates."""
+    aliases: tuple[str, ...] = ()
+    """Other spellings callers use in `wishedChannel`, numbers included (`"0"`)."""
+    parts: tuple[Part, ...] = ()
+    unknown: Literal["retry_once", "hold"] = "retry_once"
+    """What follows an `Unknown` outcome."""
+    retry: Retry = Retry()
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A login with rights; `event_types` and `brands` narrow them (`None`: no limit)."""
+
+    login: str
+    rights: frozenset[str]
+    event_types: frozenset[str] | None = None
+    brands: frozenset[str] | None = None
+
+    def may(self, right: str, event_type: str | None = None, brand: str | None = None) -> bool:
+        return (
+            right in self.rights
+            and (event_type is None or self.event_types is None or event_type in self.event_types)
+            and (brand is None or self.brands is None or brand in self.brands)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a log-on gives: two secrets, shown once, and how long they hold."""
+
+    operator: Operator
+    token: str = field(repr=False)
+    security_token: str = field(repr=False)
+    lifetime: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request carries to say who is calling. Empty strings mean "not given"."""
+
+    address: str
+    """The caller's IP address, as seen through the trusted proxies."""
+    token: str = field(default="", repr=False)
+    """A session token, or `login/password`."""
+    cookie: str = field(default="", repr=False)
+    """A session token that came as a cookie: valid only with `security_token`."""
+    security_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`attribute operator value`; `in` takes several values, the others one. Values are as the caller wrote them."""
+
+    attribute: str
+    operator: Literal["=", "!=", "<", ">", "<=", ">=", "in", "like"]
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Junction:
+    """Terms joined by `and` or `or`."""
+
+    kind: Literal["and", "or"]
+    terms: tuple[Condition, ...]
+
+
+Condition: TypeAlias = "Comparison | Junction"
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """A question about events, by the names callers know (`id`, `status`, `externalId` …, see `EVENT_ATTRIBUTES`)."""
+
+    where: Condition | None = None
+    queue: Queue | None = None
+    order_by: tuple[tuple[str, bool], ...] = ()
+    """(attribute, descending) pairs."""
+    limit: int = 100
+    offset: int = 0
+
+
+EVENT_ATTRIBUTES = (
+    "id",
+    "type",
+    "channel",
+    "status",
+    "errors",
+    "created",
+    "processing",
+    "processed",
+    "processRequested",
+    "externalId",
+    "origin",
+    "email",
+    "mobilePhone",
+    "template",
+)

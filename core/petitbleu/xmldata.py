@@ -1,0 +1,161 @@
+"""The one place that parses XML from outside, and the way from an XML element to plain data.
+
+Entities, network and DTDs are off, `huge_tree` is off, comments and processing instructions are dropped while parsing,
+and what remains is measured: a DOCTYPE, too many nodes or too deep a tree are refused. Errors carry line and column.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lxml import etree
+
+from .data import ORDER, TEXT, Element
+from .errors import XmlRefused
+from .types import Data
+
+_OF_TOOLKITS = frozenset(
+    {
+        "http://www.w3.org/2001/XMLSchema-instance",
+        "http://schemas.xmlsoap.org/soap/envelope/",
+        "http://schemas.xmlsoap.org/soap/encoding/",
+        "http://www.w3.org/2003/05/soap-envelope",
+        "http://www.w3.org/2003/05/soap-encoding",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class XmlLimits:
+    """Bytes of a document, elements in it, attributes of one element, and levels of nesting."""
+
+    size: int = 8 * 1024 * 1024
+    nodes: int = 200_000
+    attributes: int = 256
+    depth: int = 64
+
+
+def parse_xml(body: bytes, charset: str | None = None, limits: XmlLimits = XmlLimits()) -> etree._Element:
+    """The root element of `body`.
+
+    `charset` is what the transport said (RFC 7303: it wins over the XML declaration; a byte-order mark wins over
+    both). Raises `XmlRefused`.
+    """
+    if len(body) > limits.size:
+        raise XmlRefused(f"the document has {len(body)} bytes, the limit is {limits.size}")
+    if charset is not None:
+        charset = _known(charset)
+    if body.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        charset = None
+    try:
+        parser = etree.XMLParser(
+            encoding=charset,
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            dtd_validation=False,
+            attribute_defaults=False,
+            huge_tree=False,
+            remove_comments=True,
+            remove_pis=True,
+            strip_cdata=True,
+        )
+        root = etree.fromstring(body, parser)
+    except etree.XMLSyntaxError as error:
+        line, column = error.position
+        raise XmlRefused(_words(error), line or 0, column or 0) from None
+    except (LookupError, ValueError) as error:
+        raise XmlRefused(str(error)) from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise XmlRefused("a DOCTYPE is not allowed", 1, 1)
+    _measure(root, limits)
+    return root
+
+
+def _known(charset: str) -> str:
+    try:
+        return codecs.lookup(charset.strip().strip("\"'")).name
+    except LookupError:
+        raise XmlRefused(f"unknown character set {charset!r}") from None
+
+
+def _words(error: etree.XMLSyntaxError) -> str:
+    text = (error.msg or "not well-formed XML").rsplit(", line ", 1)[0]
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+def _measure(root: etree._Element, limits: XmlLimits) -> None:
+    nodes = 0
+    depth = 0
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        if event == "end":
+            depth -= 1
+            continue
+        nodes += 1
+        depth += 1
+        if not isinstance(element.tag, str):
+            raise XmlRefused("an entity reference is not allowed", element.sourceline or 0, 0)
+        if depth > limits.depth:
+            raise XmlRefused(f"elements are nested deeper than {limits.depth}", element.sourceline or 0, 0)
+        if nodes > limits.nodes:
+            raise XmlRefused(f"more than {limits.nodes} elements", element.sourceline or 0, 0)
+        if len(element.attrib) > limits.attributes:
+            raise XmlRefused(f"an element has more than {limits.attributes} attributes", element.sourceline or 0, 0)
+
+
+def attributes(element: etree._Element) -> Iterator[tuple[str, str]]:
+    """(local name, value) of what the author wrote; what SOAP toolkits add about types and encoding is left out."""
+    for name, value in element.attrib.items():
+        qualified = etree.QName(name)
+        if qualified.namespace not in _OF_TOOLKITS:
+            yield qualified.localname, str(value)
+
+
+def element_data(element: etree._Element) -> Data:
+    """What templates see of an element (see `data`): namespaces are dropped, text and order are kept exactly."""
+    children = len(element)
+    data: dict[str, Any] = Element({"@" + name: value for name, value in attributes(element)})
+    if not children and not data:
+        return element.text or ""
+    if not children:
+        if element.text:
+            data[TEXT] = element.text
+        return data
+    order: list[str] = []
+    for child in element:
+        name = etree.QName(child.tag).localname
+        inner = element_data(child)
+        order.append(name)
+        if name not in data:
+            data[name] = inner
+        elif isinstance(data[name], list):
+            data[name].append(inner)
+        else:
+            data[name] = [data[name], inner]
+    if _interleaves(order):
+        data[ORDER] = order
+    text = _own_text(element)
+    if text:
+        data[TEXT] = text
+    return data
+
+
+def _interleaves(names: list[str]) -> bool:
+    seen: set[str] = set()
+    last = ""
+    for name in names:
+        if name != last:
+            if name in seen:
+                return True
+            seen.add(name)
+        last = name
+    return False
+
+
+def _own_text(element: etree._Element) -> str:
+    """The whole text of mixed content; nothing where only white space stands between children."""
+    direct = (element.text or "") + "".join(child.tail or "" for child in element)
+    return "".join(map(str, element.itertext())) if direct.strip() else ""

@@ -1,0 +1,78 @@
+"""SMTP email, a channel plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+from jinja2.sandbox import SandboxedEnvironment
+from petitbleu import (
+    Attempt,
+    Channel,
+    Check,
+    Command,
+    Event,
+    Message,
+    Outcome,
+    Part,
+    Reject,
+    Settings,
+    Suppress,
+    hookimpl,
+)
+
+from . import smtp_check
+from .checks import CHANNEL, check_format, check_recipient
+from .compose import cid
+from .fields import EmailFields
+from .settings import EmailSettings
+from .transport import Mailer, open_mailer
+
+
+@hookimpl
+def petitbleu_settings_type() -> type[Settings]:
+    return EmailSettings
+
+
+@hookimpl
+def petitbleu_channels() -> Sequence[Channel]:
+    parts = (Part("html", "body.html.j2", escape="html"), Part("text", "body.txt.j2"))
+    return [Channel(CHANNEL, address="email", fields=EmailFields, aliases=("0", "mail"), parts=parts)]
+
+
+@hookimpl
+def petitbleu_commands(settings: EmailSettings) -> Sequence[Command]:
+    run = partial(smtp_check.run, settings)
+    return [Command("smtp-check", "try to log in to every SMTP provider", run, smtp_check.arguments)]
+
+
+@hookimpl
+def petitbleu_lifespan(settings: EmailSettings) -> AbstractAsyncContextManager[object]:
+    return open_mailer(settings)
+
+
+@hookimpl
+def petitbleu_prepare_environment(environment: SandboxedEnvironment, channel: str) -> None:
+    if channel == CHANNEL:
+        environment.filters["cid"] = cid
+
+
+@hookimpl
+async def petitbleu_check_event(event: Event) -> Reject | None:
+    return check_format(event)
+
+
+@hookimpl
+async def petitbleu_check_message(message: Message, settings: EmailSettings) -> Suppress | None:
+    return check_recipient(message, settings)
+
+
+@hookimpl
+async def petitbleu_deliver(message: Message, attempt: Attempt, state: Mailer) -> Outcome:
+    return await state.deliver(message, attempt)
+
+
+@hookimpl
+async def petitbleu_health(settings: EmailSettings, state: Mailer) -> Sequence[Check]:
+    return [pool.check(settings.failure_memory) for pool in state.pools.values()]

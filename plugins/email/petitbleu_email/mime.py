@@ -1,0 +1,81 @@
+"""MIME bodies as bytes (RFC 2045 to 2047, 2183, 2387), several times faster than the standard library's `email`.
+
+Everything is 7-bit with CRLF at line ends. Boundaries contain `=_`, which no body can: quoted-printable writes
+`=` only before two hexadecimal digits or a line end, base64 only at its end, and text holding `=_` is not sent bare.
+So a boundary needs no randomness, and no data can close a part.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import b2a_base64, b2a_qp
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .headers import WIDTH, fold, with_file_name
+
+_NOT_BARE = re.compile(rb"[^\r\n]{77}|[^\t\r\n\x20-\x7e]|=_|(?:^|\n)From |[ \t]\r\n")
+_HIGH = bytes(range(128, 256))
+_CONTROL = bytes(octet for octet in range(128) if (octet < 32 and octet not in b"\t\r\n") or octet == 127)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A MIME part: header lines, each with its CRLF, and the body, whose last line need not have one."""
+
+    header: bytes
+    body: bytes
+
+
+def text_entity(text: str, subtype: str) -> Entity:
+    """`text` in UTF-8, lines ended by CRLF, in the encoding that fits it best: none, quoted-printable, or base64 when
+    it is mostly not ASCII. Raises `UnicodeEncodeError` for half characters."""
+    octets = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode()
+    # the last line ends while it is encoded: b2a_qp takes its line ends from the first one it sees, and spaces before
+    # a line end are told apart from those inside
+    closed = octets + b"\r\n"
+    if not _NOT_BARE.search(closed):
+        encoding, body = b"7bit", octets
+    elif 6 * _count(octets, _HIGH) <= len(octets) and not _count(octets, _CONTROL):
+        encoding, body = b"quoted-printable", b2a_qp(closed, istext=True)[:-2]
+    else:
+        encoding, body = b"base64", base64_lines(octets)
+    header = b"Content-Type: text/" + subtype.encode() + b"; charset=utf-8\r\nContent-Transfer-Encoding: "
+    return Entity(header + encoding + b"\r\n", body)
+
+
+def _count(octets: bytes, kind: bytes) -> int:
+    return len(octets) - len(octets.translate(None, kind))
+
+
+def base64_lines(data: bytes) -> bytes:
+    encoded = b2a_base64(data, newline=False)
+    return b"\r\n".join([encoded[at : at + WIDTH] for at in range(0, len(encoded), WIDTH)])
+
+
+def file_entity(
+    data: bytes, name: str, media_type: str, content_id: str, encode: Callable[[bytes], bytes] = base64_lines
+) -> Entity:
+    """An attached file, or with a `content_id` one that is shown inline."""
+    header = fold("Content-Type", [" " + media_type]) + b"Content-Transfer-Encoding: base64\r\n"
+    if content_id:
+        header += fold("Content-ID", [f" <{content_id}>"])
+    header += with_file_name("Content-Disposition", "inline" if content_id else "attachment", name)
+    return Entity(header, encode(data))
+
+
+def multipart(subtype: str, boundary: str, entities: Sequence[Entity], parameter: str = "") -> Entity:
+    """`boundary` must contain `=_` and be no other boundary's beginning."""
+    words = [f" multipart/{subtype};", *([f" {parameter};"] if parameter else []), f' boundary="{boundary}"']
+    delimiter = b"--" + boundary.encode()
+    pieces = [piece for entity in entities for piece in (delimiter, b"\r\n", _part(entity), b"\r\n")]
+    return Entity(fold("Content-Type", words), b"".join([*pieces, delimiter, b"--"]))
+
+
+def message(head: bytes, entity: Entity) -> bytes:
+    """A whole message: `head` are the header lines before those of `entity`. Ends with CRLF, as DATA must."""
+    return head + _part(entity) + (b"" if entity.body.endswith(b"\r\n") else b"\r\n")
+
+
+def _part(entity: Entity) -> bytes:
+    return entity.header + b"\r\n" + entity.body

@@ -1,0 +1,108 @@
+"""The plugin's section of the configuration."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from petitbleu import Settings
+from pydantic import ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_EHLO_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[A-Za-z0-9.:]+\]")
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class Section(Settings):
+    """Its attributes' docstrings are what editors show."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Timeouts(Section):
+    """Seconds for each stage. Their sum should stay below the core's limit for one delivery."""
+
+    wait: Seconds = 20
+    """For a free connection."""
+    connect: Seconds = 10
+    """For the TCP connection, and once more for TLS from the start and the greeting."""
+    ehlo: Seconds = 10
+    """For each of EHLO, STARTTLS and the steps of the login."""
+    command: Seconds = 20
+    """For each of RSET, MAIL, RCPT and DATA."""
+    data: Seconds = 60
+    """For the answer after the whole message was written."""
+    quit: Seconds = 2
+    """For good manners when a connection is closed."""
+
+
+class Provider(Section):
+    """An SMTP relay, and the pool of connections to it."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(25, ge=1, le=65535)
+    security: Literal["plain", "starttls", "tls"] = "plain"
+    """`starttls` and `tls` verify certificate and name, and never fall back to clear text."""
+    ca_file: Path | None = None
+    """PEM certificates to trust instead of the system's."""
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    local_hostname: str = ""
+    """What EHLO says. Empty: this machine's name if it has a domain, else its address."""
+    connections: int = Field(10, ge=1, le=1000)
+    messages_per_connection: int = Field(100, ge=1)
+    idle: Seconds = 30
+    """Seconds an unused connection is kept."""
+    pause: float = Field(5, ge=0, le=3600)
+    """Seconds without new connections after one that failed; meanwhile messages are deferred at once."""
+    timeouts: Timeouts = Timeouts()
+
+    @field_validator("local_hostname")
+    @classmethod
+    def _ehlo_name(cls, value: str) -> str:
+        if value and not _EHLO_NAME.fullmatch(value):
+            raise ValueError("must be a host name with its domain, or an address in brackets such as [192.0.2.1]")
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"there is no file {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _login(self) -> Self:
+        if bool(self.username) != bool(self.password.get_secret_value()):
+            raise ValueError("username and password go together: give both or none")
+        if self.username and self.security == "plain" and self.host not in LOOPBACK:
+            raise ValueError("the password would cross the network in clear: set security to starttls or tls")
+        return self
+
+
+class EmailSettings(Section):
+    """Section `plugins.email`."""
+
+    providers: dict[ProviderName, Provider] = Field(min_length=1)
+    """By name. The first one is used unless a template or its brand names another."""
+    only_to: tuple[str, ...] | None = Field(None, min_length=1)
+    """For test installations: patterns such as `*@example.com`. Whoever matches none gets nothing."""
+    max_size: int = Field(26_214_400, ge=1024)
+    """Bytes of one message as it goes out."""
+    cached_files: int = Field(64, ge=0)
+    """Attached files kept in memory as base64."""
+    reply_length: int = Field(500, ge=80, le=10_000)
+    """Characters kept of what a provider says."""
+    failure_memory: Seconds = 300
+    """Seconds a provider's failure shows on the health page when nothing has been sent since."""
+
+    @field_validator("only_to")
+    @classmethod
+    def _patterns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for pattern in value or ():
+            if "@" not in pattern:
+                raise ValueError(f"{pattern!r} is no pattern for whole addresses, such as *@example.com")
+        return value

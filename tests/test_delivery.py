@@ -1,0 +1,470 @@
+"""From claim to outcome on a real queue, with a channel whose provider does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from petitbleu import (
+    Attempt,
+    Channel,
+    Content,
+    Deferred,
+    Delivered,
+    Event,
+    Failed,
+    Hold,
+    Message,
+    Outcome,
+    Queue,
+    Retry,
+    Route,
+    Scope,
+    Settings,
+    Suppress,
+    TemplateError,
+    TemplateRef,
+    Unknown,
+    hookimpl,
+)
+from petitbleu.calls import Calls
+from petitbleu.delivery import Delivery
+from petitbleu.plugins import Loaded, load
+from petitbleu.queue import WorkQueue
+from petitbleu.store import Store, open_store
+from petitbleu.store.payload import moment
+from petitbleu.worker import Limits, Worker
+
+LEASE = 30.0
+Deliver = Callable[[Message, Attempt], Awaitable[Outcome]]
+
+
+async def _sent(message: Message, attempt: Attempt) -> Outcome:
+    await attempt.hand_off("loft")
+    return Delivered("loft", "250 flew", "250", "ref-1")
+
+
+class Script:
+    """A channel and every answer of the pipeline; tests replace what they are about."""
+
+    def __init__(self) -> None:
+        self.deliver: Deliver = _sent
+        self.route: Route | None = Route("pigeon", "shop", "note")
+        self.template: TemplateRef | None = TemplateRef("note", "pigeon", 4)
+        self.verdict: Suppress | Hold | None = None
+        self.rendering: Callable[[], Content | None] = lambda: Content({"text": "hello"}, {})
+        self.messages: list[Message] = []
+        self.heard: list[tuple[int, str, str]] = []
+        self.unknown: str = "retry_once"
+
+    @hookimpl
+    def petitbleu_channels(self) -> list[Channel]:
+        retry = Retry(first=60, cap=600, tries=3)
+        unknown: Any = self.unknown
+        return [Channel("pigeon", "mobilePhone", Settings, unknown=unknown, retry=retry)]
+
+    @hookimpl
+    async def petitbleu_route_event(self, event: Event) -> Route | None:
+        return self.route
+
+    @hookimpl
+    async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef | None:
+        return self.template
+
+    @hookimpl
+    async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Mapping[str, Any]) -> Content | None:
+        return self.rendering()
+
+    @hookimpl
+    async def petitbleu_check_message(self, message: Message) -> Suppress | Hold | None:
+        return self.verdict
+
+    @hookimpl
+    async def petitbleu_deliver(self, message: Message, attempt: Attempt) -> Outcome:
+        self.messages.append(message)
+        return await self.deliver(message, attempt)
+
+    @hookimpl
+    async def petitbleu_outcome_recorded(self, event: Event, status: str, reason: str) -> None:
+        self.heard.append((event.id, status, reason))
+
+
+class Rig:
+    """A worker that can be started, stopped and looked at."""
+
+    def __init__(self, store: Store, script: Script, deadline: float = 2.0, concurrency: int = 8) -> None:
+        loaded: Loaded = load([], [])
+        loaded.add_core(script)
+        calls = Calls(loaded, 1.0)
+        self.store = store
+        self.queue = WorkQueue(store, 1, LEASE)
+        brands = {"shop": {"name": "Shop"}}
+        delivery = Delivery(
+            self.queue, calls, calls.channels(), lambda name: brands[name], "test", deadline, store.now, lambda: 1.0
+        )
+        limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
+        self.worker = Worker(self.queue, delivery, limits, store.now)
+
+    async def push(self, **changes: Any) -> int:
+        values: dict[str, Any] = {
+            "id": 0,
+            "type": "note",
+            "queue": Queue.REALTIME,
+            "channel": "pigeon",
+            "data": {},
+            "created": moment(self.store.now()),
+            "addresses": {"mobilePhone": "+33612345678"},
+        }
+        return (await self.queue.put([Event(**{**values, **changes})]))[0]
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        task = asyncio.create_task(self.worker.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def event(self, event_id: int) -> SimpleNamespace:
+        """Two looks that agree: nothing was written between their three queries."""
+        found = await self._look(event_id)
+        while (again := await self._look(event_id)) != found:
+            found = again
+        return found
+
+    async def _look(self, event_id: int) -> SimpleNamespace:
+        (row,) = await self.store.read("SELECT * FROM events WHERE id = ?", [event_id])
+        attempts = await self.store.read("SELECT * FROM attempts WHERE event = ? ORDER BY number", [event_id])
+        queued = await self.store.read("SELECT * FROM queue WHERE id = ?", [event_id])
+        return SimpleNamespace(**row, attempts=attempts, queued=queued[0] if queued else None)
+
+    async def until(self, event_id: int, *statuses: str, attempts: int = 0) -> SimpleNamespace:
+        for _ in range(400):
+            found = await self.event(event_id)
+            leased = found.queued is not None and found.queued["state"] == 2
+            if found.status in statuses and len(found.attempts) >= attempts and not leased:
+                return found
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"event is {found}")
+
+    async def settled(self, event_id: int, attempts: int = 0) -> SimpleNamespace:
+        """Once it has a reason: a final status, or a wait for the next try."""
+        for _ in range(400):
+            found = await self.event(event_id)
+            if found.reason and len(found.attempts) >= attempts and (not found.queued or found.queued["state"] != 2):
+                return found
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"event is {found}")
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    async with open_store(database_url) as store:
+        yield store
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+async def test_a_message_goes_out_and_the_way_is_recorded(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    async with rig.at_work():
+        event_id = await rig.push()
+        found = await rig.until(event_id, "sent")
+    assert (found.reason, found.errors, found.template, found.channel) == ("250 flew", 0, "note/pigeon v4", "pigeon")
+    assert found.created <= found.processing + 1000 <= found.processed + 2000
+    (attempt,) = found.attempts
+    assert (attempt["number"], attempt["provider"], attempt["outcome"]) == (1, "loft", "delivered")
+    assert (attempt["code"], attempt["text"], attempt["reference"]) == ("250", "250 flew", "ref-1")
+    assert found.queued is None
+    (message,) = script.messages
+    assert (message.address, message.brand, message.key) == ("+33612345678", "shop", f"{event_id}@test")
+    assert script.heard == [(event_id, "sent", "250 flew")]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "reason"),
+    [
+        ({"route": None}, "not_covered", "nothing says where to send it"),
+        ({"route": Route("snail", "", "note")}, "not_covered", "no plugin serves the channel 'snail'"),
+        ({"template": None}, "not_covered", "no published template note/pigeon"),
+        ({"rendering": lambda: None}, "not_covered", "nothing renders note/pigeon v4"),
+        ({"verdict": Suppress("unsubscribed")}, "ignored", "unsubscribed"),
+    ],
+)
+async def test_what_ends_before_delivery(
+    store: Store, script: Script, change: dict[str, Any], status: str, reason: str
+) -> None:
+    vars(script).update(change)
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push())
+    assert (found.status, found.reason, found.attempts) == (status, reason, [])
+    assert script.messages == []
+
+
+async def test_a_template_that_fails_ends_the_event_and_names_the_place(store: Store, script: Script) -> None:
+    def fail() -> Content | None:
+        raise TemplateError("note/pigeon/body.txt.j2:3", "rtEvent.ctx.name is missing")
+
+    script.rendering = fail
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push())
+    assert (found.status, found.reason) == ("failed", "note/pigeon/body.txt.j2:3: rtEvent.ctx.name is missing")
+
+
+async def test_an_event_without_the_channels_address_fails(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push(addresses={"email": "a@example.com"}))
+    assert (found.status, found.reason) == ("failed", "it has no mobilePhone, which the channel pigeon needs")
+
+
+async def test_a_refusal_for_good_ends_the_event(store: Store, script: Script) -> None:
+    async def refuse(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.hand_off("loft")
+        return Failed("loft", "550 no such roof", Scope.ADDRESS, "550")
+
+    script.deliver = refuse
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push())
+    assert (found.status, found.reason, found.errors) == ("failed", "550 no such roof", 1)
+    assert found.attempts[0]["scope"] == "address"
+
+
+async def test_a_deferral_waits_longer_each_time_and_the_last_try_ends_it(store: Store, script: Script) -> None:
+    async def defer(message: Message, attempt: Attempt) -> Outcome:
+        return Deferred("loft", "451 fog", Scope.MESSAGE, "451")
+
+    script.deliver = defer
+    rig = Rig(store, script)
+    event_id = await rig.push(expiration=moment(store.now()) + timedelta(days=1))
+    waits = []
+    async with rig.at_work():
+        for number in (1, 2):
+            found = await rig.settled(event_id, attempts=number)
+            assert (found.status, found.errors, found.process_requested) == ("pending", number, found.queued["due"])
+            waits.append(round((found.queued["due"] - found.attempts[-1]["ended"]) / 1e6))
+            await store.shift_clock(waits[-1] + 1)
+        found = await rig.until(event_id, "expired")
+    assert waits == [60, 120]
+    assert (found.reason, found.errors) == ("the last of 3 tries failed: 451 fog", 3)
+    assert [attempt["outcome"] for attempt in found.attempts] == ["deferred"] * 3
+
+
+async def test_a_providers_trouble_costs_the_event_no_try_and_its_wish_is_heeded(store: Store, script: Script) -> None:
+    async def defer(message: Message, attempt: Attempt) -> Outcome:
+        return Deferred("loft", "421 closed", Scope.PROVIDER, "421", retry_after=500)
+
+    script.deliver = defer
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    async with rig.at_work():
+        for number in range(1, 6):
+            found = await rig.settled(event_id, attempts=number)
+            assert found.queued["tries"] == 0
+            assert found.queued["due"] - found.attempts[-1]["ended"] >= 500_000_000
+            await store.shift_clock(1000)
+    assert found.status == "pending"
+
+
+async def test_a_try_that_would_come_after_expiration_is_not_waited_for(store: Store, script: Script) -> None:
+    async def defer(message: Message, attempt: Attempt) -> Outcome:
+        return Deferred("loft", "451 fog", Scope.MESSAGE)
+
+    script.deliver = defer
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push(expiration=moment(store.now()) + timedelta(seconds=30)))
+    assert (found.status, found.reason) == ("expired", "it expires before its next try; the last said: 451 fog")
+
+
+async def test_nothing_goes_out_after_expiration(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    event_id = await rig.push(expiration=moment(store.now()) + timedelta(seconds=30))
+    await store.shift_clock(31)
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+    assert (found.status, found.reason, script.messages) == ("expired", "its expiration passed", [])
+
+
+async def test_expiration_is_checked_again_at_the_hand_off(store: Store, script: Script) -> None:
+    async def slow(message: Message, attempt: Attempt) -> Outcome:
+        await store.shift_clock(31)
+        return await _sent(message, attempt)
+
+    script.deliver = slow
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push(expiration=moment(store.now()) + timedelta(seconds=30)))
+    assert found.status == "expired"
+    assert "before it could be handed over" in found.reason
+
+
+async def test_a_held_message_waits_without_cost(store: Store, script: Script) -> None:
+    until = moment(store.now()) + timedelta(hours=1)
+    script.verdict = Hold(until, "quiet hours")
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+        assert (found.status, found.reason, found.errors, found.queued["tries"]) == ("pending", "quiet hours", 0, 0)
+        script.verdict = None
+        await store.shift_clock(3601)
+        await rig.until(event_id, "sent")
+
+
+async def test_no_answer_after_the_hand_off_is_unknown_and_repeated_once(store: Store, script: Script) -> None:
+    async def silent(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.hand_off("loft")
+        await asyncio.sleep(60)
+        return Delivered("loft", "never")
+
+    script.deliver = silent
+    rig = Rig(store, script, deadline=0.1)
+    event_id = await rig.push()
+    async with rig.at_work():
+        found = await rig.settled(event_id, attempts=1)
+        assert (found.status, found.queued["unknowns"]) == ("pending", 1)
+        await store.shift_clock(61)
+        found = await rig.until(event_id, "failed")
+    assert [attempt["outcome"] for attempt in found.attempts] == ["unknown", "unknown"]
+    assert found.reason == "unknown: no answer within 0.1 s"
+    assert len({message.key for message in script.messages}) == 1
+
+
+async def test_a_channel_may_hold_what_is_unknown(store: Store, script: Script) -> None:
+    async def lost(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.hand_off("loft")
+        return Unknown("loft", "the pigeon is out of sight")
+
+    script.deliver, script.unknown = lost, "hold"
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push())
+    assert (found.status, len(found.attempts)) == ("failed", 1)
+
+
+async def test_a_plugin_that_fails_before_the_hand_off_costs_a_try(store: Store, script: Script) -> None:
+    async def broken(message: Message, attempt: Attempt) -> Outcome:
+        raise RuntimeError("feather jam")
+
+    script.deliver = broken
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+    assert (found.status, found.queued["tries"]) == ("pending", 1)
+    assert "RuntimeError: feather jam" in found.reason
+
+
+async def test_after_a_crash_behind_the_hand_off_it_is_repeated_once(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    (dead,) = await rig.queue.claim(Queue.REALTIME, 1)
+    await rig.queue.hand_off(dead, "loft")
+    await store.shift_clock(LEASE + 1)
+    async with rig.at_work():
+        found = await rig.until(event_id, "sent")
+    assert [attempt["outcome"] for attempt in found.attempts] == ["unknown", "delivered"]
+    assert [attempt["number"] for attempt in found.attempts] == [1, 2]
+    assert found.attempts[0]["text"] == "the worker stopped after the hand-over"
+
+
+async def test_after_such_a_crash_an_expired_event_still_tells_of_the_hand_over(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    event_id = await rig.push(expiration=moment(store.now()) + timedelta(seconds=LEASE / 2))
+    (dead,) = await rig.queue.claim(Queue.REALTIME, 1)
+    await rig.queue.hand_off(dead, "loft")
+    await store.shift_clock(LEASE + 1)
+    async with rig.at_work():
+        found = await rig.until(event_id, "expired")
+    assert [attempt["outcome"] for attempt in found.attempts] == ["unknown"]
+    assert script.messages == []
+
+
+async def test_an_event_that_crashes_its_worker_three_times_is_parked(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    for _ in range(3):
+        assert len(await rig.queue.claim(Queue.REALTIME, 1)) == 1
+        await store.shift_clock(LEASE + 1)
+        await rig.queue.rescue()
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+    assert (found.status, found.reason, script.messages) == ("failed", "crashed the worker 3 times", [])
+
+
+async def test_stopping_finishes_what_is_handed_off_and_gives_back_the_rest(store: Store, script: Script) -> None:
+    started: list[int] = []
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        if message.event.external_id == "quick":
+            await attempt.hand_off("loft")
+            started.append(message.event.id)
+            await asyncio.sleep(0.3)
+            return Delivered("loft", "250 landed")
+        started.append(message.event.id)
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    script.deliver = deliver
+    rig = Rig(store, script)
+    quick, slow = await rig.push(external_id="quick"), await rig.push()
+    begun = time.monotonic()
+    async with rig.at_work():
+        while len(started) < 2:
+            await asyncio.sleep(0.01)
+    assert time.monotonic() - begun < 2
+    assert (await rig.event(quick)).status == "sent"
+    left = await rig.event(slow)
+    assert (left.status, left.queued["state"], left.queued["crashes"], left.queued["tries"]) == ("pending", 1, 0, 0)
+
+
+async def test_batch_never_takes_the_places_reserved_for_real_time(store: Store, script: Script) -> None:
+    gate = asyncio.Event()
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        if message.event.queue is Queue.BATCH:
+            await gate.wait()
+        return await _sent(message, attempt)
+
+    script.deliver = deliver
+    rig = Rig(store, script, concurrency=4)
+    batch = [await rig.push(queue=Queue.BATCH) for _ in range(10)]
+    async with rig.at_work():
+        while len(script.messages) < 2:
+            await asyncio.sleep(0.01)
+        urgent = await rig.push()
+        await rig.until(urgent, "sent")
+        assert sum(message.event.queue is Queue.BATCH for message in script.messages) == 2
+        gate.set()
+        for event_id in batch:
+            await rig.until(event_id, "sent")
+
+
+async def test_the_lease_is_kept_while_work_goes_on(store: Store, script: Script) -> None:
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        await rig.worker.heartbeat.beat()
+        await store.shift_clock(LEASE - 1)
+        await rig.worker.heartbeat.beat()
+        await store.shift_clock(LEASE - 1)
+        return await _sent(message, attempt)
+
+    script.deliver = deliver
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.until(await rig.push(), "sent")
+    assert len(found.attempts) == 1

@@ -1,0 +1,284 @@
+"""docs/plugins.md tells the truth about every hook, every hook is really called, and its example plugin works."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import configparser
+import contextlib
+import inspect
+import re
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import petitbleu
+import pytest
+from aiohttp import ClientSession, web
+from petitbleu import (
+    Attempt,
+    Content,
+    Deferred,
+    Delivered,
+    Event,
+    Failed,
+    IncomingEvent,
+    Message,
+    Operator,
+    Outcome,
+    Queue,
+    Scope,
+    TemplateRef,
+    hookspecs,
+)
+from petitbleu.answers import CoreAnswers
+from petitbleu.app import running
+from petitbleu.calls import Calls, HookFailed
+from petitbleu.data import Element
+from petitbleu.plugins import load
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "config"
+SHIPPED = sorted(folder.name for folder in (ROOT / "plugins").iterdir() if folder.is_dir())
+REFERENCE = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+CTX = Element(link="https://shop.example.com/reset")
+
+# ---------------------------------------------------------------------------------------------------------------- hooks
+
+
+@dataclass(frozen=True)
+class Hook:
+    name: str
+    mode: str
+    signature: str
+    since: str
+
+
+def specified() -> dict[str, Hook]:
+    """From the page of specifications: section comments name the modes."""
+    source = inspect.getsource(hookspecs)
+    modes = [(source.count("\n", 0, m.start()) + 1, m[1]) for m in re.finditer(r"^# -+ .*: (\w+)$", source, re.M)]
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("petitbleu_"):
+            kind = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+            assert node.returns is not None
+            signature = f"{kind} {node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+            since = re.search(r"Since (\d[\d.]*\d)\.", ast.get_docstring(node) or "")
+            assert since is not None, f"{node.name} does not say since when"
+            mode = [mode for line, mode in modes if line < node.lineno][-1]
+            found[node.name] = Hook(node.name, mode, signature, since[1])
+    return found
+
+
+HOOKS = specified()
+
+
+def implemented() -> dict[str, list[str]]:
+    """By hook, the shipped plugins that have it; `core` for the core's own answers."""
+    loaded = load(SHIPPED)
+    found = {name: [plugin.name for plugin in loaded.plugins if name in plugin.hooks] for name in HOOKS}
+    for name in found:
+        if hasattr(CoreAnswers, name):
+            found[name].append("core")
+    return found
+
+
+def documented() -> dict[str, str]:
+    """By hook, its section of the reference."""
+    parts = re.split(r"^### `(petitbleu_\w+)`$", REFERENCE, flags=re.M)[1:]
+    return {name: re.split(r"^## ", body, flags=re.M)[0] for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_every_hook_is_documented_in_the_order_of_the_specifications() -> None:
+    assert list(documented()) == list(HOOKS)
+
+
+@pytest.mark.parametrize("hook", HOOKS.values(), ids=lambda hook: hook.name)
+def test_a_hook_is_documented_as_it_is(hook: Hook) -> None:
+    section = documented()[hook.name]
+    users = ", ".join(implemented()[hook.name])
+    assert users, f"no shipped plugin uses {hook.name}"
+    assert section.startswith(f"\n*{hook.mode}* · since {hook.since} · used by {users}\n")
+    assert [block.strip() for block in re.findall(r"```python\n(.*?)```", section, re.S)] == [hook.signature]
+    if hook.mode == "ask":
+        assert re.search(r"^- None: ", section, re.M)
+        assert re.search(r"^- .*failure", section, re.M)
+
+
+@pytest.mark.parametrize("hook", HOOKS.values(), ids=lambda hook: hook.name)
+def test_modes_are_what_they_say(hook: Hook) -> None:
+    assert hook.mode in ("collect", "ask", "address", "notify")
+    assert (hook.mode == "collect") == hook.signature.startswith("def ")
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_a_hook_appears_in_a_test(name: str) -> None:
+    short = name.removeprefix("petitbleu_")
+    tests = {*ROOT.glob("tests/*.py"), *ROOT.glob("plugins/*/tests/*.py")} - {Path(__file__)}
+    assert any(re.search(rf"\b{name}\b|\bcalls\.{short}\b", path.read_text("utf-8")) for path in tests)
+
+
+async def test_an_event_meets_every_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin installed as a third party's, that listens at every hook: each is really called, in the given order."""
+    heard: list[str] = []
+    witness = ModuleType("petitbleu_witness")
+    for name, hook in HOOKS.items():
+        vars(witness)[name] = petitbleu.hookimpl(_listener(name, hook, heard))
+    monkeypatch.setitem(sys.modules, "petitbleu_witness", witness)
+    info = tmp_path / "site" / "petitbleu_witness-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: petitbleu-witness\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[petitbleu]\nwitness = petitbleu_witness\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    instance = tmp_path / "instance"
+    instance.mkdir()
+    text = (SAMPLE / "petitbleu.yaml").read_text("utf-8").replace("  - soap_ingest", "  - soap_ingest\n  - witness")
+    (instance / "petitbleu.yaml").write_text(text, "utf-8")
+    (instance / "templates").symlink_to(SAMPLE / "templates")
+
+    overrides = ["http.port=0", "routing.rules=[{when: {type: password_reset}, channel: witness}]"]
+    async with running(instance, overrides) as server, ClientSession() as client:
+        server.instance.calls.commands()
+        await server.instance.templates.publish(server.instance.drafts.load("password_reset", "email"), "test")
+        event = IncomingEvent(Queue.REALTIME, {"type": "password_reset", "email": "zoe@example.com"}, {"ctx": CTX})
+        await server.instance.intake([event], Operator("test", frozenset({"push"})))
+        async with asyncio.timeout(10):
+            while "petitbleu_outcome_recorded" not in heard:
+                await asyncio.sleep(0.01)
+        async with client.get(f"{server.url}/readyz") as response:
+            assert "witness" in await response.text()
+    assert set(heard) == set(HOOKS)
+    on_the_way = [name for name in dict.fromkeys(heard) if HOOKS[name].mode != "collect" and "health" not in name]
+    # observers of the acceptance hear of it beside the work
+    assert [name for name in on_the_way if "accepted" not in name] == [
+        "petitbleu_check_event",
+        "petitbleu_enrich_event",
+        "petitbleu_route_event",
+        "petitbleu_resolve_template",
+        "petitbleu_render",
+        "petitbleu_check_message",
+        "petitbleu_deliver",
+        "petitbleu_outcome_recorded",
+    ]
+
+
+class _Nothing(petitbleu.Settings):
+    pass
+
+
+def _listener(name: str, hook: Hook, heard: list[str]) -> Any:
+    """An implementation that notes its call and says what lets the event go on, by its own channel."""
+    answers: dict[str, Any] = {
+        "petitbleu_settings_type": petitbleu.Settings,
+        "petitbleu_channels": [petitbleu.Channel("witness", address="email", fields=_Nothing)],
+        "petitbleu_intake_routes": [],
+        "petitbleu_routes": [],
+        "petitbleu_commands": [],
+        "petitbleu_lifespan": contextlib.nullcontext("open"),
+        "petitbleu_resolve_template": TemplateRef("password_reset", "witness", 1),
+        "petitbleu_render": Content({}, {}),
+        "petitbleu_deliver": Delivered("witness", "seen"),
+        "petitbleu_health": [petitbleu.Check("eyes", True, "open")],
+    }
+
+    def note() -> Any:
+        heard.append(name)
+        return answers.get(name)
+
+    async def note_async() -> Any:
+        return note()
+
+    return note if hook.mode == "collect" else note_async
+
+
+# ---------------------------------------------------------------------------------- the example plugin of the reference
+
+
+def example(kind: str) -> list[str]:
+    return re.findall(rf"^<!-- test: example -->\n```{kind}\n(.*?)^```$", REFERENCE, re.M | re.S)
+
+
+@pytest.fixture
+def textgate(monkeypatch: pytest.MonkeyPatch) -> EntryPoint:
+    """The entry point of the example, as its setup.cfg has it, with its module importable."""
+    (setup,), (source,) = example("ini"), example("python")
+    written = configparser.ConfigParser(interpolation=None)
+    written.read_string(setup)
+    name, _, module = written["options.entry_points"]["petitbleu"].strip().partition(" = ")
+    assert module == written["options"]["py_modules"]
+    made = ModuleType(module)
+    exec(compile(source, f"{module}.py", "exec"), vars(made))
+    monkeypatch.setitem(sys.modules, module, made)
+    return EntryPoint(name, module, "petitbleu")
+
+
+SHORT = Event(7, "code", Queue.REALTIME, "sms", {}, datetime(2026, 1, 1, tzinfo=UTC), {"mobilePhone": "+33612345678"})
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, Delivered("gateway", "said 200", "200")),
+        (422, Failed("gateway", "said 422", Scope.ADDRESS, "422")),
+        (503, Deferred("gateway", "said 503", Scope.PROVIDER, "503")),
+    ],
+)
+async def test_the_example_plugin_delivers(
+    textgate: EntryPoint, aiohttp_server: Any, status: int, expected: Outcome
+) -> None:
+    received: list[Any] = []
+    handed_off: list[str] = []
+
+    async def gateway(request: web.Request) -> web.Response:
+        # the hand-off is on record before the gateway hears of the message
+        received.append((list(handed_off), request.headers["Idempotency-Key"], await request.json()))
+        return web.Response(status=status, text=f"said {status}")
+
+    app = web.Application()
+    app.router.add_post("/messages", gateway)
+    server = await aiohttp_server(app)
+    outcome = await _send(textgate, str(server.make_url("/messages")), handed_off)
+    assert outcome == expected
+    assert received == [(["gateway"], "7@x", {"to": "+33612345678", "from": "Shop", "text": "Hello"})]
+
+
+async def test_the_example_plugin_repeats_what_never_left(textgate: EntryPoint, unused_tcp_port: int) -> None:
+    outcome = await _send(textgate, f"http://127.0.0.1:{unused_tcp_port}/", [])
+    assert isinstance(outcome, Deferred)
+    assert outcome.scope is Scope.PROVIDER
+
+
+async def test_the_example_plugin_leaves_doubts_to_the_core(textgate: EntryPoint, aiohttp_server: Any) -> None:
+    async def gateway(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", gateway)
+    server = await aiohttp_server(app)
+    with pytest.raises(HookFailed, match="plugin textgate, petitbleu_deliver: ServerDisconnectedError"):
+        await _send(textgate, str(server.make_url("/")), [])
+
+
+async def _send(point: EntryPoint, url: str, handed_off: list[str]) -> Outcome:
+    async def hand_off(provider: str) -> None:
+        handed_off.append(provider)
+
+    loaded = load(["textgate"], [point])
+    settings = Calls(loaded, 1).settings_types()["textgate"]
+    loaded.settings["textgate"] = settings.model_validate({"url": url})
+    calls = Calls(loaded, 1)
+    assert [channel.aliases for channel in calls.channels().values()] == [("1",)]
+    services: Any = None
+    ((_, lifespan),) = calls.lifespans(services)
+    content = Content({"text": "Hello"}, {"sender": "Shop"})
+    message = Message(SHORT, "sms", "+33612345678", "", TemplateRef("code", "sms", 1), content, "7@x")
+    async with lifespan as state:
+        loaded.states["textgate"] = state
+        return await calls.deliver(message, Attempt(1, hand_off), 5)

@@ -1,0 +1,142 @@
+"""The project keeps the rules that CONTRIBUTING.md and docs/architecture.md state about its code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import petitbleu
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "core" / "petitbleu"
+PLUGINS = {
+    folder.name: folder / f"petitbleu_{folder.name}" for folder in (ROOT / "plugins").iterdir() if folder.is_dir()
+}
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+FOLDERS = (".ci", "config", "core", "docs", "plugins", "tests")
+GENERATED = {"__pycache__", "node_modules", "var"}
+
+
+def files() -> list[Path]:
+    """What people wrote."""
+    found = [*ROOT.iterdir(), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
+    written = (path for path in found if path.is_file() and not path.is_symlink())
+    return sorted(path for path in written if not GENERATED & {*path.relative_to(ROOT).parts})
+
+
+def modules() -> list[Path]:
+    """Every Python file of the repository, tests included."""
+    return [path for path in files() if path.suffix == ".py"]
+
+
+# -------------------------------------------------------------------------------------------------- what is public
+
+
+def test_the_public_names_are_sorted_and_exact() -> None:
+    tree = ast.parse((CORE / "__init__.py").read_text("utf-8"))
+    imported = {
+        alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    # constants, classes, functions; each by the alphabet
+    assert petitbleu.__all__ == sorted(
+        petitbleu.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name)
+    )
+    assert len(petitbleu.__all__) == len(set(petitbleu.__all__))
+    assert set(petitbleu.__all__) == imported | {"__version__"}
+
+
+def _imports(module: Path) -> Iterator[tuple[str, list[str]]]:
+    """(module, names) of each import, wherever in the file it stands; relative ones start with a dot."""
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, []) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or ""), [alias.name for alias in node.names]
+
+
+@pytest.mark.parametrize("module", sorted(CORE.rglob("*.py")), ids=named)
+def test_the_core_imports_no_plugin(module: Path) -> None:
+    assert [name for name, _ in _imports(module) if name.startswith("petitbleu_")] == []
+
+
+@pytest.mark.parametrize(
+    "module", sorted(file for folder in PLUGINS.values() for file in folder.rglob("*.py")), ids=named
+)
+def test_plugins_import_public_names_only(module: Path) -> None:
+    public = set(petitbleu.__all__)
+    own = module.relative_to(ROOT / "plugins").parts[1]
+    for name, names in _imports(module):
+        if name == "petitbleu" or name.startswith("petitbleu."):
+            assert name == "petitbleu"
+            assert names, "import names from petitbleu, not the package"
+            assert set(names) <= public
+        assert name.startswith(own) or not name.startswith("petitbleu_"), f"imports another plugin, {name}"
+
+
+def _imported_by(name: str) -> Iterator[str]:
+    """The core's modules that a module or folder of the core imports."""
+    folder = CORE / name
+    dots = ".." if folder.is_dir() else "."
+    for file in folder.rglob("*.py") if folder.is_dir() else [CORE / f"{name}.py"]:
+        for module, names in _imports(file):
+            if module == dots:
+                yield from names
+            elif module.startswith(dots) and not module.startswith(dots + "."):
+                yield module.removeprefix(dots).partition(".")[0]
+
+
+def test_layers_import_downwards() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("## Layers")[1]
+    rows = [re.findall(r"`(\w+)`", row) for row in re.findall(r"^\| [^|]+ \|([^|]+)\|$", text, re.M)]
+    layers = {module: depth for depth, row in enumerate(filter(None, rows)) for module in row}
+    upwards = [
+        f"{name} imports {target}"
+        for name, depth in layers.items()
+        for target in _imported_by(name)
+        if layers.get(target, depth) < depth
+    ]
+    assert len(layers) > 20
+    assert upwards == []
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_plugins_package_holds_hooks_and_nothing_else(name: str) -> None:
+    body = ast.parse((PLUGINS[name] / "__init__.py").read_text("utf-8")).body[1:]
+    for node in body:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            assert node.name in vars(petitbleu.hookspecs)
+            assert [ast.unparse(one) for one in node.decorator_list] == ["hookimpl"]
+
+
+# ------------------------------------------------------------------------------------------------------ the repository
+
+
+@pytest.mark.parametrize("module", modules(), ids=named)
+def test_a_module_says_what_it_is(module: Path) -> None:
+    assert ast.get_docstring(ast.parse(module.read_text("utf-8")))
+
+
+LEFT_OVER = r"\b(TO" + r"DO|FIX" + r"ME)\b"
+REGISTRIES = "|".join((r"pypi\." + "org", "npm" + "js", r"deb\.debian\." + "org"))
+"""Written in pieces: this file is looked at too."""
+
+
+@pytest.mark.parametrize("words", [LEFT_OVER, REGISTRIES], ids=["left over", "registries"])
+def test_no_file_has_words_that_do_not_belong(words: str) -> None:
+    found = []
+    for path in files():
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [f"{named(path)}: {match[0]}" for match in re.finditer(words, text)]
+    assert found == []

@@ -1,0 +1,201 @@
+"""What every request meets: proxies, errors, health, the routes of plugins."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import sys
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from petitbleu import Check, hookimpl
+from petitbleu.app import Server, running
+from petitbleu.config import SAMPLE
+from petitbleu.errors import PluginError
+from petitbleu.http import plain_errors, trusted_proxies
+
+EMAIL = "{email: {providers: {main: {host: 127.0.0.1, port: 1, security: plain}}}}"
+PROXIES = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.0/8")]
+
+
+async def echo(request: web.Request) -> web.Response:
+    return web.json_response([request.remote, request.scheme, request.host])
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Callable[..., Any]]:
+    clients: list[TestClient[web.Request, web.Application]] = []
+
+    async def make(*middlewares: Any, handler: Any = echo) -> TestClient[web.Request, web.Application]:
+        app = web.Application(middlewares=middlewares)
+        app.router.add_get("/", handler)
+        made = TestClient(TestServer(app))
+        await made.start_server()
+        clients.append(made)
+        return made
+
+    yield make
+    for one in clients:
+        await one.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, ["127.0.0.1", "http", None]),
+        ({"X-Forwarded-For": "198.51.100.7"}, ["198.51.100.7", "http", None]),
+        ({"X-Forwarded-For": "1.1.1.1, 198.51.100.7, 10.1.2.3"}, ["198.51.100.7", "http", None]),
+        ({"X-Forwarded-For": "10.9.9.9, 10.1.2.3"}, ["10.9.9.9", "http", None]),
+        ({"X-Forwarded-For": "198.51.100.7, nonsense"}, ["127.0.0.1", "http", None]),
+        ({"X-Forwarded-For": "::ffff:198.51.100.7"}, ["::ffff:198.51.100.7", "http", None]),
+        (
+            {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "mail.example.com"},
+            ["127.0.0.1", "https", "mail.example.com"],
+        ),
+        ({"X-Forwarded-Proto": "gopher", "X-Forwarded-Host": "evil/../x"}, ["127.0.0.1", "http", None]),
+    ],
+)
+async def test_a_trusted_proxy_speaks_for_the_caller(client: Any, headers: dict[str, str], expected: list[Any]) -> None:
+    made = await client(trusted_proxies(PROXIES))
+    async with made.get("/", headers=headers) as response:
+        remote, scheme, host = await response.json()
+    assert [remote, scheme] == expected[:2]
+    assert expected[2] is None or host == expected[2]
+
+
+async def test_without_trust_forwarded_headers_mean_nothing(client: Any) -> None:
+    for networks in ([], [ipaddress.ip_network("10.0.0.0/8")]):
+        made = await client(trusted_proxies(networks))
+        async with made.get("/", headers={"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Proto": "https"}) as response:
+            assert (await response.json())[:2] == ["127.0.0.1", "http"]
+
+
+async def test_an_unexpected_failure_shows_no_trace(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(request: web.Request) -> web.Response:
+        raise RuntimeError("secret detail")
+
+    made = await client(plain_errors, handler=broken)
+    async with made.get("/") as response:
+        assert (response.status, await response.text()) == (500, "Internal error\n")
+    assert "secret detail" in caplog.text
+
+
+@pytest.fixture
+def extra(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Install one more plugin, called `extra`, for this test."""
+
+    def install(**members: Any) -> None:
+        from petitbleu import plugins
+
+        module = ModuleType("extra_plugin")
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, "extra_plugin", module)
+        found = entry_points(group=plugins.GROUP)
+        points = [*found, EntryPoint("extra", "extra_plugin", plugins.GROUP)]
+        monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+
+    return install
+
+
+def overrides(sqlite_url: str, plugins: str = "[email, soap_ingest, extra]") -> list[str]:
+    return [
+        f"database={sqlite_url}",
+        "http.port=0",
+        f"plugins={plugins.replace('email', EMAIL)}",
+    ]
+
+
+async def test_two_plugins_claiming_one_route_stop_the_start(extra: Any, sqlite_url: str) -> None:
+    def routes() -> list[web.RouteDef]:
+        return [web.get("/nl/jsp/ping.jsp", echo)]
+
+    extra(petitbleu_routes=hookimpl(routes))
+    with pytest.raises(PluginError, match=r"claims GET /nl/jsp/ping.jsp, which petitbleu_soap_ingest has"):
+        async with running(SAMPLE, overrides(sqlite_url)):
+            pass
+
+
+async def get(server: Server, path: str) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session, session.get(server.url + path) as response:
+        return response.status, await response.json()
+
+
+async def test_readiness_names_the_plugin_that_is_not_well(extra: Any, sqlite_url: str) -> None:
+    async def health() -> list[Check]:
+        return [Check("pump", False, "out of steam")]
+
+    extra(petitbleu_health=hookimpl(health))
+    async with running(SAMPLE, overrides(sqlite_url)) as server:
+        status, body = await get(server, "/readyz")
+        assert (status, body["status"]) == (503, "failing")
+        assert {"plugin": "extra", "name": "pump", "ok": False, "text": "out of steam"} in body["checks"]
+        assert (await get(server, "/healthz"))[0] == 200
+
+
+async def test_a_lifespan_is_entered_in_order_left_in_reverse_and_its_failure_named(
+    extra: Any, sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    from contextlib import asynccontextmanager
+
+    seen: list[Any] = []
+
+    @asynccontextmanager
+    async def lifespan(services: Any) -> AsyncIterator[str]:
+        seen.append(services.instance)
+        yield "state"
+        raise RuntimeError("stuck valve")
+
+    async def check(state: Any) -> list[Check]:
+        seen.append(state)
+        return []
+
+    extra(petitbleu_lifespan=hookimpl(lifespan), petitbleu_health=hookimpl(check))
+    async with running(SAMPLE, overrides(sqlite_url)) as server:
+        assert (await get(server, "/readyz"))[0] in (200, 503)
+    assert seen[1] == "state"
+    assert "plugin extra did not stop cleanly" in caplog.text
+
+    @asynccontextmanager
+    async def broken(services: Any) -> AsyncIterator[str]:
+        raise OSError("no water")
+        yield ""
+
+    extra(petitbleu_lifespan=hookimpl(broken))
+    from petitbleu import PetitbleuError
+
+    with pytest.raises(PetitbleuError, match="plugin extra could not start: OSError: no water"):
+        async with running(SAMPLE, overrides(sqlite_url)):
+            pass
+
+
+async def test_a_body_over_the_limit_is_refused(sqlite_url: str) -> None:
+    sets = [*overrides(sqlite_url, "[email, soap_ingest]"), "http.body_limit=1000"]
+    async with running(SAMPLE, sets) as server, aiohttp.ClientSession() as session:
+        url = f"{server.url}/nl/jsp/soaprouter.jsp"
+        async with session.post(url, data=b"<a>" + b"x" * 5000 + b"</a>") as response:
+            assert response.status in (413, 500)
+            assert "limit" in (await response.text()).lower() or response.status == 413
+
+
+async def test_a_running_server_follows_publications_of_others(sqlite_url: str) -> None:
+    sets = overrides(sqlite_url, "[email, soap_ingest]")
+    async with running(SAMPLE, sets) as server:
+        templates = server.instance.templates
+        assert templates.current("password_reset", "email") is None
+        publish = [sys.executable, "-m", "petitbleu", "templates", "publish", "password_reset", "--config", str(SAMPLE)]
+        process = await asyncio.create_subprocess_exec(
+            *publish, "--set", f"database={sqlite_url}", stdout=asyncio.subprocess.PIPE
+        )
+        await process.communicate()
+        assert process.returncode == 0
+        for _ in range(50):
+            if templates.current("password_reset", "email") == 1:
+                break
+            await asyncio.sleep(0.1)
+        assert templates.current("password_reset", "email") == 1

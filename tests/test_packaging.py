@@ -1,0 +1,90 @@
+"""The wheel holds everything, and works in an environment that has nothing else of ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = {
+    "petitbleu": ROOT / "core/petitbleu",
+    "petitbleu_email": ROOT / "plugins/email/petitbleu_email",
+    "petitbleu_soap_ingest": ROOT / "plugins/soap_ingest/petitbleu_soap_ingest",
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "tree"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv*", "node_modules", "__pycache__", "*.egg-info", "build", "var", ".*_cache"
+    )
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=ignored)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(tree)]
+    subprocess.run(build, check=True, capture_output=True)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_the_wheel_holds_every_module_template_migration_and_marker(wheel: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for package, folder in SOURCES.items():
+        expected = {
+            f"{package}/{file.relative_to(folder)}"
+            for file in folder.rglob("*.py")
+            if "sample" not in file.relative_to(folder).parts
+        }
+        assert expected - inside == set()
+        assert f"{package}/py.typed" in inside
+    sample = {
+        f"petitbleu/sample/{file.relative_to(ROOT / 'config')}"
+        for file in (ROOT / "config").rglob("*")
+        if file.is_file() and "var" not in file.relative_to(ROOT / "config").parts
+    }
+    assert sample - inside == set()
+    assert "petitbleu/store/migrations/0001_initial.py" in inside
+    strays = [name for name in inside if "/var/" in name or "/tests/" in name or name.endswith(".pyc")]
+    assert strays == []
+
+
+def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    install = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--constraint",
+        str(ROOT / "constraints.txt"),
+        str(wheel),
+    ]
+    subprocess.run(install, check=True, env=environment, cwd=tmp_path)
+    command = tmp_path / "venv/bin/petitbleu"
+    demo = subprocess.run(
+        [command, "demo", "--once"], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "5 of 5 mails arrived and are right" in demo.stdout
+    made = subprocess.run(
+        [command, "init", "shop"], check=True, capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert "petitbleu serve --config shop" in made.stdout
+    checked = subprocess.run(
+        [command, "check", "--config", "shop"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert "plugins email, soap_ingest" in checked.stdout

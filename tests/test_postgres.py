@@ -1,0 +1,322 @@
+"""What only PostgreSQL has: many connections at once, connections that break, settings of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from petitbleu import Event, Queue, Unavailable
+from petitbleu.batching import Batcher
+from petitbleu.lifecycle import SENT
+from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
+from petitbleu.store import CommitUnknown, Store, StoreError, open_store
+from petitbleu.store.payload import moment
+from petitbleu.store.postgres import credentials
+
+LEASE = 30.0
+SLOW_COMMIT = """
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION dawdle()"""
+
+
+@pytest.fixture
+async def store(postgres_url: str) -> AsyncIterator[Store]:
+    async with open_store(postgres_url) as store:
+        yield store
+
+
+@pytest.fixture
+def queue(store: Store) -> WorkQueue:
+    return WorkQueue(store, cell=3, lease=LEASE)
+
+
+@pytest.fixture
+async def bystander(postgres_url: str) -> AsyncIterator[Any]:
+    """A connection that has nothing to do with the store's."""
+    connection = await asyncpg.connect(postgres_url)
+    yield connection
+    await connection.close()
+
+
+def events(store: Store, count: int) -> list[Event]:
+    event = Event(
+        id=0,
+        type="order_confirmation",
+        queue=Queue.REALTIME,
+        channel="email",
+        data={"ctx": {"name": "Zoé"}},
+        created=moment(store.now()),
+        addresses={"email": "zoe@example.com"},
+    )
+    return [event] * count
+
+
+def sent(claimed: Claimed, store: Store) -> Step:
+    attempt = AttemptRecord(1, "email", "main", "t", store.now(), store.now(), "delivered", text="250 ok")
+    return Step(claimed, SENT, "250 ok", "email", attempts=1, attempt=attempt, at=store.now())
+
+
+async def count(connection: Any, table: str) -> int:
+    return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+
+
+async def cut(connection: Any, where: str = "true") -> int:
+    """End the store's connections, as an administrator or a failing server does; gives how many."""
+    return len(
+        await connection.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = current_database() AND pid <> pg_backend_pid() AND {where}"
+        )
+    )
+
+
+@asynccontextmanager
+async def dawdling(connection: Any, table: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Commits of rows of `table` last; gives what cuts off the next one in its midst and lets later ones pass."""
+    await connection.execute(SLOW_COMMIT.format(table=table))
+
+    async def interrupt() -> None:
+        while not await cut(connection, "wait_event = 'PgSleep'"):
+            await asyncio.sleep(0.01)
+        await connection.execute("DROP FUNCTION dawdle CASCADE")
+
+    yield interrupt
+
+
+# ----------------------------------------------------------------------------------------------------- many at once
+
+
+async def test_concurrent_claimers_never_overlap(postgres_url: str, store: Store, queue: WorkQueue) -> None:
+    ids = await queue.put(events(store, 2000))
+    owners: Counter[int] = Counter()
+    busy = 0
+
+    async def claim(queue: WorkQueue, most: int) -> None:
+        nonlocal busy
+        took = 0
+        while claimed := await queue.claim(Queue.REALTIME, most):
+            assert len(claimed) <= most
+            owners.update(one.id for one in claimed)
+            took += len(claimed)
+        busy += took > 0
+
+    async with open_store(postgres_url) as second:
+        other = WorkQueue(second, cell=3, lease=LEASE)
+        await asyncio.gather(*(claim((queue, other)[n % 2], 5 + n) for n in range(8)))
+    assert owners == Counter(ids)
+    assert busy > 1
+
+
+async def test_a_store_opens_no_more_connections_than_its_address_allows(postgres_url: str, bystander: Any) -> None:
+    async with open_store(f"{postgres_url}&maxsize=3&application_name=pool") as store:
+        await asyncio.gather(*(store.read("SELECT pg_sleep(0.05)", []) for _ in range(12)))
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pool'"
+        assert await bystander.fetchval(query) == 3
+
+
+# ---------------------------------------------------------------------------------------------- connections that break
+
+
+async def test_reads_and_claims_survive_their_connections(store: Store, queue: WorkQueue, bystander: Any) -> None:
+    ids = await queue.put(events(store, 3))
+    await asyncio.gather(*(store.read("SELECT pg_sleep(0.05)", []) for _ in range(5)))
+    assert await cut(bystander) >= 5
+    assert await store.read("SELECT count(*) AS found FROM events", []) == [{"found": 3}]
+    await cut(bystander)
+    assert [one.id for one in await queue.claim(Queue.REALTIME, 9)] == ids
+    await cut(bystander)
+    assert len(await queue.put(events(store, 2))) == 2
+    assert await count(bystander, "queue") == 5
+
+
+async def test_a_statement_that_is_cut_off_is_repeated(store: Store, bystander: Any) -> None:
+    reading = asyncio.create_task(store.read("SELECT 7 AS found FROM pg_sleep(1)", []))
+    while not await cut(bystander, "wait_event = 'PgSleep'"):
+        await asyncio.sleep(0.01)
+    assert await reading == [{"found": 7}]
+
+
+async def test_what_was_cut_off_before_its_commit_did_not_happen(store: Store, bystander: Any) -> None:
+    tries = 0
+
+    async def write() -> None:
+        nonlocal tries
+        tries += 1
+        async with store.transaction() as transaction:
+            await store.rows("insert_payloads", [{"id": tries, "body": "x"}], on=transaction)
+            if tries == 1:
+                await cut(bystander)
+            await store.rows("insert_payloads", [{"id": 10 + tries, "body": "x"}], on=transaction)
+
+    await store.again(write, twice=False)
+    assert [row["id"] for row in await bystander.fetch("SELECT id FROM payloads ORDER BY id")] == [2, 12]
+
+
+async def test_events_whose_commit_is_in_doubt_are_not_stored_again(
+    store: Store, queue: WorkQueue, bystander: Any
+) -> None:
+    async with dawdling(bystander, "payloads") as interrupt:
+        calls = [asyncio.create_task(queue.put(events(store, 1))) for _ in range(3)]
+        await interrupt()
+        refused = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(one, CommitUnknown) for one in refused), refused
+    assert await count(bystander, "events") == 0
+    assert len(await queue.put(events(store, 1))) == 1
+
+
+async def test_an_outcome_whose_commit_is_in_doubt_is_recorded_again(
+    store: Store, queue: WorkQueue, bystander: Any
+) -> None:
+    await queue.put(events(store, 1))
+    (claimed,) = await queue.claim(Queue.REALTIME, 1)
+    async with dawdling(bystander, "attempts") as interrupt:
+        recording = asyncio.create_task(queue.record(sent(claimed, store)))
+        await interrupt()
+        assert await recording
+    assert (await count(bystander, "attempts"), await count(bystander, "queue")) == (1, 0)
+
+
+async def test_a_database_that_stays_away_is_told_to_the_caller(store: Store) -> None:
+    tries = 0
+
+    async def fail() -> None:
+        nonlocal tries
+        tries += 1
+        raise ConnectionRefusedError("Connect call failed")
+
+    with pytest.raises(Unavailable, match="cannot be reached: ConnectionRefusedError: Connect call failed"):
+        await store.again(fail)
+    assert tries == 2
+    with pytest.raises(Unavailable):
+        await store.again(fail, patience=0.2)
+    assert tries > 4
+
+
+async def test_an_error_that_is_no_lost_connection_is_not_retried(store: Store) -> None:
+    tries = 0
+
+    async def fail() -> None:
+        nonlocal tries
+        tries += 1
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await store.again(fail)
+    assert tries == 1
+
+
+async def test_unavailable_is_told_to_everyone_of_a_batch() -> None:
+    writes = []
+
+    async def write(items: list[int]) -> list[int]:
+        writes.append(items)
+        raise CommitUnknown
+
+    batcher: Batcher[int, int] = Batcher(write)
+    answers = await asyncio.gather(*(batcher.add(n) for n in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [CommitUnknown] * 3
+    assert writes == [[0, 1, 2]]
+
+
+# -------------------------------------------------------------------------------------------- durability, migrations
+
+
+@pytest.mark.parametrize("value", ["off", "on"])
+async def test_a_database_that_may_forget_is_refused(postgres_url: str, bystander: Any, value: str) -> None:
+    name = await bystander.fetchval("SELECT current_database()")
+    await bystander.execute(f"ALTER DATABASE {name} SET synchronous_commit = {value}")
+    async with open_store(postgres_url) as store:
+        if value == "on":
+            await store.check_durability(relaxed=False)
+            return
+        with pytest.raises(StoreError, match=r"synchronous_commit=off.*durability: relaxed"):
+            await store.check_durability(relaxed=False)
+        await store.check_durability(relaxed=True)
+
+
+async def test_of_several_processes_one_migrates(empty_postgres_url: str) -> None:
+    words = ["-m", "petitbleu", "migrate", "--set", f"database={empty_postgres_url}"]
+    started = [
+        await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.PIPE) for _ in range(2)
+    ]
+    told = sorted([(await one.communicate())[0].decode().strip() for one in started])
+    assert [one.returncode for one in started] == [0, 0]
+    assert told[0].startswith("applied 0001_initial")
+    assert told[1] == "the tables are up to date"
+    async with open_store(empty_postgres_url) as store:
+        assert await store.pending_migrations() == []
+
+
+# ------------------------------------------------------------------------------------------------------- addresses
+
+
+def test_an_address_says_how_to_connect() -> None:
+    found = credentials("postgresql://u:p%40ss@db.example.com:6432/mail?maxsize=4&timeout=2.5&sslmode=verify-full")
+    settings = found.pop("server_settings")
+    assert found == {
+        "host": "db.example.com",
+        "port": 6432,
+        "user": "u",
+        "password": "p@ss",
+        "database": "mail",
+        "minsize": 1,
+        "maxsize": 4,
+        "timeout": 2.5,
+        "command_timeout": 30.0,
+        "application_name": "petitbleu",
+        "ssl": "verify-full",
+    }
+    assert settings == {"idle_in_transaction_session_timeout": "60000"}
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("max_size=4", "unknown parameter max_size; there are: application_name, command_timeout"),
+        ("maxsize=many", "maxsize=many should be a number of connections"),
+        ("timeout=0", "timeout=0 should be seconds"),
+        ("sslmode=yes", "sslmode=yes should be disable, allow"),
+        ("minsize=5&maxsize=2", "contradict"),
+    ],
+)
+def test_a_wrong_parameter_is_named(query: str, text: str) -> None:
+    with pytest.raises(StoreError, match=text) as refused:
+        credentials(f"postgres://u:secret@h/d?{query}")
+    assert "secret" not in str(refused.value)
+
+
+async def test_an_address_that_leads_nowhere_is_told_without_its_password(
+    postgres_url: str, unused_tcp_port: int
+) -> None:
+    nowhere = f"postgres://u:secret@127.0.0.1:{unused_tcp_port}/d?timeout=2"
+    base, _, query = postgres_url.rpartition("/")
+    missing = f"{base}/no_such_database?{query.partition('?')[2]}"
+    for url in (nowhere, missing):
+        with pytest.raises(StoreError, match="cannot be opened") as refused:
+            async with open_store(url):
+                raise AssertionError("opened")
+        assert "secret" not in str(refused.value)
+
+
+# ------------------------------------------------------------------------------------------------------ all together
+
+
+async def test_the_demo_runs_on_an_empty_database(empty_postgres_url: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", "petitbleu", "demo", "--once", "--set", f"database={empty_postgres_url}"],
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    told, complaints = await process.communicate()
+    assert process.returncode == 0, complaints.decode()
+    assert "mails arrived and are right" in told.decode()
+    async with open_store(empty_postgres_url) as store:
+        (row,) = await store.read("SELECT count(*) AS sent FROM events WHERE status = ?", ["sent"])
+    assert row["sent"] > 0

@@ -1,0 +1,581 @@
+"""Several processes: the supervisor, one port for all, the heartbeat's thread, stops and restarts under load."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope
+from petitbleu import (
+    Attempt,
+    Channel,
+    Content,
+    Delivered,
+    Event,
+    Message,
+    Outcome,
+    Queue,
+    Route,
+    Settings,
+    TemplateRef,
+    hookimpl,
+)
+from petitbleu.calls import Calls
+from petitbleu.config import SAMPLE
+from petitbleu.delivery import Delivery
+from petitbleu.errors import PetitbleuError
+from petitbleu.heartbeat import Heartbeat
+from petitbleu.listening import inherited, listen, url
+from petitbleu.plugins import load
+from petitbleu.queue import WorkQueue
+from petitbleu.store import Store, open_store
+from petitbleu.store.payload import moment
+from petitbleu.supervisor import Pauses, Supervisor
+from petitbleu.worker import Limits, Worker
+
+# ------------------------------------------------------------------------------------------------------- one port
+
+
+def test_a_port_is_opened_once_and_can_be_handed_on() -> None:
+    (first,) = listen("127.0.0.1", 0)
+    with first:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url(first))
+        port = first.getsockname()[1]
+        with pytest.raises(PetitbleuError, match=f"^cannot listen on 127.0.0.1:{port}: Address already in use$"):
+            listen("127.0.0.1", port)
+        (second,) = inherited([os.dup(first.fileno())])
+        with second, socket.create_connection(("127.0.0.1", port)) as client:
+            accepted, caller = second.accept()
+            accepted.close()
+            assert caller == client.getsockname()
+
+
+def test_a_host_nobody_knows_is_told() -> None:
+    with pytest.raises(PetitbleuError, match=r"^cannot listen on no\.such\.host\.invalid:8080: "):
+        listen("no.such.host.invalid", 8080)
+
+
+# ------------------------------------------------------------------------------------------------------ the supervisor
+
+PAUSES = Pauses(first=0.05, longest=0.2, healthy=60.0)
+
+
+class Program:
+    """A small program to be supervised; each start leaves its time in a file."""
+
+    def __init__(self, folder: Path, body: str) -> None:
+        self._starts = folder / "starts"
+        self._starts.touch()
+        self._code = (
+            "import signal, sys, time\n"
+            f"body = {body!r}\n"
+            f"open({str(self._starts)!r}, 'a').write(f'{{time.time()}}\\n')\n"
+            "exec(body)\n"
+        )
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", self._code]
+
+    def starts(self) -> list[float]:
+        return [float(line) for line in self._starts.read_text().splitlines()]
+
+    async def started(self, times: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.starts()) < times:
+                await asyncio.sleep(0.02)
+
+
+WAITS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(60)"
+DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+
+
+@asynccontextmanager
+async def supervised(
+    program: Program, processes: int, grace: float = 10.0
+) -> AsyncIterator[tuple[asyncio.Event, asyncio.Event, asyncio.Task[int]]]:
+    stop, at_once = asyncio.Event(), asyncio.Event()
+    supervisor = Supervisor(program.command, [], processes, grace, PAUSES)
+    task = asyncio.create_task(supervisor.run(stop, at_once))
+    try:
+        yield stop, at_once, task
+    finally:
+        stop.set()
+        at_once.set()
+        await task
+
+
+async def test_a_process_that_crashes_is_started_again_later_and_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = Program(tmp_path, "sys.exit(3)")
+    with caplog.at_level("INFO", "petitbleu.server"):
+        async with supervised(program, 1) as (stop, _, task):
+            await program.started(5)
+            stop.set()
+            assert await task in (0, 1)
+    pauses = [float(found[1]) for found in re.finditer(r"again in ([\d.]+) s", caplog.text)]
+    assert pauses[:4] == [0.05, 0.1, 0.2, 0.2]
+    starts = program.starts()
+    assert all(later - earlier >= pause for earlier, later, pause in zip(starts, starts[1:], pauses, strict=False))
+    ended = [record for record in caplog.records if record.message == "process ended"]
+    assert {(vars(one)["number"], vars(one)["code"]) for one in ended} <= {(1, 3), (1, -signal.SIGTERM)}
+
+
+async def test_an_end_in_order_starts_no_back_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    program = Program(tmp_path, "sys.exit(0)")
+    async with supervised(program, 1):
+        await program.started(4)
+    assert set(re.findall(r"again in ([\d.]+) s", caplog.text)) == {"0.05"}
+
+
+async def test_processes_are_told_to_stop_and_waited_for(tmp_path: Path) -> None:
+    program = Program(tmp_path, WAITS)
+    async with supervised(program, 3) as (stop, _, task):
+        await program.started(3)
+        stop.set()
+        assert await asyncio.wait_for(task, 5) == 0
+    assert len(program.starts()) == 3
+
+
+@pytest.mark.parametrize("hurry", [True, False])
+async def test_who_does_not_stop_is_killed_at_the_second_signal_or_at_the_limit(tmp_path: Path, hurry: bool) -> None:
+    program = Program(tmp_path, DEAF)
+    async with supervised(program, 2, grace=60.0 if hurry else 0.3) as (stop, at_once, task):
+        await program.started(2)
+        await asyncio.sleep(0.2)
+        stop.set()
+        await asyncio.sleep(0.1)
+        assert not task.done()
+        if hurry:
+            at_once.set()
+        assert await asyncio.wait_for(task, 5) == 1
+
+
+# --------------------------------------------------------------------------------------------------- the heartbeat
+
+
+class Script:
+    """One channel; what delivering does is given."""
+
+    def __init__(self, deliver: Callable[[Message, Attempt], Any]) -> None:
+        self._deliver = deliver
+
+    @hookimpl
+    def petitbleu_channels(self) -> list[Channel]:
+        return [Channel("pigeon", "mobilePhone", Settings)]
+
+    @hookimpl
+    async def petitbleu_route_event(self, event: Event) -> Route:
+        return Route("pigeon", "shop", "note")
+
+    @hookimpl
+    async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef:
+        return TemplateRef("note", "pigeon", 1)
+
+    @hookimpl
+    async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Any) -> Content:
+        return Content({"text": "hello"}, {})
+
+    @hookimpl
+    async def petitbleu_deliver(self, message: Message, attempt: Attempt) -> Outcome:
+        outcome: Outcome = await self._deliver(message, attempt)
+        return outcome
+
+
+def worker_on(store: Store, lease: float, deliver: Callable[[Message, Attempt], Any]) -> tuple[WorkQueue, Worker]:
+    loaded = load([], [])
+    loaded.add_core(Script(deliver))
+    calls = Calls(loaded, 1.0)
+    queue = WorkQueue(store, 1, lease)
+    delivery = Delivery(queue, calls, calls.channels(), lambda name: {}, "test", 30.0, store.now, lambda: 1.0)
+    return queue, Worker(queue, delivery, Limits(8, 2, 0.05, lease, 5.0), store.now)
+
+
+def note(store: Store) -> Event:
+    return Event(
+        id=0,
+        type="note",
+        queue=Queue.REALTIME,
+        channel="pigeon",
+        data={},
+        created=moment(store.now()),
+        addresses={"mobilePhone": "+33612345678"},
+    )
+
+
+async def test_a_plugin_that_blocks_the_loop_loses_no_lease(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    lease = 1.5
+    delivered: list[int] = []
+
+    async def blocks(message: Message, attempt: Attempt) -> Outcome:
+        time.sleep(2 * lease)  # noqa: ASYNC251 - what must do no harm
+        await attempt.hand_off("loft")
+        delivered.append(message.event.id)
+        return Delivered("loft", "250 flew")
+
+    async with open_store(sqlite_url) as store, open_store(sqlite_url) as elsewhere:
+        queue, worker = worker_on(store, lease, blocks)
+        other = Heartbeat(WorkQueue(elsewhere, 1, lease), lease, lambda: None)
+        (event_id,) = await put(queue, note(store))
+        stop = asyncio.Event()
+        async with other.beating():
+            task = asyncio.create_task(worker.run(stop))
+            async with asyncio.timeout(20):
+                while await elsewhere.read("SELECT id FROM queue", []):
+                    await asyncio.sleep(0.05)
+            stop.set()
+            await task
+        (found,) = await store.read("SELECT status, errors FROM events WHERE id = ?", [event_id])
+    assert (found["status"], found["errors"], delivered) == ("sent", 0, [event_id])
+    assert "took back" not in caplog.text
+
+
+async def put(queue: WorkQueue, *events: Event) -> list[int]:
+    return [int(getattr(one, "id", one)) for one in await queue.put(events)]
+
+
+async def test_what_a_dead_process_had_is_taken_back_under_its_name(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = 0.6
+    woken = asyncio.Event()
+    async with open_store(sqlite_url) as store:
+        dead = WorkQueue(store, 1, lease)
+        await put(dead, note(store))
+        (claimed,) = await dead.claim(Queue.REALTIME, 1)
+        assert claimed.lease.startswith(f"{dead.incarnation}-")
+        started = time.monotonic()
+        async with Heartbeat(WorkQueue(store, 1, lease), lease, woken.set).beating():
+            await asyncio.wait_for(woken.wait(), 10)
+        assert time.monotonic() - started >= lease * 0.9
+        (row,) = await store.read("SELECT state, crashes, lease FROM queue", [])
+    assert (row["state"], row["crashes"], row["lease"]) == (1, 1, None)
+    assert f"took back 1 events from {dead.incarnation}" in caplog.text
+
+
+async def test_a_held_lease_is_kept_until_it_is_dropped_as_often(sqlite_url: str) -> None:
+    async with open_store(sqlite_url) as store:
+        queue = WorkQueue(store, 1, 30.0)
+        await put(queue, note(store), note(store))
+        first, second = await queue.claim(Queue.REALTIME, 2)
+        heartbeat = Heartbeat(queue, 30.0, lambda: None)
+        for one in (first, second):
+            heartbeat.hold(one.lease)
+        heartbeat.drop(first.lease)
+        await store.shift_clock(29)
+        assert await heartbeat.beat() == 0
+        heartbeat.drop(second.lease)
+        await store.shift_clock(29)
+        assert await heartbeat.beat() == 0
+        await store.shift_clock(2)
+        assert await heartbeat.beat() == 2
+
+
+async def test_after_a_pause_of_the_database_the_living_renew_first(sqlite_url: str) -> None:
+    seconds = 0.0
+    async with open_store(sqlite_url) as store:
+        queue = WorkQueue(store, 1, 30.0)
+        await put(queue, note(store))
+        await queue.claim(Queue.REALTIME, 1)
+        await store.shift_clock(31)
+        heartbeat = Heartbeat(queue, 30.0, lambda: None, lambda: seconds)
+        seconds = 21.0
+        assert await heartbeat.beat() == 0
+        seconds = 42.0
+        assert await heartbeat.beat() == 1
+
+
+# ---------------------------------------------------------------------------------------------------- real processes
+
+ENVELOPE = """<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:urn="urn:nms:rtEvent">
+<soapenv:Body><urn:PushEvent><urn:sessiontoken>mc/demo</urn:sessiontoken><urn:domEvent>
+<rtEvent type="password_reset" email="{to}" externalId="{number}"><ctx>
+<link>https://shop.example.com/reset/{number}</link><expires>2026-11-24T18:00:00Z</expires><firstName>Zoé</firstName>
+</ctx></rtEvent></urn:domEvent></urn:PushEvent></soapenv:Body></soapenv:Envelope>"""
+
+
+class SlowMailbox:
+    """An SMTP server's handler that answers the end of a message after `seconds`, and counts what it took."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.taken: Counter[int] = Counter()
+        self.open = 0
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:
+        content = envelope.content or b""
+        assert isinstance(content, bytes)
+        key = email.message_from_bytes(content)["Message-ID"]
+        # taken is taken: whoever leaves before our answer would make a double of it
+        self.taken[int(key.strip("<>").partition(".")[0])] += 1
+        self.open += 1
+        try:
+            await asyncio.sleep(self._seconds)
+        finally:
+            self.open -= 1
+        return "250 2.0.0 kept"
+
+
+class Site:
+    """A folder with the sample instance, its database, a mailbox, and servers started on them."""
+
+    def __init__(self, folder: Path, database: str, mailbox: SlowMailbox, mail_port: int) -> None:
+        self.mailbox = mailbox
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._arguments = ["--config", str(folder)]
+        for setting in (
+            f"database={database}",
+            f"http.port={port}",
+            f"plugins.email.providers.main.port={mail_port}",
+            "delivery.lease=5s",
+            "delivery.drain=10s",
+        ):
+            self._arguments += ["--set", setting]
+        self.lines: list[dict[str, Any]] = []
+        self.acknowledged: list[int] = []
+        self._readers: list[asyncio.Task[None]] = []
+
+    async def command(self, *words: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "petitbleu", *words, *self._arguments, stdout=DEVNULL, stderr=PIPE
+        )
+        _, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+
+    async def serve(self, *words: str, ready: int = 1) -> Process:
+        """A started server of which `ready` processes serve."""
+        self.lines.clear()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "petitbleu",
+            "serve",
+            *words,
+            *self._arguments,
+            stdout=DEVNULL,
+            stderr=PIPE,
+            process_group=0,
+        )
+        self._readers.append(asyncio.create_task(self._read(process)))
+        try:
+            await self.said("serving", ready)
+        except AssertionError:
+            process.kill()
+            raise
+        return process
+
+    async def _read(self, process: Process) -> None:
+        assert process.stderr is not None
+        async for line in process.stderr:
+            self.lines.append(json.loads(line) if line.startswith(b"{") else {"text": line.decode()})
+
+    def having(self, text: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["text"] == text]
+
+    async def said(self, text: str, times: int = 1) -> list[dict[str, Any]]:
+        try:
+            async with asyncio.timeout(15):
+                while len(self.having(text)) < times:
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"{text!r} was not said {times} times: {self.lines}") from None
+        return self.having(text)
+
+    async def push(self, number: int) -> int | None:
+        """The id; None if the connection was cut before the answer."""
+        body = ENVELOPE.format(to=f"z{number}@example.com", number=number)
+        headers = {"Content-Type": "text/xml", "Connection": "close"}
+        try:
+            async with aiohttp.request(
+                "POST", f"{self.url}/nl/jsp/soaprouter.jsp", data=body.encode(), headers=headers
+            ) as response:
+                text = await response.text()
+        except aiohttp.ClientConnectionError:
+            return None
+        found = re.search(r"<[\w:]*plId[^>]*>(\d+)<", text)
+        assert response.status == 200, text
+        assert found, text
+        self.acknowledged.append(int(found[1]))
+        return int(found[1])
+
+    async def delivered(self, seconds: float = 30) -> None:
+        """Wait until everything acknowledged was taken; then nothing may have come twice."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.mailbox.open or set(self.acknowledged) - set(self.mailbox.taken):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            lost = set(self.acknowledged) - set(self.mailbox.taken)
+            raise AssertionError(f"not delivered: {lost}; {self.lines[-20:]}") from None
+        assert {one: times for one, times in self.mailbox.taken.items() if times > 1} == {}
+
+    async def get(self, path: str) -> int:
+        async with aiohttp.request("GET", self.url + path) as response:
+            return response.status
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._readers)
+
+
+@pytest.fixture
+async def site(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Callable[..., Any]]:
+    """`await site()` makes it, with its templates published."""
+    folder = tmp_path / "shop"
+    shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("var"))
+    async with AsyncExitStack() as stack:
+
+        async def make(seconds: float = 0.0, *, empty: bool = False) -> Site:
+            mailbox = SlowMailbox(seconds)
+            loop = asyncio.get_running_loop()
+            smtp = await loop.create_server(lambda: SMTP(mailbox, enable_SMTPUTF8=True, loop=loop), "127.0.0.1", 0)
+            await stack.enter_async_context(smtp)
+            database = f"sqlite://{tmp_path}/empty.db" if empty else sqlite_url
+            made = Site(folder, database, mailbox, smtp.sockets[0].getsockname()[1])
+            stack.push_async_callback(made.close)
+            if not empty:
+                await made.command("templates", "publish", "--all")
+            return made
+
+        yield make
+
+
+@asynccontextmanager
+async def stopped(process: Process) -> AsyncIterator[Process]:
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 30)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def test_two_processes_on_one_file_and_one_port_deliver_each_event_once(site: Any) -> None:
+    made: Site = await site()
+    async with stopped(await made.serve("--processes", "2", ready=2)) as process:
+        assert len({line["url"] for line in made.having("serving")}) == 1
+        assert len({line["incarnation"] for line in made.having("serving")}) == 2
+        for first in range(0, 120, 20):
+            assert None not in await asyncio.gather(*(made.push(number) for number in range(first, first + 20)))
+        await made.delivered()
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert len(made.acknowledged) == len(set(made.acknowledged)) == 120
+    assert [line["code"] for line in made.having("process ended")] == [0, 0]
+    assert [line["level"] for line in made.lines if line["level"] != "info"] == []
+
+
+async def test_the_tables_of_an_empty_database_are_made_once_for_all(site: Any) -> None:
+    made: Site = await site(empty=True)
+    async with stopped(await made.serve("--processes", "3", ready=3)) as process:
+        assert await made.get("/readyz") in (200, 503)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert [line["code"] for line in made.having("process ended")] == [0, 0, 0]
+
+
+async def test_a_process_that_is_killed_is_replaced_and_its_events_are_sent(site: Any) -> None:
+    made: Site = await site()
+    async with stopped(await made.serve("--processes", "2", ready=2)):
+        os.kill(made.having("process started")[0]["pid"], signal.SIGKILL)
+        for number in range(20):
+            await made.push(number)
+        await made.said("serving", 3)
+        await made.delivered()
+    assert next(line["code"] for line in made.having("process ended")) == -signal.SIGKILL
+
+
+async def test_processes_end_when_their_parent_is_killed(site: Any) -> None:
+    made: Site = await site()
+    async with stopped(await made.serve("--processes", "2", ready=2)) as process:
+        process.kill()
+        await process.wait()
+        await made.said("stopping", 2)
+        await asyncio.wait_for(made.close(), 20)  # nobody holds the log open any more
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await made.get("/healthz")
+
+
+async def test_intake_claims_nothing_and_a_worker_takes_no_events(site: Any) -> None:
+    made: Site = await site()
+    async with stopped(await made.serve("--role", "intake")) as process:
+        assert await made.push(1) is not None
+        assert await made.get("/healthz") == 200
+        await asyncio.sleep(1.5)
+        assert made.mailbox.taken == {}
+        process.terminate()
+        assert await process.wait() == 0
+    async with stopped(await made.serve("--role", "worker")):
+        assert (await made.get("/healthz"), await made.get("/readyz")) == (200, 200)
+        assert await made.get("/nl/jsp/soaprouter.jsp") == 404
+        await made.delivered()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_second_signal_stops_at_once(site: Any, processes: int) -> None:
+    made: Site = await site(5.0)
+    async with stopped(await made.serve("--processes", str(processes), ready=processes)) as process:
+        assert await made.push(1) is not None
+        async with asyncio.timeout(20):
+            while not made.mailbox.open:
+                await asyncio.sleep(0.02)
+        process.terminate()
+        await made.said("stopping", processes)
+        started = time.monotonic()
+        process.terminate()
+        assert await process.wait() == 1
+        assert time.monotonic() - started < 2
+
+
+async def test_rolling_restarts_under_load_lose_and_double_nothing(site: Any) -> None:
+    """The mailbox answers after a second, so that every stop finds messages that were handed over."""
+    made: Site = await site(1.0)
+    numbers = iter(range(100_000))
+    going = True
+
+    async def caller() -> None:
+        while going:
+            await made.push(next(numbers))
+            await asyncio.sleep(0.1)
+
+    async with stopped(await made.serve("--processes", "2", ready=2)) as process:
+        callers = [asyncio.create_task(caller()) for _ in range(2)]
+        found_at_work = 0
+        for _ in range(3):
+            for old in made.having("process started")[-2:]:
+                serving = len(made.having("serving"))
+                found_at_work += made.mailbox.open
+                os.kill(old["pid"], signal.SIGTERM)
+                await made.said("serving", serving + 1)
+        found_at_work += made.mailbox.open
+        going = False
+        await asyncio.gather(*callers)
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert [line["code"] for line in made.having("process ended")] == [0] * 8
+    async with stopped(await made.serve("--role", "worker")):
+        await made.delivered()
+    assert found_at_work > 0
+    assert len(made.acknowledged) > 50

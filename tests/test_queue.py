@@ -1,0 +1,266 @@
+"""The queue on a real database: claims, leases, hand-off, outcomes, rescue."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from petitbleu import Event, HandOffRefused, Queue
+from petitbleu.lifecycle import EXPIRED, PENDING, PROCESSING, SENT
+from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
+from petitbleu.store import CELL_SHIFT, Store, StoreError, open_store
+from petitbleu.store.payload import micros, moment
+from petitbleu.store.queries import QUERIES, Queries
+
+LEASE = 30.0
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    async with open_store(database_url) as store:
+        yield store
+
+
+@pytest.fixture
+def queue(store: Store) -> WorkQueue:
+    return WorkQueue(store, cell=3, lease=LEASE)
+
+
+def event(store: Store, **changes: object) -> Event:
+    made = Event(
+        id=0,
+        type="order_confirmation",
+        queue=Queue.REALTIME,
+        channel="email",
+        data={"ctx": {"name": "Zoé"}},
+        created=moment(store.now()),
+        addresses={"email": "zoe@example.com"},
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+async def status_of(store: Store, event_id: int) -> tuple[str, str]:
+    row = (await store.read("SELECT status, reason FROM events WHERE id = ?", [event_id]))[0]
+    return row["status"], row["reason"]
+
+
+def sent(claimed: Claimed, store: Store) -> Step:
+    attempt = AttemptRecord(1, "email", "main", "t", store.now(), store.now(), "delivered", text="250 ok")
+    return Step(claimed, SENT, "250 ok", "email", attempts=1, attempt=attempt, at=store.now())
+
+
+async def test_ids_carry_the_cell_and_never_repeat(store: Store, queue: WorkQueue) -> None:
+    other = WorkQueue(store, cell=3, lease=LEASE)
+    ids = await queue.put([event(store), event(store)]) + await other.put([event(store)])
+    assert all(event_id >> CELL_SHIFT == 3 for event_id in ids)
+    assert len(set(ids)) == 3
+    assert ids[1] == ids[0] + 1
+
+
+async def test_a_block_larger_than_usual_is_stored_whole(store: Store, queue: WorkQueue) -> None:
+    ids = await queue.put([event(store) for _ in range(1500)])
+    assert len(set(ids)) == 1500
+    assert await queue.depth(time.monotonic) == 1500
+
+
+async def test_concurrent_callers_each_get_their_own_ids(store: Store, queue: WorkQueue) -> None:
+    answers = await asyncio.gather(
+        *(queue.put([event(store, external_id=f"{n}-{k}") for k in range(3)]) for n in range(40))
+    )
+    for n, ids in enumerate(answers):
+        rows = await store.read("SELECT external_id FROM events WHERE id IN (?, ?, ?) ORDER BY id", ids)
+        assert [row["external_id"] for row in rows] == [f"{n}-{k}" for k in range(3)]
+
+
+async def test_one_event_that_cannot_be_stored_costs_the_other_callers_nothing(store: Store, queue: WorkQueue) -> None:
+    bad = event(store, data={"ctx": {"weird": float("nan")}})
+    answers = await asyncio.gather(
+        queue.put([event(store)]), queue.put([bad]), queue.put([event(store)]), return_exceptions=True
+    )
+    assert isinstance(answers[1], ValueError)
+    assert await queue.depth(time.monotonic) == 2
+
+
+async def test_an_event_comes_back_as_it_went_in(store: Store, queue: WorkQueue) -> None:
+    original = event(
+        store,
+        data={"ctx": {"a": ["1", "2"], "#text": "\u2028é\x07"}},
+        addresses={"email": "a@example.com", "mobilePhone": "+33612345678"},
+        language="fr-CA",
+        country="CA",
+        external_id="X",
+        origin="shop",
+        priority=2,
+        expiration=datetime(2100, 1, 1, tzinfo=UTC),
+    )
+    (event_id,) = await queue.put([original])
+    (claimed,) = await queue.claim(Queue.REALTIME, 10)
+    assert claimed.event == replace(original, id=event_id)
+
+
+async def test_claims_follow_priority_and_order_and_never_overlap(store: Store, queue: WorkQueue) -> None:
+    ids = await queue.put([event(store, priority=priority) for priority in (5, 1, 5, 3)])
+    first = await queue.claim(Queue.REALTIME, 3)
+    second = await queue.claim(Queue.REALTIME, 3)
+    assert [one.id for one in first + second] == [ids[1], ids[3], ids[0], ids[2]]
+    assert await queue.claim(Queue.BATCH, 3) == []
+
+
+async def test_a_scheduled_event_waits_for_the_database_clock(store: Store, queue: WorkQueue) -> None:
+    due = moment(store.now()) + timedelta(hours=1)
+    await queue.put([event(store, scheduled=due)])
+    assert await queue.promote() == micros(due)
+    assert await queue.claim(Queue.REALTIME, 1) == []
+    await store.shift_clock(3601)
+    assert await queue.promote() is None
+    assert len(await queue.claim(Queue.REALTIME, 1)) == 1
+
+
+async def test_a_final_outcome_leaves_the_queue_and_is_told_once(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store)])
+    (claimed,) = await queue.claim(Queue.REALTIME, 1)
+    assert await queue.record(sent(claimed, store))
+    assert await status_of(store, claimed.id) == (SENT, "250 ok")
+    assert await queue.depth(time.monotonic) == 0
+    assert not await queue.record(Step(claimed, EXPIRED, "late", "email", at=store.now()))
+    assert await status_of(store, claimed.id) == (SENT, "250 ok")
+    (attempt,) = await store.read("SELECT * FROM attempts", [])
+    assert (attempt["event"], attempt["number"], attempt["outcome"], attempt["text"]) == (
+        claimed.id,
+        1,
+        "delivered",
+        "250 ok",
+    )
+
+
+async def test_whatever_a_provider_says_is_recorded(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store)])
+    (claimed,) = await queue.claim(Queue.REALTIME, 1)
+    odd = replace(sent(claimed, store).attempt, text="\0 \udcff é", code="9" * 70, reference="r" * 300)  # type: ignore[type-var]
+    assert await queue.record(Step(claimed, SENT, "250 \0", "email", attempts=1, attempt=odd, at=store.now()))
+    assert await status_of(store, claimed.id) == (SENT, "250 \ufffd")
+    (attempt,) = await store.read("SELECT * FROM attempts", [])
+    assert (attempt["text"], attempt["code"], attempt["reference"]) == ("\ufffd ? é", "9" * 64, "r" * 255)
+
+
+async def test_a_retry_waits_and_keeps_count(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store)])
+    (claimed,) = await queue.claim(Queue.REALTIME, 1)
+    due = store.now() + 60_000_000
+    assert await queue.record(
+        Step(claimed, PENDING, "451 later", "email", tries=1, attempts=1, due=due, at=store.now())
+    )
+    assert await queue.claim(Queue.REALTIME, 1) == []
+    await store.shift_clock(61)
+    await queue.promote()
+    (again,) = await queue.claim(Queue.REALTIME, 1)
+    assert (again.tries, again.attempts, again.crashes) == (1, 1, 0)
+    assert await status_of(store, claimed.id) == (PENDING, "451 later")
+
+
+async def test_a_lost_lease_refuses_every_later_write(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store)])
+    (zombie,) = await queue.claim(Queue.REALTIME, 1)
+    await store.shift_clock(LEASE + 1)
+    assert await queue.rescue() == 1
+    (owner,) = await queue.claim(Queue.REALTIME, 1)
+    assert owner.crashes == 1
+    with pytest.raises(HandOffRefused):
+        await queue.hand_off(zombie, "main")
+    assert not await queue.record(sent(zombie, store))
+    await queue.release([zombie])
+    await queue.hand_off(owner, "main")
+    assert await queue.record(sent(owner, store))
+
+
+async def test_renewed_leases_are_not_rescued(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store)])
+    (claimed,) = await queue.claim(Queue.REALTIME, 1)
+    await store.shift_clock(LEASE - 5)
+    await queue.renew([claimed.lease])
+    await store.shift_clock(LEASE - 5)
+    assert await queue.rescue() == 0
+
+
+async def test_the_hand_off_is_remembered_over_a_crash(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store)])
+    (claimed,) = await queue.claim(Queue.REALTIME, 1)
+    await queue.hand_off(claimed, "main")
+    await store.shift_clock(LEASE + 1)
+    await queue.rescue()
+    (again,) = await queue.claim(Queue.REALTIME, 1)
+    assert again.handed_off == "main"
+
+
+async def test_nothing_is_handed_off_after_expiration(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store, expiration=moment(store.now()) + timedelta(seconds=10))])
+    (claimed,) = await queue.claim(Queue.REALTIME, 1)
+    await store.shift_clock(11)
+    with pytest.raises(HandOffRefused):
+        await queue.hand_off(claimed, "main")
+
+
+async def test_released_events_are_as_new(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store)])
+    claimed = await queue.claim(Queue.REALTIME, 1)
+    await queue.release(claimed)
+    (again,) = await queue.claim(Queue.REALTIME, 1)
+    assert (again.crashes, again.tries, again.attempts, again.handed_off) == (0, 0, 0, "")
+
+
+def test_only_allowed_transitions_can_be_built() -> None:
+    claimed = Claimed(1, "x", None, 0, 0, 0, 0, "", 0, None)  # type: ignore[arg-type]
+    for status, due in ((PROCESSING, None), (PENDING, None), (SENT, 5)):
+        with pytest.raises(ValueError, match="cannot become"):
+            Step(claimed, status, "", "email", due=due)
+
+
+async def test_the_claim_uses_its_index(store: Store) -> None:
+    if store.dialect == "sqlite":
+        plan = await store.connection.execute_query_dict(
+            "EXPLAIN QUERY PLAN " + store.queries["claim"], ["lease", 1, 0, 9]
+        )
+        assert any("queue_ready" in row["detail"] and "SCAN" not in row["detail"] for row in plan)
+        assert not any("TEMP B-TREE" in row["detail"] for row in plan)
+        return
+    # a waiting half, so that only the right index is quick
+    await store.connection.execute_script(
+        "INSERT INTO queue (id, state, lane, priority, due, type, channel) "
+        "SELECT n, n % 2, 0, n % 7, 0, 't', 'email' FROM generate_series(1, 50000) AS n"
+    )
+    for statement in ("SELECT 1", "ANALYZE queue"):  # without and with statistics
+        await store.connection.execute_script(statement)
+        rows = await store.connection.execute_query_dict("EXPLAIN " + store.queries["claim"], ["lease", 1, 0, 50])
+        text = "\n".join(row["QUERY PLAN"] for row in rows)
+        assert "Index Scan using queue_ready" in text or "Index Only Scan using queue_ready" in text, text
+        assert "Seq Scan on queue" not in text, text
+        assert "Sort" not in text, text
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES))
+def test_parameters_stand_in_the_order_they_are_given(name: str) -> None:
+    numbers = [int(found) for found in re.findall(r"\{(\d)\}", QUERIES[name])]
+    assert numbers == list(range(len(numbers)))
+    assert "{rows:" not in QUERIES[name].partition("{0}")[0] or not numbers
+    assert Queries("postgres")[name].count("$") == Queries("sqlite")[name].count("?")
+
+
+async def test_a_database_that_may_forget_is_refused(tmp_path: Path) -> None:
+    async with open_store(f"sqlite://{tmp_path}/weak.db?synchronous=NORMAL") as store:
+        with pytest.raises(StoreError, match=r"synchronous=1.*durability: relaxed"):
+            await store.check_durability(relaxed=False)
+        await store.check_durability(relaxed=True)
+
+
+async def test_migrations_are_applied_once_and_match_the_models(tmp_path: Path) -> None:
+    async with open_store(f"sqlite://{tmp_path}/new.db") as store:
+        assert await store.pending_migrations() == ["0001_initial", "0002_idempotency"]
+        assert await store.migrate() == ["0001_initial", "0002_idempotency"]
+        assert await store.pending_migrations() == []
+        assert await store.migrate() == []

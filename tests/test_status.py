@@ -1,0 +1,145 @@
+"""Questions about events, answered exactly or refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from petitbleu import (
+    AccessDenied,
+    Comparison,
+    Condition,
+    Event,
+    EventQuery,
+    Junction,
+    Operator,
+    QueryRefused,
+    Queue,
+)
+from petitbleu.lifecycle import SENT, statuses
+from petitbleu.queue import Step, WorkQueue
+from petitbleu.status import Status
+from petitbleu.store import KEY_MASK, Store, open_store
+from petitbleu.store.payload import moment
+
+READER = Operator("mc", frozenset({"read"}))
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    async with open_store(database_url) as store:
+        yield store
+
+
+@pytest.fixture
+async def world(store: Store) -> SimpleNamespace:
+    """Three events: one sent, one being worked on, one waiting in the batch queue."""
+    queue = WorkQueue(store, 2, 30)
+
+    def event(name: str, **changes: Any) -> Event:
+        values: dict[str, Any] = {"queue": Queue.REALTIME, "type": "order", "external_id": name, **changes}
+        return Event(
+            id=0,
+            channel="email",
+            data={},
+            created=moment(store.now()),
+            addresses={"email": f"{name}@example.com"},
+            **values,
+        )
+
+    sent, busy = await queue.put([event("a%_"), event("b", type="reset")])
+    (waiting,) = await queue.put([event("c", queue=Queue.BATCH)])
+    claimed = {one.id: one for one in await queue.claim(Queue.REALTIME, 2)}
+    await queue.record(Step(claimed[sent], SENT, "250 ok", "email", "order/email v3", attempts=1, at=store.now()))
+    status = Status(store, 2, statuses({"sent": 20}), {"order": "shop", "reset": "outlet"}, UTC)
+    return SimpleNamespace(status=status, sent=sent, busy=busy, waiting=waiting)
+
+
+async def ids(world: SimpleNamespace, where: Condition | None = None, **changes: Any) -> list[int]:
+    return [one.id for one in await world.status.find(EventQuery(where, **changes), READER)]
+
+
+async def test_an_event_is_found_by_either_form_of_its_id(world: SimpleNamespace) -> None:
+    for given in (world.sent, world.sent & KEY_MASK):
+        (found,) = await world.status.find(EventQuery(Comparison("id", "=", (str(given),))), READER)
+        assert (found.id, found.status, found.template, found.reason) == (
+            world.sent,
+            "sent",
+            "order/email v3",
+            "250 ok",
+        )
+        assert found.processed is not None
+        assert found.processed >= found.created - timedelta(milliseconds=1)
+
+
+async def test_a_leased_event_reads_as_processing(world: SimpleNamespace) -> None:
+    assert await ids(world, Comparison("status", "=", ("processing",))) == [world.busy]
+    assert await ids(world, Comparison("status", "=", ("pending",))) == [world.waiting]
+
+
+@pytest.mark.parametrize("spelling", ["sent", "processed", "20"])
+async def test_a_status_has_a_name_a_rest_name_and_the_configured_number(world: SimpleNamespace, spelling: str) -> None:
+    assert await ids(world, Comparison("status", "=", (spelling,))) == [world.sent]
+
+
+async def test_operators_and_junctions(world: SimpleNamespace) -> None:
+    everything = [world.sent, world.busy, world.waiting]
+    assert await ids(world) == everything
+    assert await ids(world, queue=Queue.BATCH) == [world.waiting]
+    assert await ids(world, order_by=(("id", True),), limit=2) == everything[:0:-1]
+    assert await ids(world, offset=1, limit=1) == [world.busy]
+    assert await ids(world, Comparison("externalId", "in", ("b", "c"))) == [world.busy, world.waiting]
+    assert await ids(world, Comparison("externalId", "!=", ("b",))) == [world.sent, world.waiting]
+    assert await ids(world, Comparison("email", "like", ("%@example.com",))) == everything
+    assert await ids(world, Comparison("id", ">", (str(world.sent & KEY_MASK),))) == everything[1:]
+    either = Junction("or", (Comparison("externalId", "=", ("c",)), Comparison("type", "=", ("reset",))))
+    assert await ids(world, either) == [world.busy, world.waiting]
+    both = Junction("and", (either, Comparison("errors", "=", ("0",)), Comparison("type", "=", ("order",))))
+    assert await ids(world, both) == [world.waiting]
+    assert await ids(world, Comparison("errors", "<", (str(1 << 40),))) == everything
+    future = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    assert await ids(world, Comparison("created", "<", (future,))) == everything
+    assert await world.status.count(EventQuery(either), READER) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        (EventQuery(Comparison("colour", "=", ("x",))), "no readable attribute @colour"),
+        (EventQuery(Comparison("extrnalId", "=", ("x",))), "did you mean 'externalId'"),
+        (EventQuery(Comparison("id", "=", ("x",))), "@id: 'x' is not a whole number"),
+        (EventQuery(Comparison("id", "=", ("9" * 30,))), "out of range"),
+        (EventQuery(Comparison("created", ">", ("soon",))), "@created"),
+        (EventQuery(Comparison("status", "=", ("99",))), "'99' is not a status"),
+        (EventQuery(Comparison("created", "like", ("2026%",))), "like compares text"),
+        (EventQuery(Comparison("status", "<", ("sent",))), "@status is compared by =, != and in, not by <"),
+        (EventQuery(Junction("and", ())), "between 1 and 100 terms"),
+        (EventQuery(order_by=(("ctx", False),)), "no readable attribute @ctx"),
+        (EventQuery(limit=10**9), "number of lines"),
+        (EventQuery(offset=-1), "number of lines"),
+    ],
+)
+async def test_what_cannot_be_answered_exactly_is_refused(
+    world: SimpleNamespace, query: EventQuery, words: str
+) -> None:
+    with pytest.raises(QueryRefused, match=words):
+        await world.status.find(query, READER)
+
+
+async def test_nothing_of_a_value_becomes_sql(world: SimpleNamespace) -> None:
+    hostile = "x' OR '1'='1"
+    for comparison in (Comparison("externalId", "=", (hostile,)), Comparison("externalId", "in", (hostile,))):
+        assert await ids(world, comparison) == []
+
+
+async def test_an_operator_sees_only_its_types_and_needs_the_right(world: SimpleNamespace) -> None:
+    narrow = Operator("narrow", frozenset({"read"}), frozenset({"reset"}))
+    assert [one.id for one in await world.status.find(EventQuery(), narrow)] == [world.busy]
+    assert await world.status.count(EventQuery(), Operator("none", frozenset({"read"}), frozenset())) == 0
+    outlet = Operator("outlet", frozenset({"read"}), brands=frozenset({"outlet"}))
+    assert [one.id for one in await world.status.find(EventQuery(), outlet)] == [world.busy]
+    with pytest.raises(AccessDenied):
+        await world.status.find(EventQuery(), Operator("pusher", frozenset({"push"})))
