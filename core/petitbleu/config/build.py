@@ -22,8 +22,10 @@ from .tree import plugin_items, read_tree
 from .yamltree import Node, Place, Steps, dotted
 
 FILE = "petitbleu.yaml"
-SAMPLE = Path(__file__).parents[1] / "sample"
-"""The sample instance inside the package."""
+# installed from a wheel it lies in the package; in a checkout it is the folder config/
+_INSTALLED_SAMPLE = Path(__file__).parents[1] / "sample"
+SAMPLE = _INSTALLED_SAMPLE if _INSTALLED_SAMPLE.is_dir() else Path(__file__).parents[3] / "config"
+"""The sample instance."""
 
 SAMPLE_PASSWORD = "$argon2id$v=19$m=65536,t=3,p=4$/uPgM1/N5jXnEwk17hShSA$pHXDKaTGYLB0gmqt2vhVZG8/72/qFskHn7XzijD8YgY"  # noqa: S105 - the sample's, known to all
 """The hash that the sample configuration has for `mc`."""
