@@ -137,8 +137,11 @@ def with_file_name(name: str, value: str, file_name: str) -> bytes:
     There is no ASCII stand-in beside an RFC 2231 name: parsers that find both often take the stand-in.
     """
     check_text(file_name)
+    # Python's own parser takes <name> for an address and cuts the brackets off, unless it is percent-encoded
+    bracketed = file_name.startswith("<")
     quoted = file_name.replace("\\", "\\\\").replace('"', '\\"')
-    if file_name.isascii() and len(quoted) <= 60 and "\t" not in file_name and "=?" not in file_name:
+    plain = file_name.isascii() and "\t" not in file_name and "=?" not in file_name and not bracketed
+    if plain and len(quoted) <= 60:
         return fold(name, [f" {value};", f' filename="{quoted}"'])
     first, *others = _percent_pieces(file_name, WIDTH - len(" filename*99*=utf-8'';"))
     if not others:

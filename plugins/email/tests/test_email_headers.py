@@ -120,6 +120,8 @@ def test_structured_headers_refuse_what_would_break_them(value: str) -> None:
 @given((TEXT | ASCII).map(str.strip).filter(bool))
 @example("été à la plage.pdf")
 @example('quo"ted\\name.pdf')
+@example("<>")
+@example("<a>.pdf")
 @example("x" * 200)
 @example("facture n° " + "1234567890" * 15 + ".pdf")
 def test_file_names_come_out_as_they_went_in(name: str) -> None:
