@@ -524,7 +524,7 @@ LIMITS = RenderLimits(seconds=0.3)
 REFUSED = re.compile(
     "more than|rendering takes longer|nested too deeply|is missing|cannot calculate|the width must be|a width of"
     "|at most 30|0 to 8|0 to 20|out of range|one of short, medium|No filter named|not part of this template"
-    "|Exceeds the limit"
+    "|Exceeds the limit|is not a number such as"
 )
 
 
