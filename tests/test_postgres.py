@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -17,7 +18,7 @@ from petitbleu.lifecycle import SENT
 from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
 from petitbleu.store import CommitUnknown, Store, StoreError, open_store
 from petitbleu.store.payload import moment
-from petitbleu.store.postgres import credentials
+from petitbleu.store.postgres import credentials, keep_as_it_is
 
 LEASE = 30.0
 SLOW_COMMIT = """
@@ -159,16 +160,49 @@ async def test_what_was_cut_off_before_its_commit_did_not_happen(store: Store, b
     assert [row["id"] for row in await bystander.fetch("SELECT id FROM payloads ORDER BY id")] == [2, 12]
 
 
-async def test_events_whose_commit_is_in_doubt_are_not_stored_again(
-    store: Store, queue: WorkQueue, bystander: Any
-) -> None:
+async def test_events_whose_commit_is_in_doubt_are_stored_once(store: Store, queue: WorkQueue, bystander: Any) -> None:
     async with dawdling(bystander, "payloads") as interrupt:
         calls = [asyncio.create_task(queue.put(events(store, 1))) for _ in range(3)]
         await interrupt()
-        refused = await asyncio.gather(*calls, return_exceptions=True)
-    assert all(isinstance(one, CommitUnknown) for one in refused), refused
+        stored = [one for call in await asyncio.gather(*calls) for one in call]
+    assert [row["id"] for row in await bystander.fetch("SELECT id FROM events ORDER BY id")] == stored
+    assert [row["id"] for row in await bystander.fetch("SELECT id FROM queue ORDER BY id")] == stored
+
+
+async def test_events_that_were_stored_though_nobody_heard_of_it_come_once(
+    store: Store, queue: WorkQueue, bystander: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Store.write
+    lost: list[int] = []
+
+    async def deaf(self: Store, *values: Any) -> Any:
+        answer = await write(self, *values)
+        if not lost:
+            lost.append(1)
+            raise CommitUnknown
+        return answer
+
+    monkeypatch.setattr(Store, "write", deaf)
+    stored = await queue.put(events(store, 2))
+    for table in ("events", "queue", "payloads"):
+        assert [row["id"] for row in await bystander.fetch(f"SELECT id FROM {table} ORDER BY id")] == stored
+    # and an outcome that was stored counts as stored
+    (one, _) = await queue.claim(Queue.REALTIME, 2)
+    lost.clear()
+    assert await queue.record(sent(one, store))
+    assert await count(bystander, "attempts") == 1
+
+
+async def test_keyed_events_whose_commit_is_in_doubt_are_left_to_the_caller(store: Store, bystander: Any) -> None:
+    queue = WorkQueue(store, 3, LEASE, {"order_confirmation": 60})
+    keyed = [replace(events(store, 1)[0], external_id="A")]
+    async with dawdling(bystander, "payloads") as interrupt:
+        call = asyncio.create_task(queue.put(keyed))
+        await interrupt()
+        with pytest.raises(CommitUnknown):
+            await call
     assert await count(bystander, "events") == 0
-    assert len(await queue.put(events(store, 1))) == 1
+    assert len(await queue.put(keyed)) == 1
 
 
 async def test_an_outcome_whose_commit_is_in_doubt_is_recorded_again(
@@ -177,7 +211,7 @@ async def test_an_outcome_whose_commit_is_in_doubt_is_recorded_again(
     await queue.put(events(store, 1))
     (claimed,) = await queue.claim(Queue.REALTIME, 1)
     async with dawdling(bystander, "attempts") as interrupt:
-        recording = asyncio.create_task(queue.record(sent(claimed, store)))
+        recording = queue.record(sent(claimed, store))
         await interrupt()
         assert await recording
     assert (await count(bystander, "attempts"), await count(bystander, "queue")) == (1, 0)
@@ -271,6 +305,7 @@ def test_an_address_says_how_to_connect() -> None:
         "timeout": 2.5,
         "command_timeout": 30.0,
         "application_name": "petitbleu",
+        "reset": keep_as_it_is,
         "ssl": "verify-full",
     }
     assert settings == {"idle_in_transaction_session_timeout": "60000"}

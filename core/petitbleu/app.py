@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -25,6 +26,9 @@ from .scrape import Scrape
 from .supervisor import stop_signals
 
 logger = logging.getLogger("petitbleu.server")
+
+GC_THRESHOLD = (50_000, 20, 50)
+"""Fewer collections than Python's own: nearly nothing of an event is in a cycle."""
 
 Role = Literal["all", "intake", "worker"]
 """`intake` takes requests and never claims; `worker` delivers and answers the health pages only."""
@@ -162,6 +166,10 @@ async def serve(
     async with running(directory, overrides, role=role, sockets=inherited(descriptors)) as server:
         plugins = [plugin.name for plugin in server.instance.loaded.plugins]
         process = server.instance.queue.incarnation
+        # what is there by now stays; the many short-lived objects of events are freed without a collector
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
         logger.info("serving", extra={"url": server.url, "role": role, "incarnation": process, "plugins": plugins})
         with contextlib.suppress(asyncio.CancelledError):
             await stop.wait()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from types import coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
@@ -206,10 +207,16 @@ class Calls:
                 logger.warning("%s", failed, extra={"event": values["event"].id})
 
     async def _await(self, implementation: HookImpl, hook: str, values: Mapping[str, Any], deadline: float) -> Any:
+        function = cast("Callable[..., Coroutine[Any, Any, Any]]", implementation.function)
         try:
+            running = function(*self._arguments(implementation, values))
+            try:
+                # most hooks have nothing to wait for: a deadline is set for those that do
+                waiting = running.send(None)
+            except StopIteration as stop:
+                return stop.value
             async with asyncio.timeout(deadline):
-                function = cast(Callable[..., Awaitable[Any]], implementation.function)
-                return await function(*self._arguments(implementation, values))
+                return await _resumed(running, waiting)
         except (HandOffRefused, TemplateError):
             raise
         except TimeoutError:
@@ -234,6 +241,25 @@ class Calls:
 
     def _error(self, plugin: str, hook: str, cause: str) -> PluginError:
         return PluginError(plugin, self._loaded.distribution(plugin), hook, cause)
+
+
+@coroutine
+def _resumed(running: Coroutine[Any, Any, Any], waiting: Any) -> Generator[Any, Any, Any]:
+    """What `running` returns, which was begun already and waits for `waiting`."""
+    while True:
+        try:
+            sent = yield waiting
+        except GeneratorExit:
+            running.close()
+            raise
+        except BaseException as error:
+            go, value = running.throw, error
+        else:
+            go, value = running.send, sent  # type: ignore[assignment]
+        try:
+            waiting = go(value)
+        except StopIteration as stop:
+            return stop.value
 
 
 def _is_settings_type(value: object) -> bool:

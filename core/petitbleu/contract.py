@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from .data import MISSING, Element, lookup, to_json
+from .data import MISSING, Element, json_size, lookup
 
 
 def _text(value: Any) -> bool:
@@ -67,7 +67,7 @@ class Contract:
         """(path, what is wrong) for everything that is. A path through a list must hold for each of its elements."""
         found = []
         if self.max_size is not None:
-            size = len(to_json(ctx if ctx is not None else "").encode())
+            size = json_size(ctx if ctx is not None else "")
             if size > self.max_size:
                 found.append(("ctx", f"has {size} bytes; the limit of this type is {self.max_size}"))
         for path, kind in self.required.items():

@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from .types import Data
 
 TEXT = "#text"
@@ -27,6 +29,8 @@ class Element(dict[str, Any]):
 
 
 MISSING: Any = object()
+# orjson would write null for what JSON has no number for
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def lookup(value: Mapping[str, Any], name: str) -> Any:
@@ -36,17 +40,28 @@ def lookup(value: Mapping[str, Any], name: str) -> Any:
 
 
 def to_json(value: Data | Mapping[str, Data]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+def json_size(value: Data | Mapping[str, Data]) -> int:
+    """Bytes of `value` as JSON."""
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:  # what is no Unicode, or a number of more than 64 bits
+        return len(to_json(value).encode("utf-8", "surrogatepass"))
 
 
 def from_json(text: str) -> Any:
     """The data again, every object as an `Element`."""
-    return json.loads(text, object_hook=Element)
+    return elements(orjson.loads(text))
 
 
 def elements(value: Any) -> Any:
     """`value` with every mapping in it as an `Element`."""
-    if isinstance(value, Mapping):
+    kind = value.__class__
+    if kind is str:
+        return value
+    if kind is dict or isinstance(value, Mapping):
         return Element({key: elements(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return [elements(item) for item in value]

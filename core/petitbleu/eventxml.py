@@ -9,7 +9,7 @@ from lxml import etree
 
 from .errors import XmlRefused
 from .types import IncomingEvent, Queue
-from .xmldata import attributes, element_data
+from .xmldata import attributes, element_data, local_name
 
 _QUEUES = {"rtevent": Queue.REALTIME, "batchevent": Queue.BATCH}
 
@@ -18,7 +18,7 @@ def incoming_event(element: etree._Element, queue: Queue) -> IncomingEvent:
     """One event element as it stands; its own name does not matter."""
     children: dict[str, Any] = {}
     for child in element:
-        name = etree.QName(child.tag).localname
+        name = local_name(child.tag)
         data = element_data(child)
         if name not in children:
             children[name] = data
@@ -33,7 +33,7 @@ def events_in(root: etree._Element) -> Iterator[IncomingEvent]:
     """Every `<rtEvent>` and `<batchEvent>` in a document, in order. Raises `XmlRefused` when there is none."""
     found = False
     for element in root.iter():
-        queue = _QUEUES.get(etree.QName(element.tag).localname.lower())
+        queue = _QUEUES.get(local_name(element.tag).lower())
         if queue is not None:
             found = True
             yield incoming_event(element, queue)

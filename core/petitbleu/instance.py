@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .calls import Calls
 from .channels import wishes
 from .config import Config, build_config, check_channels, find_config, read_config
 from .contract import Contract
+from .data import elements
 from .delivery import Delivery
 from .errors import PetitbleuError
 from .intake import Intake, TypeRules
@@ -33,6 +35,7 @@ from .plugins import Loaded, load
 from .queue import WorkQueue
 from .rendering import Renderer, RenderLimits
 from .services import EventType, Services
+from .shares import Shares
 from .status import Status
 from .store import Store, StoreError, open_store
 from .store.payload import decode
@@ -195,7 +198,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         queue,
         calls,
         channels,
-        config.brand_values,
+        lru_cache(maxsize=1024)(lambda brand: elements(config.brand_values(brand))),
         config.instance.name,
         config.delivery.deadline,
         store.now,
@@ -213,6 +216,11 @@ def _assemble(planned: Plan, store: Store) -> Instance:
             drain=config.delivery.drain,
         ),
         store.now,
+        Shares(
+            brands,
+            {name: brand.share for name, brand in config.brands.items()},
+            {name: declared.share for name, declared in config.event_types.items()},
+        ),
     )
     intake = Intake(
         queue,

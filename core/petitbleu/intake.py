@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -13,7 +14,7 @@ from .addresses import email_address, instant, phone_number, registration_token
 from .calls import Calls, HookFailed
 from .channels import EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, Wish, default_wish
 from .contract import Contract
-from .data import Element, to_json
+from .data import Element, json_size
 from .errors import AccessDenied, EventProblem, EventsRefused, Unavailable
 from .queue import WorkQueue
 from .suggest import did_you_mean
@@ -92,7 +93,8 @@ class Intake:
         self._time_zone = time_zone
         self._now = now
         self._monotonic = monotonic
-        self._observers: set[asyncio.Task[None]] = set()
+        self._untold: deque[Event] = deque()
+        self._teller: asyncio.Task[None] | None = None
 
     async def __call__(self, events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
         if not operator.may("push"):
@@ -111,7 +113,7 @@ class Intake:
             raise Unavailable(
                 "the database did not answer in time; it is not known whether it stored the events"
             ) from None
-        self._tell([replace(event, id=one.id) for event, one in zip(checked, stored, strict=True) if one.fresh])
+        self._tell(replace(event, id=one.id) for event, one in zip(checked, stored, strict=True) if one.fresh)
         return [one.id for one in stored]
 
     def check(self, events: Sequence[IncomingEvent]) -> list[Event]:
@@ -143,20 +145,20 @@ class Intake:
         if problems:
             raise EventsRefused(problems)
 
-    def _tell(self, events: Sequence[Event]) -> None:
+    def _tell(self, events: Iterable[Event]) -> None:
         """Observers hear of it after the commit and keep no caller waiting."""
+        self._untold.extend(events)
+        if self._untold and (self._teller is None or self._teller.done()):
+            self._teller = asyncio.create_task(self._tell_all())
 
-        async def tell() -> None:
-            for event in events:
-                await self._calls.event_accepted(event)
-
-        task = asyncio.create_task(tell())
-        self._observers.add(task)
-        task.add_done_callback(self._observers.discard)
+    async def _tell_all(self) -> None:
+        while self._untold:
+            await self._calls.event_accepted(self._untold.popleft())
 
     async def settle(self) -> None:
         """Wait until observers have heard of everything accepted so far."""
-        await asyncio.gather(*self._observers, return_exceptions=True)
+        if self._teller is not None:
+            await asyncio.gather(self._teller, return_exceptions=True)
 
     def _check_one(
         self, position: int, incoming: IncomingEvent, created: datetime, problems: list[EventProblem]
@@ -267,7 +269,7 @@ class Intake:
         raise _Refused(f"{text[:64]!r} is not a channel; channels are {', '.join(names)}")
 
     def _content(self, event_type: str, data: Mapping[str, Any]) -> list[tuple[str, str]]:
-        size = len(to_json(data).encode())
+        size = json_size(data)
         if size > self._limits.data:
             return [("ctx", f"the event has {size} bytes; the limit is {self._limits.data}")]
         rules = self._types.get(event_type)

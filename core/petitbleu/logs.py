@@ -13,24 +13,37 @@ import select
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from queue import SimpleQueue
 from typing import TextIO
 
+import orjson
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+_USUAL = len(vars(logging.makeLogRecord({})))
 
 
 class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "text": record.getMessage(),
-            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
         }
+        fields = vars(record)
+        if len(fields) > _USUAL:  # what `extra` adds comes last
+            line |= {name: fields[name] for name in islice(fields, _USUAL, None) if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # what is no Unicode
+            return json.dumps(line, default=str)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 class LineWriter(logging.Handler):
@@ -129,6 +142,9 @@ def _writer(stream: TextIO) -> Callable[[str], None]:
 
 def set_up(stream: TextIO, level: int = logging.INFO) -> None:
     """Send everything of ours and of the libraries to `stream`; the libraries only from warnings on."""
+    # what no line of ours tells need not be found out for each of them (Python's logging HOWTO, "Optimization")
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     root = logging.getLogger()
     for handler in root.handlers:
         if isinstance(handler, LineWriter):

@@ -1,7 +1,8 @@
 """The queue: event rows that are claimed under a lease, and everything that is written about them afterwards.
 
-Only this module and `operations.py` change rows of `queue`. A claim gives a lease token; every later write carries it
-and changes nothing when the lease is gone. The database's clock decides what is due, expired or abandoned.
+What a process stores itself it may lease to its own worker in the same commit. Only this module and `operations.py`
+change rows of `queue`. A claim gives a lease token; every later write carries it and changes nothing when the lease is
+gone. The database's clock decides what is due, expired or abandoned.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
@@ -23,8 +24,10 @@ from .errors import EventsRefused, HandOffRefused
 from .idempotency import First, Proposal, Stored, propose, resolve
 from .lifecycle import FINAL, PROCESSING, TRANSITIONS
 from .metrics import Metrics
-from .store import CELL_SHIFT, Store
+from .shares import Flow
+from .store import CELL_SHIFT, CommitUnknown, Store
 from .store.payload import decode, encode, micros, optional_micros
+from .store.together import insert, settle, settled
 from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
@@ -32,12 +35,15 @@ logger = logging.getLogger("petitbleu.worker")
 LANES = {Queue.REALTIME: 0, Queue.BATCH: 1}
 STATES = ("waiting", "ready", "leased", "paused")
 """By the number in the column `state`."""
+WAITING, READY, LEASED = 0, 1, 2
+LINGER = 0.001
+"""Seconds a write waits for company, once writes have begun to come several at a time."""
 ID_BLOCK = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claimed:
-    """An event that is ours until the lease runs out."""
+    """An event that is ours until the lease runs out. Never changed; not frozen, since that takes thrice as long."""
 
     id: int
     lease: str
@@ -52,7 +58,7 @@ class Claimed:
     expires: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptRecord:
     """How one hand-over went. Times in microseconds; `outcome` is `delivered`, `deferred`, `failed` or `unknown`."""
 
@@ -69,7 +75,7 @@ class AttemptRecord:
     reference: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """What became of a claimed event: a final status, or `pending` with the time of its next try."""
 
@@ -100,6 +106,16 @@ class Backlog:
     oldest_due: float
 
 
+class Taker(Protocol):
+    """A worker that takes fresh events without a claim."""
+
+    def room(self, events: Sequence[Event]) -> int:
+        """How many of these events, from the first on, it would begin with at once."""
+        ...
+
+    def take(self, claimed: Sequence[Claimed]) -> None: ...
+
+
 class WorkQueue:
     """`cell` numbers this installation; `lease` is in seconds, and so are the `windows` in which an event of a type can
     be repeated."""
@@ -119,15 +135,21 @@ class WorkQueue:
         self._ids: list[int] = []
         self._ids_lock = asyncio.Lock()
         self._windows = {event_type: int(window * 1_000_000) for event_type, window in windows.items()}
-        self._puts: Batcher[Sequence[Event], list[Stored] | EventsRefused] = Batcher(self._write_events, most=200)
-        self._marks: Batcher[tuple[Claimed, str], bool] = Batcher(self._write_hand_offs)
-        self._steps: Batcher[Step, bool] = Batcher(self._write_steps)
+        self._puts: Batcher[Sequence[Event], list[Stored] | EventsRefused] = Batcher(
+            self._write_events, most=200, linger=LINGER
+        )
+        self._marks: Batcher[tuple[Claimed, str], bool] = Batcher(self._write_hand_offs, linger=LINGER)
+        self._steps: Batcher[Step, bool] = Batcher(self._write_steps, linger=LINGER)
         self._depth = (0.0, 0)
         self._claims = itertools.count()
+        self.taker: Taker | None = None
+        """This process's own worker, which may take what is stored here without a claim."""
         self.incarnation = uuid.uuid4().hex[:20]
         """Names this process for as long as it lives; its lease tokens begin with it."""
         self.arrived = asyncio.Event()
-        """Set when this process has stored work that is due."""
+        """Set when there may be work to claim."""
+        self.soonest: int | None = None
+        """When something waiting becomes due, as far as this process knows, in microseconds."""
 
     # ------------------------------------------------------------------------------------------------------ in
 
@@ -144,20 +166,22 @@ class WorkQueue:
         fresh = sum(one.fresh for one in stored)
         self._metrics.repeated(len(stored) - fresh)
         self._depth = (counted, depth + fresh)
-        self.arrived.set()
         return stored
 
     async def _write_events(self, calls: list[Sequence[Event]]) -> list[list[Stored] | EventsRefused]:
         self._metrics.batch("store", len(calls))
-        # stored a second time, the events would be sent twice
-        return await self._store.again(lambda: self._store_events(calls), twice=False)
-
-    async def _store_events(self, calls: list[Sequence[Event]]) -> list[list[Stored] | EventsRefused]:
         ids = iter(await self._take_ids(sum(len(events) for events in calls)))
         proposed = [[propose(next(ids), event, self._windows) for event in events] for events in calls]
+        if any(one.key for call in proposed for one in call):
+            # stored a second time, the events would be sent twice
+            return await self._store.again(lambda: self._store_keyed(proposed), twice=False)
+        await self._insert([one for call in proposed for one in call])
+        return [[Stored(one.id) for one in call] for call in proposed]
+
+    async def _store_keyed(self, proposed: list[list[Proposal]]) -> list[list[Stored] | EventsRefused]:
         keys = sorted({one.key for call in proposed for one in call if one.key})
         async with self._store.transaction() as transaction:
-            known = await self._lock_keys(keys, transaction) if keys else {}
+            known = await self._lock_keys(keys, transaction)
             answers = resolve(proposed, known)
             fresh = [
                 one
@@ -167,12 +191,30 @@ class WorkQueue:
                 if stored.fresh
             ]
             if fresh:
-                rows = [self._row(one.id, one.event) for one in fresh]
-                for query in ("insert_queue", "insert_events", "insert_payloads"):
-                    await self._store.rows(query, rows, on=transaction)
-            if keys:
-                await self._take_keys([one for one in fresh if one.key], len(keys), transaction)
+                await self._insert(fresh, transaction)
+            await self._take_keys([one for one in fresh if one.key], len(keys), transaction)
         return answers
+
+    async def _insert(self, fresh: Sequence[Proposal], transaction: Any = None) -> None:
+        """Alone, what this process's worker has room for is leased to it in the same commit, and given to it after."""
+        rows = [self._row(one.id, one.event) for one in fresh]
+        lease, taken = "", 0
+        if transaction is None and self.taker is not None:
+            taken = self.taker.room([one.event for one in fresh])
+        if taken:
+            lease = self._new_lease()
+            for row in rows[:taken]:
+                row["state"], row["lease"] = LEASED, lease
+        await insert(self._store, rows, self._lease, transaction)
+        if taken and self.taker is not None:
+            self._metrics.batch("take", taken)
+            now = self._store.now()
+            self.taker.take([_fresh(one, lease, now) for one in fresh[:taken]])
+        for row in rows[taken:]:
+            if row["state"] == READY:
+                self.arrived.set()
+                break
+            self._wait_until(row["due"])
 
     async def _lock_keys(self, keys: Sequence[str], transaction: Any) -> dict[str, First]:
         rows = await self._store.rows("lock_keys", [{"key": key} for key in keys], on=transaction)
@@ -187,11 +229,14 @@ class WorkQueue:
 
     def _row(self, event_id: int, event: Event) -> dict[str, Any]:
         created = micros(event.created)
+        due = created if event.scheduled is None else micros(event.scheduled)
         return {
             "id": event_id,
+            "state": READY if due <= created else WAITING,
+            "lease": None,
             "lane": LANES[event.queue],
             "priority": event.priority,
-            "due": optional_micros(event.scheduled) or created,
+            "due": due,
             "expires": optional_micros(event.expiration),
             "type": event.type,
             "channel": event.channel,
@@ -216,10 +261,19 @@ class WorkQueue:
 
     # ---------------------------------------------------------------------------------------------------- claim
 
-    async def claim(self, queue: Queue, most: int) -> list[Claimed]:
-        """Up to `most` events that are due, the most urgent first."""
+    async def flows(self, queue: Queue) -> list[Flow]:
+        """Those that have something ready."""
+        lane = LANES[queue]
+        return [Flow(row["channel"], row["type"]) for row in await self._store.rows("flows", lane, lane, lane, lane)]
+
+    async def claim(self, queue: Queue, places: Mapping[Flow, int] | int) -> list[Claimed]:
+        """Up to so many due events of each flow, the most urgent first; a number is for every flow there is."""
+        if isinstance(places, int):
+            places = dict.fromkeys(await self.flows(queue), places)
+        if not places:
+            return []
         with self._metrics.claiming(queue):
-            lease, rows = await self._store.again(lambda: self._take(queue, most))
+            lease, rows = await self._store.again(lambda: self._take(queue, places))
         if rows:
             self._metrics.batch("claim", len(rows))
         claimed = [
@@ -239,16 +293,30 @@ class WorkQueue:
         ]
         return sorted(claimed, key=lambda one: (one.event.priority, one.id))
 
-    async def _take(self, queue: Queue, most: int) -> tuple[str, list[dict[str, Any]]]:
+    async def _take(self, queue: Queue, places: Mapping[Flow, int]) -> tuple[str, Sequence[Mapping[str, Any]]]:
         """Always under a new lease: what a lost answer named is nobody's, and must not be kept with what is ours."""
-        lease = f"{self.incarnation}-{next(self._claims):x}"
-        return lease, await self._store.rows("claim", lease, self._lease, LANES[queue], most)
+        lease = self._new_lease()
+        if self._store.dialect == "postgres":
+            rows = [{"channel": flow.channel, "type": flow.type, "most": most} for flow, most in places.items()]
+            return lease, await self._store.rows("claim_flows", lease, self._lease, LANES[queue], rows)
+        found: list[Mapping[str, Any]] = []
+        async with self._store.transaction() as transaction:
+            for flow, most in places.items():
+                values = (lease, self._lease, LANES[queue], flow.channel, flow.type, most)
+                found += await self._store.rows("claim", *values, on=transaction)
+        return lease, found
+
+    def _new_lease(self) -> str:
+        return f"{self.incarnation}-{next(self._claims):x}"
 
     async def promote(self) -> int | None:
-        """Make ready what has become due; gives the time of the next waiting event, if there is one."""
+        """Make ready what has become due; gives when the next waiting event becomes so, if there is one."""
+        self.soonest = None
         await self._store.rows("promote")
         due = (await self._store.rows("next_due"))[0]["due"]
-        return None if due is None else int(due)
+        if due is not None and (self.soonest is None or due < self.soonest):
+            self.soonest = int(due)
+        return self.soonest
 
     def apart(self) -> AbstractAsyncContextManager[BaseDBAsyncClient]:
         """A connection of its own, to renew and rescue from another thread's loop."""
@@ -288,44 +356,37 @@ class WorkQueue:
 
     # -------------------------------------------------------------------------------------------------- outcome
 
-    async def record(self, step: Step) -> bool:
+    def record(self, step: Step) -> asyncio.Future[bool]:
         """Store what became of an event. False: the lease was lost and nothing is changed."""
-        recorded = await self._steps.add(step)
         if step.due is not None:
+            self._wait_until(step.due)
+        return self._steps.begin(step)
+
+    def _wait_until(self, due: int) -> None:
+        """Let the worker know of a time at which something becomes due, if it is sooner than those it knows."""
+        if self.soonest is None or due < self.soonest:
+            self.soonest = due
             self.arrived.set()
-        return recorded
 
     async def _write_steps(self, steps: list[Step]) -> list[bool]:
         self._metrics.batch("record", len(steps))
-        # after the lease somebody else has the events; until then an answer is worth waiting for the database
-        return await self._store.again(lambda: self._store_steps(steps), patience=self._lease / 1e6)
-
-    async def _store_steps(self, steps: list[Step]) -> list[bool]:
-        finals = [{"id": one.claimed.id, "lease": one.claimed.lease} for one in steps if one.due is None]
-        retries = [
-            {
-                "id": one.claimed.id,
-                "lease": one.claimed.lease,
-                "due": one.due,
-                "tries": one.tries,
-                "attempts": one.attempts,
-                "unknowns": one.unknowns,
-            }
-            for one in steps
-            if one.due is not None
-        ]
+        rows = [_row(step) for step in steps]
         done: set[int] = set()
-        async with self._store.transaction() as transaction:
-            for query, rows in (("finish", finals), ("requeue", retries)):
-                if rows:
-                    done |= {row["id"] for row in await self._store.rows(query, rows, on=transaction)}
-            kept = [one for one in steps if one.claimed.id in done]
-            if kept:
-                await self._store.rows("record_steps", [_step_row(one) for one in kept], on=transaction)
-            attempts = [_attempt_row(one.claimed.id, one.attempt) for one in kept if one.attempt is not None]
-            if attempts:
-                await self._store.rows("insert_attempts", attempts, on=transaction)
-        return [one.claimed.id in done for one in steps]
+        doubtful = False
+
+        async def write() -> None:
+            nonlocal done, doubtful
+            try:
+                done = await settle(self._store, rows)
+            except CommitUnknown:
+                doubtful = True
+                raise
+
+        # after the lease somebody else has the events; until then an answer is worth waiting for the database
+        await self._store.again(write, patience=self._lease / 1e6)
+        if doubtful and (missing := [row for row in rows if row["id"] not in done]):
+            done |= await settled(self._store, missing)
+        return [step.claimed.id in done for step in steps]
 
     # ----------------------------------------------------------------------------------------------------- look
 
@@ -348,10 +409,26 @@ class WorkQueue:
         return backlog
 
 
-def _step_row(step: Step) -> dict[str, Any]:
-    final = step.due is None
-    return {
+def _fresh(one: Proposal, lease: str, now: int) -> Claimed:
+    event = replace(one.event, id=one.id)
+    return Claimed(one.id, lease, event, 0, 0, 0, 0, "", now, optional_micros(event.expiration))
+
+
+_NO_ATTEMPT = dict.fromkeys(
+    ("number", "provider", "started", "ended", "outcome", "scope", "code", "text", "reference"),
+)
+
+
+def _row(step: Step) -> dict[str, Any]:
+    """For `settle`: the step and its attempt together, which share channel and template."""
+    final, attempt = step.due is None, step.attempt
+    row: dict[str, Any] = {
         "id": step.claimed.id,
+        "lease": step.claimed.lease,
+        "due": step.due,
+        "tries": step.tries,
+        "attempts": step.attempts,
+        "unknowns": step.unknowns,
         "status": step.status,
         "channel": step.channel,
         "errors": step.attempts if not final or step.status != "sent" else step.attempts - 1,
@@ -361,25 +438,22 @@ def _step_row(step: Step) -> dict[str, Any]:
         "template": step.template,
         "reason": _words(step.reason),
     }
-
-
-def _attempt_row(event_id: int, attempt: AttemptRecord) -> dict[str, Any]:
-    return {
-        "event": event_id,
-        "number": attempt.number,
-        "channel": attempt.channel,
-        "provider": _words(attempt.provider, 128),
-        "template": attempt.template,
-        "started": attempt.started,
-        "ended": attempt.ended,
-        "outcome": attempt.outcome,
-        "scope": attempt.scope,
-        "code": _words(attempt.code, 64),
-        "text": _words(attempt.text),
-        "reference": _words(attempt.reference, 255),
-    }
+    if attempt is None:
+        return row | _NO_ATTEMPT
+    row["number"] = attempt.number
+    row["provider"] = _words(attempt.provider, 128)
+    row["started"] = attempt.started
+    row["ended"] = attempt.ended
+    row["outcome"] = attempt.outcome
+    row["scope"] = attempt.scope
+    row["code"] = _words(attempt.code, 64)
+    row["text"] = _words(attempt.text)
+    row["reference"] = _words(attempt.reference, 255)
+    return row
 
 
 def _words(text: str, most: int | None = None) -> str:
     """Fit for every database: whatever a provider says, its answer must be recorded, or the message goes out again."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")[:most]
+    if not text.isascii() or "\0" in text:
+        text = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    return text if most is None or len(text) <= most else text[:most]

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from .delivery import Delivery, Work
 from .heartbeat import Heartbeat
 from .queue import Claimed, WorkQueue
-from .types import Queue
+from .shares import Flow, Shares
+from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
+
+FRESH = 0.1
+"""Seconds for which it is remembered which flows have something to claim."""
+AHEAD = 0.05
+"""Seconds of work that are claimed before there is a place for it."""
+MOST_AHEAD = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +36,35 @@ class Limits:
 
 
 class Worker:
-    """Claims events and has them delivered until told to stop. `now` is the database's clock in microseconds."""
+    """Claims events and has them delivered until told to stop. `now` is the database's clock in microseconds.
 
-    def __init__(self, queue: WorkQueue, delivery: Delivery, limits: Limits, now: Callable[[], int]) -> None:
+    Claimed events beyond the free places wait here, so that claims are few and large: no more than are begun within
+    moments at the pace of the last ones.
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        delivery: Delivery,
+        limits: Limits,
+        now: Callable[[], int],
+        shares: Shares = Shares(),
+    ) -> None:
         self._queue = queue
         self._delivery = delivery
         self._limits = limits
         self._now = now
+        self._shares = shares
         self._under_way: dict[int, tuple[Work, asyncio.Task[None]]] = {}
-        self._batch = 0
-        self._stopping = False
+        self._next: dict[Queue, deque[Claimed]] = {queue: deque() for queue in Queue}
+        self._taken: dict[Queue, Counter[Flow]] = {queue: Counter() for queue in Queue}
+        """Places by flow, of what is under way or next."""
+        self._waiting: dict[Queue, list[Flow]] = {queue: [] for queue in Queue}
+        """Flows that have something to claim, as last seen."""
+        self._seen: dict[Queue, float] = dict.fromkeys(Queue, 0.0)
+        self._looked = 0.0
+        self._pace = Pace()
+        self._working = False
         self.heartbeat = Heartbeat(queue, limits.lease, queue.arrived.set)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -44,86 +72,187 @@ class Worker:
         waker = asyncio.create_task(self._wake_on(stop))
         try:
             async with self.heartbeat.beating():
+                self._working = True
+                self._queue.taker = self
                 try:
                     await self._work(stop)
                 finally:
-                    self._stopping = True
+                    self._queue.taker = None
+                    self._working = False
                     await self._drain()
         finally:
             waker.cancel()
             await asyncio.gather(waker, return_exceptions=True)
 
     async def _work(self, stop: asyncio.Event) -> None:
+        clock = asyncio.get_running_loop().time
         while not stop.is_set():
             self._queue.arrived.clear()
+            claimed = 0
             try:
-                due = await self._queue.promote()
-                claimed = await self._claim()
+                await self._promote(clock)
+                for queue in Queue:
+                    claimed += await self._claim(queue, clock)
             except Exception:
                 logger.exception("the queue cannot be read; trying again in %g s", self._limits.poll)
-                due, claimed = None, 0
-            if not stop.is_set() and (not claimed or self._free() <= 0):
-                await self._sleep(due)
+            if not stop.is_set() and not claimed:
+                await self._sleep()
 
     async def _wake_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._queue.arrived.set()
 
-    async def _sleep(self, due: int | None) -> None:
-        """Until work arrives, a place is free, the next event is due, or it is time to look."""
-        seconds = self._limits.poll if due is None else min(self._limits.poll, max(0.001, (due - self._now()) / 1e6))
+    async def _sleep(self) -> None:
+        """Until work arrives, there is room for it, the next event is due, or it is time to look."""
+        seconds = self._limits.poll
+        if self._queue.soonest is not None:
+            seconds = min(seconds, max(0.001, (self._queue.soonest - self._now()) / 1e6))
         try:
             async with asyncio.timeout(seconds):
                 await self._queue.arrived.wait()
         except TimeoutError:
             return
 
-    def _free(self) -> int:
-        return self._limits.concurrency - len(self._under_way)
+    async def _promote(self, clock: Callable[[], float]) -> None:
+        soonest = self._queue.soonest
+        if clock() - self._looked >= self._limits.poll or (soonest is not None and soonest <= self._now()):
+            await self._queue.promote()
+            self._looked = clock()
+            # others may have stored what this process was not told of
+            self._seen = dict.fromkeys(Queue, 0.0)
 
-    async def _claim(self) -> int:
+    # ---------------------------------------------------------------------------------------------------------- places
+
+    def _free(self, queue: Queue) -> int:
         """Real time takes every free place; batch leaves the reserved ones."""
-        taken = 0
-        for queue in Queue:
-            room = self._free()
-            if queue is Queue.BATCH:
-                room = min(room, self._limits.concurrency - self._limits.reserved - self._batch)
-            if room > 0:
-                for claimed in await self._queue.claim(queue, room):
-                    self._start(claimed)
-                    taken += 1
-        return taken
+        limits = self._limits
+        free = limits.concurrency - len(self._under_way)
+        if queue is Queue.BATCH:
+            batch = self._taken[queue].total() - len(self._next[queue])
+            free = min(free, limits.concurrency - limits.reserved - batch)
+        return free
 
-    def _start(self, claimed: Claimed) -> None:
-        work = Work(claimed, claimed.event.channel)
-        self.heartbeat.hold(claimed.lease)
-        task = asyncio.create_task(self._delivery.process(work))
-        self._under_way[claimed.id] = work, task
-        self._batch += claimed.event.queue is Queue.BATCH
-        task.add_done_callback(lambda task: self._done(work, task))
+    def _most(self) -> int:
+        """Places of one flow: a flow whose messages take long leaves some to the others."""
+        return max(1, self._limits.concurrency - self._limits.reserved // 2)
 
-    def _done(self, work: Work, task: asyncio.Task[None]) -> None:
-        self._under_way.pop(work.claimed.id, None)
-        self.heartbeat.drop(work.claimed.lease)
-        self._batch -= work.claimed.event.queue is Queue.BATCH
+    async def _claim(self, queue: Queue, clock: Callable[[], float]) -> int:
+        ahead = min(MOST_AHEAD, int(self._pace.per_second(clock()) * AHEAD))
+        kept = len(self._next[queue])
+        room = self._free(queue) + ahead - kept
+        if room <= 0 or kept * 2 > ahead:
+            return 0
+        if not self._waiting[queue] or clock() - self._seen[queue] > FRESH:
+            self._waiting[queue] = await self._queue.flows(queue)
+            self._seen[queue] = clock()
+        places = self._shares.places(room, self._waiting[queue], self._taken[queue], self._most() + ahead)
+        if not places:
+            return 0
+        claimed = await self._queue.claim(queue, places)
+        found = Counter(_flow(one.event) for one in claimed)
+        self._waiting[queue] = [flow for flow in self._waiting[queue] if found[flow] >= places.get(flow, 0)]
+        self._admit(claimed)
+        return len(claimed)
+
+    # ------------------------------------------------------------------------------------------------- `queue.Taker`
+
+    def room(self, events: Sequence[Event]) -> int:
+        """Fresh events overtake nothing: there is room while no older one waits for a place."""
+        if not self._working:
+            return 0
+        now = self._now() / 1e6
+        fitting = {queue: 0 if self._waiting[queue] or self._next[queue] else self._free(queue) for queue in Queue}
+        for count, event in enumerate(events):
+            late = event.scheduled is not None and event.scheduled.timestamp() > now
+            if late or fitting[event.queue] <= 0:
+                return count
+            for queue in Queue:
+                fitting[queue] -= 1
+        return len(events)
+
+    def take(self, claimed: Sequence[Claimed]) -> None:
+        self._admit(claimed)
+
+    # ----------------------------------------------------------------------------------------------------------- work
+
+    def _admit(self, claimed: Sequence[Claimed]) -> None:
+        for one in claimed:
+            self.heartbeat.hold(one.lease)
+            queue = one.event.queue
+            self._taken[queue][_flow(one.event)] += 1
+            self._next[queue].append(one)
+        self._begin()
+
+    def _begin(self) -> None:
+        for queue, following in self._next.items():
+            while following and self._free(queue) > 0:
+                claimed = following.popleft()
+                work = Work(claimed, claimed.event.channel)
+                task = asyncio.create_task(self._delivery.process(work))
+                self._under_way[claimed.id] = work, task
+                task.add_done_callback(partial(self._done, claimed))
+
+    def _done(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
+        del self._under_way[claimed.id]
+        self._let_go(claimed)
         if not task.cancelled() and (error := task.exception()) is not None:
             # its lease runs out and it is rescued; here it must only be seen
-            event = work.claimed.id
+            event = claimed.id
             logger.error("event %d: its outcome could not be stored: %s", event, error, extra={"event": event})
-        if not self._stopping:
-            self._queue.arrived.set()
+        if self._working:
+            self._pace.count(asyncio.get_running_loop().time())
+            self._begin()
+            queue = claimed.event.queue
+            if self._waiting[queue] or not self._under_way:
+                self._queue.arrived.set()
+
+    def _let_go(self, claimed: Claimed) -> None:
+        self.heartbeat.drop(claimed.lease)
+        taken, flow = self._taken[claimed.event.queue], _flow(claimed.event)
+        taken[flow] -= 1
+        if not taken[flow]:
+            del taken[flow]
 
     async def _drain(self) -> None:
+        unspent = [claimed for following in self._next.values() for claimed in following]
+        for following in self._next.values():
+            following.clear()
+        for claimed in unspent:
+            self._let_go(claimed)
         waiting = list(self._under_way.values())
         for work, task in waiting:
             if not work.handed_off:
                 task.cancel()
-        if not waiting:
-            return
-        _, late = await asyncio.wait([task for _, task in waiting], timeout=self._limits.drain)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
-        unspent = [work.claimed for work, task in waiting if task.cancelled() and not work.handed_off]
+        if waiting:
+            _, late = await asyncio.wait([task for _, task in waiting], timeout=self._limits.drain)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
+            unspent += [work.claimed for work, task in waiting if task.cancelled() and not work.handed_off]
         if unspent:
             await self._queue.release(unspent)
+
+
+class Pace:
+    """How many events a second were finished of late."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._count = 0
+        self._last = 0.0
+
+    def count(self, now: float) -> None:
+        self.per_second(now)
+        self._count += 1
+
+    def per_second(self, now: float) -> float:
+        """Over the last quarter of a second that is over."""
+        over = now - self._began
+        if over >= 0.25:
+            self._last = self._count / over
+            self._began, self._count = now, 0
+        return self._last
+
+
+def _flow(event: Event) -> Flow:
+    return Flow(event.channel, event.type)

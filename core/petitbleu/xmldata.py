@@ -9,7 +9,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 from lxml import etree
 
@@ -51,19 +52,7 @@ def parse_xml(body: bytes, charset: str | None = None, limits: XmlLimits = XmlLi
     if body.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         charset = None
     try:
-        parser = etree.XMLParser(
-            encoding=charset,
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            dtd_validation=False,
-            attribute_defaults=False,
-            huge_tree=False,
-            remove_comments=True,
-            remove_pis=True,
-            strip_cdata=True,
-        )
-        root = etree.fromstring(body, parser)
+        root = etree.fromstring(body, _parser(charset))
     except etree.XMLSyntaxError as error:
         line, column = error.position
         raise XmlRefused(_words(error), line or 0, column or 0) from None
@@ -73,6 +62,22 @@ def parse_xml(body: bytes, charset: str | None = None, limits: XmlLimits = XmlLi
         raise XmlRefused("a DOCTYPE is not allowed", 1, 1)
     _measure(root, limits)
     return root
+
+
+@lru_cache(maxsize=16)
+def _parser(charset: str | None) -> etree.XMLParser:
+    return etree.XMLParser(
+        encoding=charset,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        attribute_defaults=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+        strip_cdata=True,
+    )
 
 
 def _known(charset: str) -> str:
@@ -88,30 +93,39 @@ def _words(error: etree.XMLSyntaxError) -> str:
 
 
 def _measure(root: etree._Element, limits: XmlLimits) -> None:
-    nodes = 0
-    depth = 0
-    for event, element in etree.iterwalk(root, events=("start", "end")):
-        if event == "end":
-            depth -= 1
-            continue
-        nodes += 1
+    """Level by level, so that nothing is walked beyond a limit."""
+    nodes = depth = 0
+    level = [root]
+    while level:
         depth += 1
-        if not isinstance(element.tag, str):
-            raise XmlRefused("an entity reference is not allowed", element.sourceline or 0, 0)
+        nodes += len(level)
         if depth > limits.depth:
-            raise XmlRefused(f"elements are nested deeper than {limits.depth}", element.sourceline or 0, 0)
+            raise _refused(level[0], f"elements are nested deeper than {limits.depth}")
         if nodes > limits.nodes:
-            raise XmlRefused(f"more than {limits.nodes} elements", element.sourceline or 0, 0)
-        if len(element.attrib) > limits.attributes:
-            raise XmlRefused(f"an element has more than {limits.attributes} attributes", element.sourceline or 0, 0)
+            raise _refused(level[-1], f"more than {limits.nodes} elements")
+        for element in level:
+            if not isinstance(element.tag, str):
+                raise _refused(element, "an entity reference is not allowed")
+            if len(element.keys()) > limits.attributes:
+                raise _refused(element, f"an element has more than {limits.attributes} attributes")
+        level = [child for element in level for child in element]
+
+
+def _refused(element: etree._Element, text: str) -> XmlRefused:
+    return XmlRefused(text, cast(int, element.sourceline or 0), 0)
+
+
+def local_name(name: str) -> str:
+    """Of a name as lxml writes it, `{namespace}name`."""
+    return name.rpartition("}")[2]
 
 
 def attributes(element: etree._Element) -> Iterator[tuple[str, str]]:
     """(local name, value) of what the author wrote; what SOAP toolkits add about types and encoding is left out."""
-    for name, value in element.attrib.items():
-        qualified = etree.QName(name)
-        if qualified.namespace not in _OF_TOOLKITS:
-            yield qualified.localname, str(value)
+    for name, value in element.items():
+        namespace, _, local = str(name).rpartition("}")
+        if namespace[1:] not in _OF_TOOLKITS:
+            yield local, str(value)
 
 
 def element_data(element: etree._Element) -> Data:
@@ -126,7 +140,7 @@ def element_data(element: etree._Element) -> Data:
         return data
     order: list[str] = []
     for child in element:
-        name = etree.QName(child.tag).localname
+        name = local_name(child.tag)
         inner = element_data(child)
         order.append(name)
         if name not in data:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import uvloop
+
 from ..commands import Command
 from ..errors import PetitbleuError
 from . import demo, events, instance, operations, templates
@@ -29,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "run" not in args:
             (args.group if "group" in args else parser).print_help(sys.stderr)
             return 2
-        code: int = asyncio.run(args.run(args))
+        # a server runs on uvloop; whoever starts others needs what uvloop's processes cannot do
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop if serves(args) else None) as runner:
+            code: int = runner.run(args.run(args))
         return code
     except PetitbleuError as error:
         print(error, file=sys.stderr)
@@ -39,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+
+
+def serves(args: argparse.Namespace) -> bool:
+    return getattr(args, "processes", None) == 1
 
 
 def build_parser(more: Sequence[Command] = ()) -> argparse.ArgumentParser:

@@ -57,7 +57,7 @@ class Config(Sections):
         brand = self.brands.get(name)
         if brand is None:
             return {}
-        return {**brand.variables, **brand.model_dump(exclude={"variables"}), "name": brand.name or name}
+        return {**brand.variables, **brand.model_dump(exclude={"variables", "share"}), "name": brand.name or name}
 
 
 @dataclass(frozen=True, slots=True)

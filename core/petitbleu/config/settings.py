@@ -89,6 +89,7 @@ Duration = Annotated[
 ]
 """Seconds."""
 
+Share = Annotated[float, Field(ge=0.01, le=1000, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -156,6 +157,7 @@ class EventTypeSettings(Section):
     label: Line = Field("", description="Name for people; the type's own name by default.")
     queue: Queue = Field(Queue.REALTIME, description="Queue of events that come by a way that names none.")
     brand: str = Field("", description="Brand in whose name these events are sent.")
+    share: Share = Field(1.0, description="Of the places its brand has while others wait: 2 gets twice as many as 1.")
     idempotency: Duration | None = Field(
         None, description="How long an event with the same origin and externalId is the same event; off by default."
     )
@@ -208,6 +210,7 @@ class Brand(Section):
     name: Line = Field("", description="Name for customers, brand.name in templates; the brand's key by default.")
     sender: Sender | None = Field(None, description="Who emails of this brand come from.")
     reply_to: EmailAddress | None = Field(None, description="Where replies go, if not to the sender.")
+    share: Share = Field(1.0, description="Of a worker's places while other brands wait: 2 gets twice as many as 1.")
     variables: dict[Name, Variable] = Field(
         default_factory=dict, description="Values for templates, as brand.NAME; they also fill fields left open there."
     )
@@ -215,7 +218,7 @@ class Brand(Section):
     @field_validator("variables")
     @classmethod
     def _not_taken(cls, variables: Mapping[str, Variable]) -> Mapping[str, Variable]:
-        for name in ("name", "sender", "reply_to"):
+        for name in ("name", "sender", "reply_to", "share"):
             if name in variables:
                 raise ValueError(f"{name} has a meaning of its own and cannot be a variable")
         return variables

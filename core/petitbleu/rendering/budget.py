@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from typing import Any
 from jinja2 import TemplateRuntimeError, Undefined
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
+
+_SPECIAL = re.compile("[&<>\"']")
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"})
+"""As `markupsafe.escape`, without the object it makes of each text."""
 
 BUDGET = " budget"
 """The context variable that holds the `Budget`; no template can spell it."""
@@ -135,6 +140,18 @@ class Budget:
     def output(self, value: Any) -> str:
         """What `{{ value }}` prints."""
         text = value if value.__class__ is str else printed(value)
+        self._built -= len(text)
+        if self._built < 0 or self._clock() > self._deadline:
+            self.step()
+            self.build(0)
+        return text
+
+    def escaped(self, value: Any) -> str:
+        """What `{{ value }}` prints in HTML."""
+        if value.__class__ is str:
+            text: str = value if _SPECIAL.search(value) is None else value.translate(_ESCAPES)
+        else:
+            text = str(escape(printed(value)))
         self._built -= len(text)
         if self._built < 0 or self._clock() > self._deadline:
             self.step()

@@ -10,6 +10,7 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Template, TemplateNotFound, TemplateSyntaxError
+from jinja2.runtime import Context
 from pydantic import ValidationError
 
 from ..data import Element, elements
@@ -19,12 +20,16 @@ from ..types import Channel, Content, Event
 from .budget import BUDGET, Budget, RenderLimits
 from .formats import format_filters
 from .missing import missing_type
-from .sandbox import FrozenLoader, SafeEnvironment
+from .sandbox import GLOBALS, FrozenLoader, SafeEnvironment
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
     from .snapshots import Snapshot
+
+
+MOST_LANGUAGES = 256
+"""Spellings of languages whose texts are remembered."""
 
 
 def event_context(event: Event, brand: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +38,7 @@ def event_context(event: Event, brand: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "rtEvent": data,
         "batchEvent": data,
-        "brand": elements(brand),
+        "brand": brand if isinstance(brand, Element) else elements(brand),
         "event": Element(id=event.id, type=event.type, created=event.created),
     }
 
@@ -96,6 +101,7 @@ class Compiled:
         self._sources = _sources(channel, snapshot)
         self._environments: dict[bool, SafeEnvironment] = {}
         self._plans: dict[str, _Plan] = {}
+        self._chosen: dict[str, str] = {}
         self.brand = snapshot.meta.brand
         self.languages: tuple[str, ...] = snapshot.languages
         """Every language there is a part or field for, the default one first."""
@@ -112,9 +118,14 @@ class Compiled:
     def render(self, language: str, context: Mapping[str, Any]) -> Content:
         """One message. Raises `TemplateError`, which names the file and line."""
         renderer = self._renderer
-        chosen = self.language(language)
+        if language not in self._chosen:
+            if len(self._chosen) >= MOST_LANGUAGES:
+                self._chosen.clear()
+            self._chosen[language] = self.language(language)
+        chosen = self._chosen[language]
         plan = self._plan(chosen)
         variables = {
+            **GLOBALS,
             **context,
             "language": chosen,
             "instance": renderer.instance,
@@ -185,7 +196,9 @@ class Compiled:
     def _text(self, template: Template, variables: dict[str, Any]) -> str:
         budget: Budget = variables[BUDGET]
         try:
-            return budget.concat(template.root_render_func(template.new_context(variables)))
+            # as `Template.new_context`, which copies the globals for each text anew
+            context = Context(template.environment, variables, template.name, template.blocks)
+            return budget.concat(template.root_render_func(context))
         except Exception as error:
             raise self._problem(error, template.name or "") from error
 

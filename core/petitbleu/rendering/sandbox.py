@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from types import BuiltinMethodType
+from types import BuiltinMethodType, MappingProxyType
 from typing import Any
 
 from jinja2 import BaseLoader, TemplateNotFound, TemplateRuntimeError, nodes, pass_context
@@ -18,7 +18,7 @@ from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Cycler, Joiner, Namespace
 
-from ..data import MISSING, lookup
+from ..data import MISSING, Element, lookup
 from .budget import Budget, budget_of
 from .filters import BUILT_IN, guarded_filters, guarded_tests
 from .missing import Missing
@@ -50,6 +50,12 @@ class SafeCode(CodeGenerator):
     def _make_finalize(self) -> Any:
         return self._FinalizeInfo(None, "budget.output(")
 
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if frame.eval_ctx.autoescape and not frame.eval_ctx.volatile:
+            self.write("(budget.escaped(")
+        else:
+            super()._output_child_pre(node, frame, finalize)
+
     def visit_For(self, node: nodes.For, frame: Frame) -> None:
         node.iter = nodes.Call(nodes.EnvironmentAttribute("many"), [node.iter], [], None, None, lineno=node.lineno)
         super().visit_For(node, frame)
@@ -68,6 +74,13 @@ class SafeCode(CodeGenerator):
         super().visit_FromImport(node, frame)
 
     def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:
+        first, chain = _chain(node)
+        if len(chain) > 1 and node.ctx != "call":
+            names, paths = tuple(link.attr for link in chain), tuple(_path(link) for link in chain)
+            self.write("environment.walk(")
+            self.visit(first, frame)
+            self.write(f", {names!r}, {paths!r})")
+            return
         self.write(f"environment.{'method' if node.ctx == 'call' else 'getattr'}(")
         self.visit(node.node, frame)
         self.write(f", {node.attr!r}, {_path(node)!r})")
@@ -140,6 +153,16 @@ class SafeCode(CodeGenerator):
         self.write(")")
 
 
+def _chain(node: nodes.Getattr) -> tuple[nodes.Expr, list[nodes.Getattr]]:
+    """What a chain of attributes begins with, and its links from there."""
+    links: list[nodes.Getattr] = []
+    found: nodes.Expr = node
+    while isinstance(found, nodes.Getattr):
+        links.insert(0, found)
+        found = found.node
+    return found, links
+
+
 def _path(node: nodes.Expr) -> str:
     """A lookup as its author wrote it, nothing for other expressions."""
     if isinstance(node, nodes.Name):
@@ -167,12 +190,7 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
             cache_size=-1,
         )
         self.filters = {**BUILT_IN, **filters}
-        self.globals = {
-            "range": _range,
-            "namespace": Namespace,
-            "cycler": Cycler,
-            "joiner": Joiner,
-        }
+        self.globals = dict(GLOBALS)
 
     def guard(self) -> None:
         """Once every filter and test is there."""
@@ -200,6 +218,18 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
         else:
             found = MISSING
         return found if found is not MISSING else self._missing(obj, attribute, path)
+
+    def walk(self, obj: Any, names: tuple[str, ...], paths: tuple[str, ...]) -> Any:
+        """`getattr` for every name in turn."""
+        found = obj
+        for name in names:
+            if found.__class__ is not Element or (found := found.get(name)) is None:
+                break
+        else:  # nearly always, and several times faster than what follows
+            return found
+        for name, path in zip(names, paths, strict=True):
+            obj = self.getattr(obj, name, path)
+        return obj
 
     def getitem(self, obj: Any, argument: Any, path: str = "") -> Any:
         if isinstance(argument, str):
@@ -294,6 +324,12 @@ def _range(context: Context, *bounds: int) -> range:
     numbers = range(*bounds)
     budget_of(context).small(len(numbers) if numbers else 0, "a range")
     return numbers
+
+
+GLOBALS: Mapping[str, Any] = MappingProxyType(
+    {"range": _range, "namespace": Namespace, "cycler": Cycler, "joiner": Joiner}
+)
+"""What every template can call."""
 
 
 class FrozenLoader(BaseLoader):

@@ -20,15 +20,16 @@ from tortoise.exceptions import BaseORMException
 from tortoise.migrations.executor import MigrationExecutor
 from tortoise.transactions import in_transaction
 
-from ..data import to_json
 from ..errors import Unavailable
 from .errors import CommitUnknown, StoreError
-from .postgres import MIGRATION_LOCK, credentials, lost
+from .postgres import MIGRATION_LOCK, broken_off, credentials, lost
 from .queries import REPEATABLE, Dialect, Queries
 
 T = TypeVar("T")
 APP = "petitbleu"
 CELL_SHIFT = 56
+MOST_ROWS = 1000
+"""Of one statement on SQLite, which allows 32,766 parameters."""
 KEY_MASK = (1 << CELL_SHIFT) - 1
 
 
@@ -61,6 +62,15 @@ class Store:
             if complete and self.dialect == "postgres" and (lost(error) or isinstance(error, TimeoutError)):
                 raise CommitUnknown from error
             raise
+
+    @asynccontextmanager
+    async def joined(self, on: Any = None) -> AsyncIterator[Any]:
+        """The transaction `on`, or one of its own."""
+        if on is not None:
+            yield on
+            return
+        async with self.transaction() as transaction:
+            yield transaction
 
     async def again(self, work: Callable[[], Awaitable[T]], *, twice: bool = True, patience: float = 0.0) -> T:
         """The result of `work`, started afresh if its connection was lost: at once, then for `patience` seconds.
@@ -97,18 +107,44 @@ class Store:
         finally:
             await client.close()
 
-    async def rows(self, query: str, *values: Any, on: BaseDBAsyncClient | None = None) -> list[dict[str, Any]]:
-        """Run a named query with its parameters; a list of mappings among them travels as JSON.
+    async def rows(self, query: str, *values: Any, on: BaseDBAsyncClient | None = None) -> Sequence[Mapping[str, Any]]:
+        """Run a named query with its parameters, among them at most one list of mappings: its rows.
 
         Alone and where `REPEATABLE` has it, it is run once more if the connection was lost.
         """
-        parameters = [to_json(value) if isinstance(value, list) else value for value in values]
-        connection = on or self.connection
+        if self.dialect == "sqlite" and (more := _beyond(values)):
+            first, rest = more
+            return [*await self.rows(query, *first, on=on), *await self.rows(query, *rest, on=on)]
+        statement, parameters = self.queries.bind(query, values)
 
-        def run() -> Awaitable[list[dict[str, Any]]]:
-            return connection.execute_query_dict(self.queries[query], parameters)
+        def run() -> Awaitable[Sequence[Mapping[str, Any]]]:
+            return self._run(on or self.connection, statement, parameters)
 
         return await (self.again(run) if on is None and query in REPEATABLE else run())
+
+    async def write(
+        self, statement: str, parameters: list[Any], on: BaseDBAsyncClient | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Run one statement that is its own transaction, or part of `on`.
+
+        Raises `CommitUnknown` when the connection was lost before anything told whether it took effect.
+        """
+        try:
+            return await self._run(on or self.connection, statement, parameters)
+        except Exception as error:
+            if on is None and (broken_off(error) or isinstance(error, TimeoutError)):
+                raise CommitUnknown from error
+            raise
+
+    async def _run(
+        self, connection: BaseDBAsyncClient, statement: str, parameters: list[Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        if self.dialect == "sqlite":
+            return await connection.execute_query_dict(statement, parameters)
+        # past Tortoise, which makes a dictionary of every row
+        async with connection.acquire_connection() as held:
+            found: Sequence[Mapping[str, Any]] = await held.fetch(statement, *parameters)
+            return found
 
     async def read(self, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         """Run a reading statement composed elsewhere, its parameters written as `?`."""
@@ -184,6 +220,15 @@ class Store:
                 f"the database may lose acknowledged events ({', '.join(bad)}); correct it, or write "
                 "`durability: relaxed` in the configuration to accept the loss"
             )
+
+
+def _beyond(values: Sequence[Any]) -> tuple[list[Any], list[Any]] | None:
+    """The parameters in two parts, where there are more rows than a statement of SQLite should hold."""
+    for at, value in enumerate(values):
+        if isinstance(value, list) and len(value) > MOST_ROWS:
+            before, after = values[:at], values[at + 1 :]
+            return [*before, value[:MOST_ROWS], *after], [*before, value[MOST_ROWS:], *after]
+    return None
 
 
 def _app_config(dialect: Dialect) -> dict[str, Any]:

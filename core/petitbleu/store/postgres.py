@@ -41,6 +41,27 @@ def lost(error: BaseException) -> bool:
     return isinstance(error, _LOST) and not isinstance(error, TimeoutError | ValueError)
 
 
+_NOT_BEGUN = (
+    # refused before a statement was sent: it cannot have taken effect
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    ConnectionRefusedError,
+    FileNotFoundError,
+)
+
+
+def broken_off(error: BaseException) -> bool:
+    """The connection was lost while a statement may have been under way."""
+    return lost(error) and not isinstance(error, _NOT_BEGUN)
+
+
+async def keep_as_it_is(connection: Any) -> None:
+    """In place of asyncpg's reset of a connection that goes back to the pool, a round trip for each statement.
+
+    Nothing of ours leaves a trace in a session: no setting, no session lock, no cursor, no LISTEN.
+    """
+
+
 def _sslmode(text: str) -> str:
     if text not in ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"):
         raise ValueError
@@ -77,6 +98,7 @@ def credentials(url: str) -> dict[str, Any]:
     address, _, query = url.partition("?")
     given: dict[str, Any] = {"minsize": 1, "maxsize": 10, "timeout": 10.0, "command_timeout": 30.0}
     given["application_name"] = "petitbleu"
+    given["reset"] = keep_as_it_is
     for name, values in parse_qs(query, keep_blank_values=True).items():
         if name not in _PARAMETERS:
             raise StoreError(f"database: unknown parameter {name}; there are: {', '.join(sorted(_PARAMETERS))}")

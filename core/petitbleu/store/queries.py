@@ -1,33 +1,46 @@
 """Every query that is not a plain read of one model, by name.
 
-Each is written once for both databases. Parameters stand in the order they are given. Many rows travel as one JSON
-parameter: `{rows:…}` stands for a table expression made of it. `{now}` is the database's clock in microseconds,
-`{skip_locked}` takes only rows nobody holds; `{any}(SELECT …){end}` is `IN (SELECT …)` that PostgreSQL evaluates once,
-whatever its plan, so that it locks no more rows than the limit says. Statements that follow a claim are
-compare-and-set: they carry the lease and touch nothing that another worker has.
+Each is written once for both databases. Parameters stand in the order they are given. Many rows travel together:
+`{rows:…}` names their columns and stands for a table `j` of them, which is made of one array for each column on
+PostgreSQL and of a list of values on SQLite. `{now}` is the database's clock in microseconds, `{skip_locked}` takes
+only rows nobody holds; `{any}(SELECT …){end}` is `IN (SELECT …)` that PostgreSQL evaluates once, whatever its plan, so
+that it locks no more rows than the limit says. Statements that follow a claim are compare-and-set: they carry the lease
+and touch nothing that another worker has.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 Dialect = Literal["sqlite", "postgres"]
 
 QUERIES = {
     "take_ids": "UPDATE counters SET value = value + {0} WHERE name = {1} RETURNING value",
     "insert_queue": """
-        INSERT INTO queue (id, state, lane, priority, due, expires, type, channel)
-        SELECT id, CASE WHEN due <= created THEN 1 ELSE 0 END, lane, priority, due, expires, type, channel
-        FROM {rows:id bigint, lane int, priority int, due bigint, expires bigint, type text, channel text,
-              created bigint}""",
+        INSERT INTO queue (id, state, lane, priority, due, expires, type, channel, lease, leased_until)
+        SELECT id, state, lane, priority, due, expires, type, channel, lease,
+               CASE WHEN lease IS NULL THEN NULL ELSE {now} + {0} END
+        FROM {rows:id bigint, state smallint, lane smallint, priority smallint, due bigint, expires bigint, type text,
+              channel text, lease text}""",
     "insert_events": """
         INSERT INTO events (id, type, lane, channel, status, created, process_requested, external_id, origin, email,
                             mobile_phone)
         SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone
-        FROM {rows:id bigint, type text, lane int, channel text, created bigint, due bigint, external_id text,
+        FROM {rows:id bigint, type text, lane smallint, channel text, created bigint, due bigint, external_id text,
               origin text, email text, mobile_phone text}""",
+    # those of `j` that are not there yet; whoever stores the same ones at the same moment is waited for
+    "insert_missing": """
+        INSERT INTO events (id, type, lane, channel, status, created, process_requested, external_id, origin, email,
+                            mobile_phone)
+        SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone
+        FROM {rows:id bigint, type text, lane smallint, channel text, created bigint, due bigint, external_id text,
+              origin text, email text, mobile_phone text} WHERE true
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id""",
     "insert_payloads": "INSERT INTO payloads (id, body) SELECT id, body FROM {rows:id bigint, body text}",
     # locks every key, new or not, until the end of the transaction: of concurrent twins the second one waits here.
     # In one order for all, so that no two transactions wait for each other
@@ -44,10 +57,31 @@ QUERIES = {
                (SELECT key FROM idempotency WHERE until <= {now} ORDER BY until LIMIT {0} {skip_locked})""",
     "promote": "UPDATE queue SET state = 1 WHERE state = 0 AND due <= {now}",
     "next_due": "SELECT min(due) AS due FROM queue WHERE state = 0",
+    # which channels and types have something to claim: one step in the index for each
+    "flows": """
+        WITH RECURSIVE flow(channel, type) AS (
+            SELECT (SELECT channel FROM queue WHERE state = 1 AND lane = {0} ORDER BY channel, type LIMIT 1),
+                   (SELECT type FROM queue WHERE state = 1 AND lane = {1} ORDER BY channel, type LIMIT 1)
+            UNION ALL
+            SELECT (SELECT q.channel FROM queue q WHERE q.state = 1 AND q.lane = {2}
+                           AND (q.channel, q.type) > (flow.channel, flow.type) ORDER BY q.channel, q.type LIMIT 1),
+                   (SELECT q.type FROM queue q WHERE q.state = 1 AND q.lane = {3}
+                           AND (q.channel, q.type) > (flow.channel, flow.type) ORDER BY q.channel, q.type LIMIT 1)
+            FROM flow WHERE flow.channel IS NOT NULL)
+        SELECT channel, type FROM flow WHERE channel IS NOT NULL""",
     "claim": """
         UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
-        WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} ORDER BY priority, id
-                       LIMIT {3} {skip_locked}){end}
+        WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
+                       ORDER BY priority, id LIMIT {5} {skip_locked}){end}
+        RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
+                  {now} AS claimed, (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
+    # of several flows at once, for PostgreSQL
+    "claim_flows": """
+        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
+        WHERE id {any}(SELECT one.id FROM {rows:channel text, type text, most int}
+                       CROSS JOIN LATERAL (SELECT id FROM queue
+                                           WHERE state = 1 AND lane = {2} AND channel = j.channel AND type = j.type
+                                           ORDER BY priority, id LIMIT j.most {skip_locked}) one){end}
         RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
                   {now} AS claimed, (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     "renew": """
@@ -73,11 +107,12 @@ QUERIES = {
     "requeue": """
         UPDATE queue SET state = CASE WHEN j.due <= {now} THEN 1 ELSE 0 END, due = j.due, lease = NULL,
                leased_until = NULL, handed_off = '', tries = j.tries, attempts = j.attempts, unknowns = j.unknowns
-        FROM {rows:id bigint, lease text, due bigint, tries int, attempts int, unknowns int}
-        WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2
+        FROM {rows:id bigint, lease text, due bigint, tries int, attempts int, unknowns smallint}
+        WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2 AND j.due IS NOT NULL
         RETURNING queue.id AS id""",
     "finish": """
-        DELETE FROM queue WHERE state = 2 AND (id, lease) IN (SELECT id, lease FROM {rows:id bigint, lease text})
+        DELETE FROM queue WHERE state = 2
+               AND (id, lease) IN (SELECT id, lease FROM {rows:id bigint, lease text, due bigint} WHERE due IS NULL)
         RETURNING id""",
     "record_steps": """
         UPDATE events SET status = j.status, channel = j.channel, errors = j.errors,
@@ -86,6 +121,10 @@ QUERIES = {
         FROM {rows:id bigint, status text, channel text, errors int, processing bigint, processed bigint,
               process_requested bigint, template text, reason text}
         WHERE events.id = j.id""",
+    # of steps whose commit was in doubt, those that were stored
+    "settled": """
+        SELECT e.id FROM {rows:id bigint, status text, due bigint, processed bigint} JOIN events e ON e.id = j.id
+        WHERE e.status = j.status AND (e.processed = j.processed OR e.process_requested = j.due)""",
     # what operators do never waits for a row that somebody else holds
     "look": """
         SELECT e.id, e.type, e.status, q.state, q.due, q.expires, q.handed_off, p.body
@@ -123,9 +162,9 @@ QUERIES = {
     "insert_attempts": """
         INSERT INTO attempts (event, number, channel, provider, template, started, ended, outcome, scope, code, text,
                               reference)
-        SELECT event, number, channel, provider, template, started, ended, outcome, scope, code, text, reference
-        FROM {rows:event bigint, number int, channel text, provider text, template text, started bigint, ended bigint,
-              outcome text, scope text, code text, text text, reference text}""",
+        SELECT id, number, channel, provider, template, started, ended, outcome, scope, code, text, reference
+        FROM {rows:id bigint, number int, channel text, provider text, template text, started bigint, ended bigint,
+              outcome text, scope text, code text, text text, reference text} WHERE number IS NOT NULL""",
     "depth": "SELECT count(*) AS depth FROM queue",
     # one pass over the narrow table: the partial indexes lack `due`, and looking rows up one by one takes twice as long
     "backlog": """
@@ -134,7 +173,7 @@ QUERIES = {
 }
 
 REPEATABLE = frozenset(
-    ("take_ids", "promote", "next_due", "renew", "overdue", "rescue", "release", "hand_off", "depth", "now")
+    ("take_ids", "promote", "next_due", "flows", "renew", "overdue", "rescue", "release", "hand_off", "depth", "now")
 )
 """Those that may be run once more when nobody knows whether they took effect: it makes no difference, or costs a gap in
 the ids. A claim is none: its events would be leased to nobody."""
@@ -163,42 +202,89 @@ class Queries:
     shift: int = 0
 
     def __getitem__(self, name: str) -> str:
-        return _render(name, self.dialect, self.shift)
+        """As it stands for one row, or for any number of them on PostgreSQL."""
+        return _statement(name, self.dialect, self.shift, 1)
+
+    def bind(self, name: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+        """The statement and its parameters; of `values`, a list of mappings is the rows."""
+        rows = next((value for value in values if isinstance(value, list)), None)
+        scalars = [value for value in values if not isinstance(value, list)]
+        if rows is None:
+            return _statement(name, self.dialect, self.shift, 0), scalars
+        columns = _columns(name)
+        if self.dialect == "postgres":
+            return _statement(name, self.dialect, self.shift, 1), [*scalars, *transposed(rows, columns)]
+        flat = [row[column] for row in rows for column in columns]
+        return _statement(name, self.dialect, self.shift, len(rows)), [*flat, *scalars]
 
     def now(self) -> str:
         return _FRAGMENTS[self.dialect]["now"].format(shift=self.shift)
 
 
-_rendered: dict[tuple[str, Dialect, int], str] = {}
+def transposed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[list[Any]]:
+    return [[row[column] for row in rows] for column in columns]
 
 
-def _render(name: str, dialect: Dialect, shift: int) -> str:
-    key = (name, dialect, shift)
-    if key not in _rendered:
-        _rendered[key] = _write(QUERIES[name], dialect, shift)
-    return _rendered[key]
+def _declared(text: str) -> list[tuple[str, str]]:
+    """Names and types of the columns of `{rows:…}`."""
+    found = re.search(r"\{rows:([^{}]+)\}", text)
+    return [] if found is None else [(name, kind) for name, kind in map(str.split, found[1].split(","))]
 
 
-def _write(text: str, dialect: Dialect, shift: int) -> str:
-    fragments = {name: value.format(shift=shift) for name, value in _FRAGMENTS[dialect].items()}
+@lru_cache(maxsize=256)
+def _columns(name: str) -> tuple[str, ...]:
+    return tuple(column for column, _ in _declared(QUERIES[name]))
 
-    next_parameter = len(set(re.findall(r"\{(\d)\}", text))) + 1
+
+# statements on SQLite differ by their number of rows
+@lru_cache(maxsize=4096)
+def _statement(name: str, dialect: Dialect, shift: int, rows: int) -> str:
+    text = QUERIES[name]
+    fragments = {key: value.format(shift=shift) for key, value in _FRAGMENTS[dialect].items()}
+    declared = _declared(text)
+    scalars = len(set(re.findall(r"\{(\d)\}", text)))
 
     def replace(match: re.Match[str]) -> str:
         word = match.group(1)
         if word.startswith("rows:"):
-            return _rows(word.removeprefix("rows:"), dialect, next_parameter)
+            return "j" if dialect == "sqlite" else unnested(declared, scalars + 1)
         if word.isdigit():
             return "?" if dialect == "sqlite" else "$" + str(int(word) + 1)
         return fragments[word]
 
-    return " ".join(re.sub(r"\{([^{}]+)\}", replace, text).split())
+    written = " ".join(re.sub(r"\{([^{}]+)\}", replace, text).split())
+    if dialect == "postgres" or not declared:
+        return written
+    one = f"({', '.join('?' * len(declared))})"
+    return f"WITH j({', '.join(name for name, _ in declared)}) AS (VALUES {', '.join([one] * rows)}) {written}"
 
 
-def _rows(columns: str, dialect: Dialect, parameter: int) -> str:
-    """A table expression `j` over the JSON array that is the statement's last parameter."""
-    if dialect == "postgres":
-        return f"json_to_recordset(${parameter}::json) AS j({' '.join(columns.split())})"
-    names = [column.split()[0] for column in columns.split(",")]
-    picked = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
-    return f"(SELECT {picked} FROM json_each(?)) AS j"  # noqa: S608 - only column names from above
+def together(parts: Sequence[tuple[str, str, str]], result: str, shift: int) -> tuple[str, tuple[str, ...]]:
+    """Several queries over the same rows as one statement, for PostgreSQL; also gives the columns of the rows.
+
+    Each part has a name, a query (or a plain `SELECT`) and the table expression it takes for its `j`; it sees the
+    results of earlier parts by their names, but not what they changed. Scalar parameters are shared by their numbers.
+    """
+    texts = {name: QUERIES.get(query, query) for name, query, _ in parts}
+    declared = dict(one for text in texts.values() for one in _declared(text))
+    scalars = len({found for text in texts.values() for found in re.findall(r"\{(\d)\}", text)})
+    fragments = {key: value.format(shift=shift) for key, value in _FRAGMENTS["postgres"].items()}
+
+    def write(text: str, source: str) -> str:
+        def replace(match: re.Match[str]) -> str:
+            word = match.group(1)
+            if word.startswith("rows:"):
+                return source
+            return "$" + str(int(word) + 1) if word.isdigit() else fragments[word]
+
+        return " ".join(re.sub(r"\{([^{}]+)\}", replace, text).split())
+
+    whole = [f"j AS (SELECT * FROM {unnested(list(declared.items()), scalars + 1)})"]  # noqa: S608 - our own words
+    whole += [f"{name} AS ({write(texts[name], source)})" for name, _, source in parts]
+    return f"WITH {', '.join(whole)} {result}", tuple(declared)
+
+
+def unnested(declared: Sequence[tuple[str, str]], first: int) -> str:
+    """A table expression `j` over one array for each column, the parameters from `$first` on."""
+    arrays = ", ".join(f"${number}::{kind}[]" for number, (_, kind) in enumerate(declared, first))
+    return f"unnest({arrays}) AS j({', '.join(name for name, _ in declared)})"

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from enum import Enum
 from functools import lru_cache
@@ -22,6 +22,7 @@ from .mime import Entity, base64_lines, file_entity, multipart, text_entity
 from .plain import plain_text
 
 _ATOM = "!#$%&'*+/=?^_`{|}~"
+_PLAIN_KEY = re.compile("[A-Za-z0-9.-]+")
 
 
 class MessageRefused(ValueError):
@@ -82,7 +83,9 @@ def cid(file: str) -> str:
 
 def message_id(key: str, domain: str) -> str:
     """RFC 5322 3.6.4, from what stays the same over all tries."""
-    left = quote(key.replace("@", "."), safe=_ATOM)
+    left = key.replace("@", ".")
+    if not _PLAIN_KEY.fullmatch(left):
+        left = quote(left, safe=_ATOM)
     if left.startswith(".") or left.endswith(".") or ".." in left:
         left = left.replace(".", "%2E")
     return f"<{left}@{domain}>"
@@ -162,15 +165,15 @@ def _text(html: str | None, text: str | None) -> str:
 def _head(message: Message, fields: EmailFields, named: Mailbox, sender: Address, recipient: Address) -> bytes:
     event = message.event
     lines = [
-        headers.mailbox("From", named.name, sender),
+        _mailbox("From", named.name, sender),
         headers.mailbox("To", "", recipient),
     ]
     if fields.reply_to is not None:
-        lines.append(headers.mailbox("Reply-To", fields.reply_to.name, parse_address(fields.reply_to.address)))
+        lines.append(_mailbox("Reply-To", fields.reply_to.name, parse_address(fields.reply_to.address)))
     lines += [
         headers.text("Subject", fields.subject),
         # the event's time, not the try's: a repeat is the same message in every byte
-        headers.fold("Date", [" " + format_datetime(event.created.astimezone(UTC))]),
+        _date(int(event.created.timestamp())),
         headers.fold("Message-ID", [" " + message_id(message.key, sender.domain)]),
         b"MIME-Version: 1.0\r\n",
         b"Auto-Submitted: auto-generated\r\n",
@@ -178,3 +181,12 @@ def _head(message: Message, fields: EmailFields, named: Mailbox, sender: Address
     ]
     lines += [headers.custom(name, value) for name, value in fields.headers.items()]
     return b"".join(lines)
+
+
+@lru_cache(maxsize=64)
+def _date(seconds: int) -> bytes:
+    return headers.fold("Date", [" " + format_datetime(datetime.fromtimestamp(seconds, UTC))])
+
+
+# whom mails come from and where replies go is nearly always the same
+_mailbox = lru_cache(maxsize=256)(headers.mailbox)

@@ -1,22 +1,27 @@
 """One SMTP session (RFC 5321): opened, secured and logged in once, then one message after another.
 
-Commands are sent one by one, so that it is always known how far a message came. Every failure closes the connection
-at once and hard: nothing that was given up may still trickle out.
+MAIL, RCPT and DATA go in one write where the server offers PIPELINING, else one by one; either way it is known how far
+a message came, and its content follows only when all were answered. Every failure closes the connection at once and
+hard: nothing that was given up may still trickle out.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from aiosmtplib import SMTP, SMTPConnectError, SMTPException, SMTPResponse, SMTPResponseException
+from aiosmtplib import SMTP, SMTPConnectError, SMTPException, SMTPResponseException, SMTPServerDisconnected
 from petitbleu import Attempt, Deferred, Outcome, Scope, Unknown
 
 from .compose import Mail
+from .dialogue import Nonsense, Said, take_over
 from .outcomes import Reply, Stage, outcome_of, read_reply
 from .settings import Provider
+
+_BEGINNING = (Stage.RSET, Stage.MAIL)
+"""Where a kept session that has ended shows it, before it took anything."""
 
 
 class ConnectFailed(Exception):
@@ -31,7 +36,9 @@ class Connection:
     """A session that is ready for MAIL. Not for two messages at once."""
 
     def __init__(self, client: SMTP, name: str, provider: Provider, reply_length: int) -> None:
+        self.extensions: Mapping[str, str] = dict(client.esmtp_extensions)
         self._client = client
+        self._dialogue = take_over(client)
         self._name = name
         self._provider = provider
         self._reply_length = reply_length
@@ -40,7 +47,7 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        return self._client.is_connected and self.messages < self._provider.messages_per_connection
+        return self._dialogue.open and self.messages < self._provider.messages_per_connection
 
     @property
     def description(self) -> str:
@@ -48,12 +55,8 @@ class Connection:
         cipher = self._client.get_transport_info("cipher")
         security = f"{cipher[1]} {cipher[0]}" if cipher else "plain"
         login = ", logged in" if self._provider.username else ""
-        extensions = " ".join(f"{name} {value}".rstrip().upper() for name, value in self._extensions.items())
+        extensions = " ".join(f"{name} {value}".rstrip().upper() for name, value in self.extensions.items())
         return f"{security}{login}; {extensions or 'no extensions'}"
-
-    @property
-    def _extensions(self) -> dict[str, str]:
-        return self._client.esmtp_extensions
 
     async def deliver(self, mail: Mail, attempt: Attempt) -> Outcome | None:
         """Carry one message over. None: the session had ended while it was kept, and took nothing.
@@ -68,88 +71,105 @@ class Connection:
             problem = self._beforehand(mail)
             if problem is not None:
                 return problem
-            if not self._clean and (await self._say(stage, b"RSET")).number != 250:
-                self.abort()
-                return None
+            commands = self._envelope(mail)
             self._clean = False
-            for stage, command in self._envelope(mail):
-                reply = await self._say(stage, *command)
-                if reply.number == 421:
-                    self.abort()
-                    if kept and stage is Stage.MAIL:
+            for group in [commands] if "pipelining" in self.extensions else [[one] for one in commands]:
+                stage = group[0][0]
+                replies = await self._say(group)
+                stopped = self._refusal(replies)
+                if len(replies) < len(group) and stopped is None:
+                    stage = group[len(replies)][0]
+                    raise SMTPServerDisconnected("Connection lost")
+                if stopped is not None:
+                    if stopped.number == 421:
+                        self.abort()
+                        if kept and stopped.stage in _BEGINNING:
+                            return None
+                    elif replies[-1].stage is Stage.DATA and replies[-1].number < 400:
+                        await self._leave_data(stopped)
+                    if stopped.stage is Stage.RSET:
+                        self.abort()
                         return None
-                if reply.number // 100 != (3 if stage is Stage.DATA else 2):
-                    return self._refused(reply)
+                    return outcome_of(self._name, stopped)
             stage = Stage.CONTENT
             await attempt.hand_off(self._name)
-            handed_off = self._client.is_connected
+            handed_off = self._dialogue.open
             reply = await self._content(mail.content)
             self._clean = True
             if reply.number == 421:
                 self.abort()
             return outcome_of(self._name, reply)
-        except (SMTPException, OSError) as error:
+        except (SMTPException, OSError, Nonsense) as error:
             self.abort()
             if handed_off:
                 return Unknown(self._name, f"no answer after the message was sent: {_words(error)}")
-            if kept and stage is Stage.MAIL and not isinstance(error, TimeoutError):
+            if kept and stage in _BEGINNING and not isinstance(error, TimeoutError):
                 return None
             return Deferred(self._name, f"{stage}: {_words(error)}", Scope.PROVIDER)
         except BaseException:
             self.abort()
             raise
 
-    def _refused(self, reply: Reply) -> Outcome:
-        if reply.stage is Stage.DATA and reply.number < 400:
-            self.abort()  # whatever it means, it is not a place to send content to
-        return outcome_of(self._name, reply)
+    def _refusal(self, replies: Sequence[Reply]) -> Reply | None:
+        """The first reply that stops this message; what follows it in a group is said of the same reason."""
+        for reply in replies:
+            if reply.number // 100 != (3 if reply.stage is Stage.DATA else 2):
+                return reply
+        return None
+
+    async def _leave_data(self, stopped: Reply) -> None:
+        """A server that wants content although it refused the recipient gets none (RFC 2920 3.1); one that says
+        something else than 354 for it is no place to send anything to."""
+        if stopped.stage is Stage.DATA:
+            self.abort()
+            return
+        await self._dialogue.say(b".\r\n", 1, self._provider.timeouts.command)
 
     def _beforehand(self, mail: Mail) -> Outcome | None:
         """What the server's EHLO already says about this message."""
-        if mail.smtputf8 and "smtputf8" not in self._extensions:
+        if mail.smtputf8 and "smtputf8" not in self.extensions:
             reply = Reply(Stage.MAIL, 550, "5.6.7", f"{self._name} offers no SMTPUTF8, which a non-ASCII address needs")
             return outcome_of(self._name, reply)
-        limit = self._extensions.get("size", "")
+        limit = self.extensions.get("size", "")
         if limit.isdecimal() and 0 < int(limit) < len(mail.content):
             text = f"the message has {len(mail.content)} bytes, {self._name} takes {int(limit)}"
             return outcome_of(self._name, Reply(Stage.MAIL, 552, "5.3.4", text))
         return None
 
-    def _envelope(self, mail: Mail) -> list[tuple[Stage, tuple[bytes, ...]]]:
-        options = [f"SIZE={len(mail.content)}".encode()] if "size" in self._extensions else []
+    def _envelope(self, mail: Mail) -> list[tuple[Stage, str]]:
+        options = f" SIZE={len(mail.content)}" if "size" in self.extensions else ""
         if mail.smtputf8:
-            options.append(b"SMTPUTF8")
-        return [
-            (Stage.MAIL, (b"MAIL", f"FROM:<{mail.sender}>".encode(), *options)),
-            (Stage.RCPT, (b"RCPT", f"TO:<{mail.recipient}>".encode())),
-            (Stage.DATA, (b"DATA",)),
+            options += " SMTPUTF8"
+        commands = [
+            (Stage.MAIL, f"MAIL FROM:<{mail.sender}>{options}\r\n"),
+            (Stage.RCPT, f"RCPT TO:<{mail.recipient}>\r\n"),
+            (Stage.DATA, "DATA\r\n"),
         ]
+        return commands if self._clean else [(Stage.RSET, "RSET\r\n"), *commands]
 
-    async def _say(self, stage: Stage, *command: bytes) -> Reply:
-        response = await self._client.execute_command(*command, timeout=self._provider.timeouts.command)
-        return self._read(stage, response)
+    async def _say(self, group: Sequence[tuple[Stage, str]]) -> list[Reply]:
+        octets = "".join([command for _, command in group]).encode()
+        said = await self._dialogue.say(octets, len(group), self._provider.timeouts.command)
+        return [self._read(stage, one) for (stage, _), one in zip(group, said, strict=False)]
 
     async def _content(self, content: bytes) -> Reply:
         """RFC 5321 4.5.2: dots doubled at line beginnings, then the final dot; the bytes are otherwise untouched."""
-        protocol = self._client.protocol
-        if protocol is None:
-            raise ConnectionResetError("the connection was closed before the content was sent")
-        stuffed = content.replace(b"\r\n.", b"\r\n..")
-        protocol.write(stuffed + b".\r\n")
-        return self._read(Stage.CONTENT, await protocol.read_response(timeout=self._provider.timeouts.data))
+        stuffed = content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+        said = await self._dialogue.say(stuffed, 1, self._provider.timeouts.data)
+        return self._read(Stage.CONTENT, said[0])
 
-    def _read(self, stage: Stage, response: SMTPResponse) -> Reply:
-        return read_reply(stage, response.code, response.message, self._reply_length)
+    def _read(self, stage: Stage, said: Said) -> Reply:
+        return read_reply(stage, said.code, said.text, self._reply_length)
 
     def abort(self) -> None:
-        _cut(self._client)
+        self._dialogue.abort()
 
     async def quit(self) -> None:
         """Say good-bye if the server listens, and close in any case."""
         try:
-            if self._client.is_connected:
-                await self._client.execute_command(b"QUIT", timeout=self._provider.timeouts.quit)
-        except (SMTPException, OSError):
+            if self._dialogue.open:
+                await self._dialogue.say(b"QUIT\r\n", 1, self._provider.timeouts.quit)
+        except (SMTPException, OSError, Nonsense):
             pass  # it is gone already, which is all we wanted
         finally:
             self.abort()
@@ -182,13 +202,13 @@ async def open_connection(
     try:
         for stage, step in steps:  # noqa: B007 - what follows names it
             await step()
+        return Connection(client, name, provider, reply_length)
     except (SMTPException, OSError, ValueError) as error:
         _cut(client)
         raise ConnectFailed(_setup_outcome(name, provider, stage, error, reply_length)) from None
     except BaseException:
         _cut(client)
         raise
-    return Connection(client, name, provider, reply_length)
 
 
 async def _greet(client: SMTP, provider: Provider, host_name: str) -> None:

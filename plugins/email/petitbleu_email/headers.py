@@ -104,6 +104,8 @@ def encoded_words(value: str, taken: int) -> list[str]:
     waiting: list[str] = []
     size = 0
     room = _room(WIDTH - taken - 1, per_octet)
+    if len(octets) * (1 if per_octet else 3) <= room:  # short enough, however it is written
+        return [_word(kind, [value if per_octet else "".join([_Q_OCTET[octet] for octet in octets])])]
     for character in value:
         if per_octet:
             piece, weight = character, len(character.encode())

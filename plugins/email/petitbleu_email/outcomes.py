@@ -22,6 +22,7 @@ class Stage(StrEnum):
     EHLO = "ehlo"
     STARTTLS = "starttls"
     LOGIN = "login"
+    RSET = "rset"
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"

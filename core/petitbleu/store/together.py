@@ -1,0 +1,96 @@
+"""What every event costs in writes: stored once, settled once or more. Each is one statement on PostgreSQL, so that
+nothing waits between its parts, and one transaction on SQLite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from .database import Store
+from .queries import together, transposed
+
+Row = Mapping[str, Any]
+Parts = tuple[tuple[str, str, str], ...]
+
+_INSERT: Parts = (
+    ("queued", "insert_queue", "j"),
+    ("recorded", "insert_events", "j"),
+    ("kept", "insert_payloads", "j"),
+)
+_INSERT_AGAIN: Parts = (
+    ("recorded", "insert_missing", "j"),
+    ("missing", "SELECT j.* FROM j JOIN recorded ON recorded.id = j.id", ""),
+    ("queued", "insert_queue", "missing AS j"),
+    ("kept", "insert_payloads", "missing AS j"),
+)
+_SETTLE: Parts = (
+    ("done", "finish", "j"),
+    ("back", "requeue", "j"),
+    (
+        "ours",
+        "SELECT j.* FROM j JOIN (SELECT id FROM done UNION ALL SELECT id FROM back) changed ON changed.id = j.id",
+        "",
+    ),
+    ("recorded", "record_steps", "ours AS j"),
+    ("written", "insert_attempts", "ours AS j"),
+)
+_statements = lru_cache(maxsize=16)(together)
+
+
+async def insert(store: Store, rows: Sequence[Row], lease: int, on: Any = None) -> None:
+    """The rows of `queue`, `events` and `payloads`, leased for `lease` microseconds where they name a lease.
+
+    With `on`, within its transaction. Alone, a commit that is in doubt is followed by storing what is not there: the
+    ids are nobody else's, so nothing comes twice. Raises `Unavailable`.
+    """
+    if store.dialect == "sqlite":
+        async with store.joined(on) as transaction:
+            await store.rows("insert_queue", lease, [*rows], on=transaction)
+            for query in ("insert_events", "insert_payloads"):
+                await store.rows(query, [*rows], on=transaction)
+        return
+    parts = _INSERT
+
+    async def run() -> None:
+        nonlocal parts
+        statement, columns = _statements(parts, "SELECT", store.queries.shift)
+        parts = _INSERT_AGAIN
+        await store.write(statement, [lease, *transposed(rows, columns)], on)
+
+    await (run() if on is not None else store.again(run))
+
+
+async def settle(store: Store, rows: Sequence[Row]) -> set[int]:
+    """Store what became of leased events, and the attempts among the rows; gives the ids whose lease still held.
+
+    A row with a `due` goes back into the queue, one without has ended. Raises `CommitUnknown`, after which the same may
+    be done again; `settled` then tells what the first time did.
+    """
+    if store.dialect == "postgres":
+        result = "SELECT id FROM done UNION ALL SELECT id FROM back"
+        statement, columns = _statements(_SETTLE, result, store.queries.shift)
+        return {row["id"] for row in await store.write(statement, transposed(rows, columns))}
+    changed: set[int] = set()
+    async with store.transaction() as transaction:
+        for query, some in (
+            ("finish", [row for row in rows if row["due"] is None]),
+            ("requeue", [row for row in rows if row["due"] is not None]),
+        ):
+            if some:
+                changed |= {row["id"] for row in await store.rows(query, some, on=transaction)}
+        ours = [row for row in rows if row["id"] in changed]
+        if ours:
+            await store.rows("record_steps", ours, on=transaction)
+        if tried := [row for row in ours if row["number"] is not None]:
+            await store.rows("insert_attempts", tried, on=transaction)
+    return changed
+
+
+async def settled(store: Store, rows: Sequence[Row]) -> set[int]:
+    """Of rows given to `settle`, the ids of those that are stored as they say."""
+    return {row["id"] for row in await store.rows("settled", [*rows])}
+
+
+__all__ = ["insert", "settle", "settled"]
