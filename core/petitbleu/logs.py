@@ -23,6 +23,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 _USUAL = len(vars(logging.makeLogRecord({})))
 
 
+GATHER = 0.01
+"""Seconds for which lines are gathered before they are written together."""
+
+
 class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -62,6 +66,7 @@ class LineWriter(logging.Handler):
         self._most = most
         self._patience = patience
         self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -91,6 +96,9 @@ class LineWriter(logging.Handler):
         more = True
         while more:
             taken = [lines.get()]
+            if taken[0] is not None:
+                # whoever logs runs on meanwhile, rather than hand over to this thread at every line
+                self._closing.wait(GATHER)
             dropped = self.dropped
             taken += [lines.get() for _ in range(lines.qsize())]
             more = None not in taken
@@ -111,6 +119,7 @@ class LineWriter(logging.Handler):
 
     def close(self) -> None:
         if self._thread is not None and self._thread.is_alive():
+            self._closing.set()
             self._lines.put(None)
             self._thread.join(self._patience)
         super().close()

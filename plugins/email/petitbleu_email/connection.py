@@ -20,6 +20,10 @@ from .dialogue import Nonsense, Said, take_over
 from .outcomes import Reply, Stage, outcome_of, read_reply
 from .settings import Provider
 
+Commands = Sequence[tuple[Stage, str]]
+
+_WELCOME = {Stage.RSET: 2, Stage.MAIL: 2, Stage.RCPT: 2, Stage.DATA: 3}
+"""First digit of the reply that lets a message go on."""
 _BEGINNING = (Stage.RSET, Stage.MAIL)
 """Where a kept session that has ended shows it, before it took anything."""
 
@@ -75,22 +79,22 @@ class Connection:
             self._clean = False
             for group in [commands] if "pipelining" in self.extensions else [[one] for one in commands]:
                 stage = group[0][0]
-                replies = await self._say(group)
-                stopped = self._refusal(replies)
-                if len(replies) < len(group) and stopped is None:
-                    stage = group[len(replies)][0]
+                said = await self._dialogue.say(_octets(group), len(group), self._provider.timeouts.command)
+                at = next((at for at, one in enumerate(said) if one.code // 100 != _WELCOME[group[at][0]]), None)
+                if at is None and len(said) == len(group):
+                    continue
+                if at is None:
+                    stage = group[len(said)][0]
                     raise SMTPServerDisconnected("Connection lost")
-                if stopped is not None:
-                    if stopped.number == 421:
-                        self.abort()
-                        if kept and stopped.stage in _BEGINNING:
-                            return None
-                    elif replies[-1].stage is Stage.DATA and replies[-1].number < 400:
-                        await self._leave_data(stopped)
-                    if stopped.stage is Stage.RSET:
-                        self.abort()
-                        return None
-                    return outcome_of(self._name, stopped)
+                stage = group[at][0]
+                if said[at].code == 421:
+                    self.abort()
+                elif group[len(said) - 1][0] is Stage.DATA and said[-1].code < 400:
+                    await self._leave_data(stage)
+                if stage is Stage.RSET or (kept and stage is Stage.MAIL and said[at].code == 421):
+                    self.abort()
+                    return None
+                return outcome_of(self._name, self._read(stage, said[at]))
             stage = Stage.CONTENT
             await attempt.hand_off(self._name)
             handed_off = self._dialogue.open
@@ -110,17 +114,10 @@ class Connection:
             self.abort()
             raise
 
-    def _refusal(self, replies: Sequence[Reply]) -> Reply | None:
-        """The first reply that stops this message; what follows it in a group is said of the same reason."""
-        for reply in replies:
-            if reply.number // 100 != (3 if reply.stage is Stage.DATA else 2):
-                return reply
-        return None
-
-    async def _leave_data(self, stopped: Reply) -> None:
+    async def _leave_data(self, stopped: Stage) -> None:
         """A server that wants content although it refused the recipient gets none (RFC 2920 3.1); one that says
         something else than 354 for it is no place to send anything to."""
-        if stopped.stage is Stage.DATA:
+        if stopped is Stage.DATA:
             self.abort()
             return
         await self._dialogue.say(b".\r\n", 1, self._provider.timeouts.command)
@@ -136,7 +133,7 @@ class Connection:
             return outcome_of(self._name, Reply(Stage.MAIL, 552, "5.3.4", text))
         return None
 
-    def _envelope(self, mail: Mail) -> list[tuple[Stage, str]]:
+    def _envelope(self, mail: Mail) -> Commands:
         options = f" SIZE={len(mail.content)}" if "size" in self.extensions else ""
         if mail.smtputf8:
             options += " SMTPUTF8"
@@ -146,11 +143,6 @@ class Connection:
             (Stage.DATA, "DATA\r\n"),
         ]
         return commands if self._clean else [(Stage.RSET, "RSET\r\n"), *commands]
-
-    async def _say(self, group: Sequence[tuple[Stage, str]]) -> list[Reply]:
-        octets = "".join([command for _, command in group]).encode()
-        said = await self._dialogue.say(octets, len(group), self._provider.timeouts.command)
-        return [self._read(stage, one) for (stage, _), one in zip(group, said, strict=False)]
 
     async def _content(self, content: bytes) -> Reply:
         """RFC 5321 4.5.2: dots doubled at line beginnings, then the final dot; the bytes are otherwise untouched."""
@@ -173,6 +165,10 @@ class Connection:
             pass  # it is gone already, which is all we wanted
         finally:
             self.abort()
+
+
+def _octets(group: Commands) -> bytes:
+    return "".join([command for _, command in group]).encode()
 
 
 async def open_connection(

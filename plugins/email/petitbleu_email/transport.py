@@ -44,15 +44,18 @@ class Pool:
         self.used = False
 
     async def send(self, mail: Mail, attempt: Attempt) -> Outcome:
-        try:
-            async with asyncio.timeout(self.provider.timeouts.wait):
-                await self._slots.acquire()
-        except TimeoutError:
-            text = (
-                f"{self.name}: all {self.provider.connections} connections were busy for"
-                f" {self.provider.timeouts.wait:g} s"
-            )
-            return Deferred(self.name, text, Scope.PROVIDER)
+        if not self._slots.locked():
+            await self._slots.acquire()
+        else:
+            try:
+                async with asyncio.timeout(self.provider.timeouts.wait):
+                    await self._slots.acquire()
+            except TimeoutError:
+                text = (
+                    f"{self.name}: all {self.provider.connections} connections were busy for"
+                    f" {self.provider.timeouts.wait:g} s"
+                )
+                return Deferred(self.name, text, Scope.PROVIDER)
         try:
             outcome = await self._send(mail, attempt)
         finally:
