@@ -148,6 +148,10 @@ class WorkQueue:
         """Names this process for as long as it lives; its lease tokens begin with it."""
         self.arrived = asyncio.Event()
         """Set when there may be work to claim."""
+        self.left: dict[Queue, set[Flow]] = {queue: set() for queue in Queue}
+        """Flows of which this process has left something to be claimed; whoever claims clears it."""
+        self.stale = False
+        """Whether others may have left something too."""
         self.soonest: int | None = None
         """When something waiting becomes due, as far as this process knows, in microseconds."""
 
@@ -210,11 +214,12 @@ class WorkQueue:
             self._metrics.batch("take", taken)
             now = self._store.now()
             self.taker.take([_fresh(one, lease, now) for one in fresh[:taken]])
-        for row in rows[taken:]:
+        for row, one in zip(rows[taken:], fresh[taken:], strict=True):
             if row["state"] == READY:
+                self.left[one.event.queue].add(Flow(one.event.channel, one.event.type))
                 self.arrived.set()
-                break
-            self._wait_until(row["due"])
+            else:
+                self._wait_until(row["due"])
 
     async def _lock_keys(self, keys: Sequence[str], transaction: Any) -> dict[str, First]:
         rows = await self._store.rows("lock_keys", [{"key": key} for key in keys], on=transaction)
@@ -361,6 +366,11 @@ class WorkQueue:
         if step.due is not None:
             self._wait_until(step.due)
         return self._steps.begin(step)
+
+    def look_again(self) -> None:
+        """Something may have become ready that this process did not leave there itself."""
+        self.stale = True
+        self.arrived.set()
 
     def _wait_until(self, due: int) -> None:
         """Let the worker know of a time at which something becomes due, if it is sooner than those it knows."""

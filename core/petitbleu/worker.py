@@ -65,7 +65,7 @@ class Worker:
         self._looked = 0.0
         self._pace = Pace()
         self._working = False
-        self.heartbeat = Heartbeat(queue, limits.lease, queue.arrived.set)
+        self.heartbeat = Heartbeat(queue, limits.lease, queue.look_again)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish what is handed off and give back the rest."""
@@ -88,6 +88,9 @@ class Worker:
         clock = asyncio.get_running_loop().time
         while not stop.is_set():
             self._queue.arrived.clear()
+            if self._queue.stale:
+                self._queue.stale = False
+                self._seen = dict.fromkeys(Queue, 0.0)
             claimed = 0
             try:
                 await self._promote(clock)
@@ -118,7 +121,6 @@ class Worker:
         if clock() - self._looked >= self._limits.poll or (soonest is not None and soonest <= self._now()):
             await self._queue.promote()
             self._looked = clock()
-            # others may have stored what this process was not told of
             self._seen = dict.fromkeys(Queue, 0.0)
 
     # ---------------------------------------------------------------------------------------------------------- places
@@ -137,14 +139,19 @@ class Worker:
         return max(1, self._limits.concurrency - self._limits.reserved // 2)
 
     async def _claim(self, queue: Queue, clock: Callable[[], float]) -> int:
-        ahead = min(MOST_AHEAD, int(self._pace.per_second(clock()) * AHEAD))
+        ahead = self._ahead()
         kept = len(self._next[queue])
         room = self._free(queue) + ahead - kept
         if room <= 0 or kept * 2 > ahead:
             return 0
-        if not self._waiting[queue] or clock() - self._seen[queue] > FRESH:
+        waiting, left = self._waiting[queue], self._queue.left[queue]
+        if clock() - self._seen[queue] > (FRESH if waiting else self._limits.poll):
+            left.clear()
             self._waiting[queue] = await self._queue.flows(queue)
             self._seen[queue] = clock()
+        elif left:
+            self._waiting[queue] = list({*waiting, *left})
+            left.clear()
         places = self._shares.places(room, self._waiting[queue], self._taken[queue], self._most() + ahead)
         if not places:
             return 0
@@ -157,11 +164,14 @@ class Worker:
     # ------------------------------------------------------------------------------------------------- `queue.Taker`
 
     def room(self, events: Sequence[Event]) -> int:
-        """Fresh events overtake nothing: there is room while no older one waits for a place."""
+        """Fresh events overtake nothing: there is room while no older one waits to be claimed."""
         if not self._working:
             return 0
         now = self._now() / 1e6
-        fitting = {queue: 0 if self._waiting[queue] or self._next[queue] else self._free(queue) for queue in Queue}
+        ahead = self._ahead()
+        fitting = {
+            queue: 0 if self._waiting[queue] else self._free(queue) + ahead - len(self._next[queue]) for queue in Queue
+        }
         for count, event in enumerate(events):
             late = event.scheduled is not None and event.scheduled.timestamp() > now
             if late or fitting[event.queue] <= 0:
@@ -169,6 +179,9 @@ class Worker:
             for queue in Queue:
                 fitting[queue] -= 1
         return len(events)
+
+    def _ahead(self) -> int:
+        return min(MOST_AHEAD, int(self._pace.per_second(asyncio.get_running_loop().time()) * AHEAD))
 
     def take(self, claimed: Sequence[Claimed]) -> None:
         self._admit(claimed)

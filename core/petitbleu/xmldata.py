@@ -131,7 +131,9 @@ def attributes(element: etree._Element) -> Iterator[tuple[str, str]]:
 def element_data(element: etree._Element) -> Data:
     """What templates see of an element (see `data`): namespaces are dropped, text and order are kept exactly."""
     children = len(element)
-    data: dict[str, Any] = Element({"@" + name: value for name, value in attributes(element)})
+    data: dict[str, Any] = Element()
+    if element.keys():
+        data.update({"@" + name: value for name, value in attributes(element)})
     if not children and not data:
         return element.text or ""
     if not children:
@@ -141,7 +143,8 @@ def element_data(element: etree._Element) -> Data:
     order: list[str] = []
     for child in element:
         name = local_name(child.tag)
-        inner = element_data(child)
+        # most are text and nothing else
+        inner = element_data(child) if len(child) or child.keys() else child.text or ""
         order.append(name)
         if name not in data:
             data[name] = inner

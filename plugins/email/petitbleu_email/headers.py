@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from binascii import b2a_base64
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 from .addresses import Address
@@ -98,27 +99,25 @@ def mailbox(name: str, display: str, address: Address) -> bytes:
 def encoded_words(value: str, taken: int) -> list[str]:
     """RFC 2047, each word within 75 octets, the first line already holding `taken`. No character is cut in two."""
     octets = value.encode()
-    mostly_ascii = sum(octet > 127 for octet in octets) * 4 <= len(octets)
+    mostly_ascii = sum(octet > 127 for octet in octets) * 4 <= len(octets) if not value.isascii() else True
     kind, per_octet = ("q", 0) if mostly_ascii else ("b", 1)
+    pieces = list(value) if per_octet else list(map(_q, value))
+    weights = [len(piece.encode()) for piece in pieces] if per_octet else list(map(len, pieces))
     words = []
-    waiting: list[str] = []
-    size = 0
+    begin, size = 0, 0
     room = _room(WIDTH - taken - 1, per_octet)
-    if len(octets) * (1 if per_octet else 3) <= room:  # short enough, however it is written
-        return [_word(kind, [value if per_octet else "".join([_Q_OCTET[octet] for octet in octets])])]
-    for character in value:
-        if per_octet:
-            piece, weight = character, len(character.encode())
-        else:
-            piece = "".join([_Q_OCTET[octet] for octet in character.encode()])
-            weight = len(piece)
-        if waiting and size + weight > room:
-            words.append(_word(kind, waiting))
-            waiting, size, room = [], 0, _room(75, per_octet)
-        waiting.append(piece)
+    for at, weight in enumerate(weights):
+        if at > begin and size + weight > room:
+            words.append(_word(kind, pieces[begin:at]))
+            begin, size, room = at, 0, _room(75, per_octet)
         size += weight
-    words.append(_word(kind, waiting))
+    words.append(_word(kind, pieces[begin:]))
     return words
+
+
+@lru_cache(maxsize=4096)
+def _q(character: str) -> str:
+    return "".join([_Q_OCTET[octet] for octet in character.encode()])
 
 
 def _room(width: int, base64: int) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import traceback
+from copy import copy
 from inspect import iscoroutine
 from typing import Any
 
@@ -39,12 +40,31 @@ class Endpoint(ServerBase):  # type: ignore[misc]  # spyne has no types
 
     transport = "http://schemas.xmlsoap.org/soap/http"
 
-    async def answer(self, call: Call) -> bytes:
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        self._contexts: dict[str, Any] = {}
+
+    def _context(self, call: Call) -> Any:
+        """spyne's context of the call: a copy of the one it made for the first call of the same method."""
+        tag = str(call.envelope.element.tag)
+        known = self._contexts.get(tag)
+        if known is not None:
+            ctx = copy(known)
+            ctx.udc = call
+            ctx.in_document = ctx.in_body_doc = call.envelope.element
+            return ctx
         first = MethodContext(self, MethodContext.SERVER)
         first.udc = call
         (ctx,) = self.generate_contexts(first)
         if ctx.in_error is not None:
             raise MethodUnknown(f"the service {call.service} has no method {call.envelope.method[:100]!r}")
+        if call.envelope.method == ctx.descriptor.name:
+            self._contexts[tag] = copy(ctx)
+            self._contexts[tag].udc = self._contexts[tag].in_document = self._contexts[tag].in_body_doc = None
+        return ctx
+
+    async def answer(self, call: Call) -> bytes:
+        ctx = self._context(call)
         self.app.in_protocol.deserialize(ctx, message=self.app.in_protocol.REQUEST)
         self.get_out_object(ctx)
         if isinstance(ctx.out_error, Fault):
