@@ -455,6 +455,99 @@ async def test_batch_never_takes_the_places_reserved_for_real_time(store: Store,
             await rig.until(event_id, "sent")
 
 
+async def test_a_flood_of_one_type_leaves_its_share_to_another(store: Store, script: Script) -> None:
+    order: list[str] = []
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        order.append(message.event.type)
+        await asyncio.sleep(0.002)
+        return await _sent(message, attempt)
+
+    script.deliver = deliver
+    rig = Rig(store, script)
+    flood = [await rig.push(type="flood") for _ in range(300)]
+    others = [await rig.push(type="other") for _ in range(20)]
+    async with rig.at_work():
+        for event_id in (*others, *flood[-1:]):
+            await rig.until(event_id, "sent")
+    # first come first served would put all of them behind the flood
+    assert max(at for at, name in enumerate(order) if name == "other") < 150
+
+
+async def test_a_flow_that_hangs_leaves_places_to_the_others(store: Store, script: Script) -> None:
+    gate = asyncio.Event()
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        if message.event.type == "slow":
+            await gate.wait()
+        return await _sent(message, attempt)
+
+    script.deliver = deliver
+    rig = Rig(store, script, deadline=30)
+    for _ in range(30):
+        await rig.push(type="slow")
+    async with rig.at_work():
+        while len(script.messages) < 7:
+            await asyncio.sleep(0.01)
+        for _ in range(5):
+            await rig.until(await rig.push(type="quick"), "sent")
+        assert sum(message.event.type == "slow" for message in script.messages) == 7
+        gate.set()
+
+
+async def test_what_comes_while_there_is_room_needs_no_claim(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    async with rig.at_work():
+        await asyncio.sleep(0.05)
+        claims = rig.queue.claim
+        rig.queue.claim = None  # type: ignore[method-assign,assignment]
+        event_id = await rig.push()
+        found = await rig.until(event_id, "sent")
+        rig.queue.claim = claims  # type: ignore[method-assign]
+    assert (len(found.attempts), found.queued) == (1, None)
+
+
+async def test_what_comes_later_overtakes_nobody(store: Store, script: Script) -> None:
+    gate = asyncio.Event()
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        await gate.wait()
+        return await _sent(message, attempt)
+
+    script.deliver = deliver
+    rig = Rig(store, script)
+    async with rig.at_work():
+        ids = [await rig.push() for _ in range(40)]
+        gate.set()
+        for event_id in ids:
+            await rig.until(event_id, "sent")
+        late = await rig.push()
+        await rig.until(late, "sent")
+    assert [message.event.id for message in script.messages] == [*ids, late]
+
+
+async def test_what_was_taken_without_a_claim_is_rescued_like_any_other(store: Store, script: Script) -> None:
+    """The worker dies with it: the row says whose it is."""
+    rig = Rig(store, script)
+
+    class Dying:
+        def room(self, events: Any) -> int:
+            return len(events)
+
+        def take(self, claimed: Any) -> None:
+            """Never begins."""
+
+    rig.queue.taker = Dying()
+    event_id = await rig.push()
+    assert (await rig.event(event_id)).queued["lease"].startswith(rig.queue.incarnation)
+    assert await rig.queue.claim(Queue.REALTIME, 9) == []
+    await store.shift_clock(LEASE + 1)
+    assert await rig.queue.rescue() == 1
+    async with rig.at_work():
+        found = await rig.until(event_id, "sent")
+    assert len(found.attempts) == 1
+
+
 async def test_the_lease_is_kept_while_work_goes_on(store: Store, script: Script) -> None:
     async def deliver(message: Message, attempt: Attempt) -> Outcome:
         await rig.worker.heartbeat.beat()

@@ -68,7 +68,7 @@ class Connection:
         Raises what `attempt.hand_off` raises; the connection is closed then.
         """
         kept = self.messages > 0
-        stage = Stage.MAIL
+        group: Commands = [(Stage.MAIL, "")]
         handed_off = False
         self.messages += 1
         try:
@@ -78,13 +78,11 @@ class Connection:
             commands = self._envelope(mail)
             self._clean = False
             for group in [commands] if "pipelining" in self.extensions else [[one] for one in commands]:
-                stage = group[0][0]
                 said = await self._dialogue.say(_octets(group), len(group), self._provider.timeouts.command)
                 at = next((at for at, one in enumerate(said) if one.code // 100 != _WELCOME[group[at][0]]), None)
                 if at is None and len(said) == len(group):
                     continue
                 if at is None:
-                    stage = group[len(said)][0]
                     raise SMTPServerDisconnected("Connection lost")
                 stage = group[at][0]
                 if said[at].code == 421:
@@ -95,7 +93,6 @@ class Connection:
                     self.abort()
                     return None
                 return outcome_of(self._name, self._read(stage, said[at]))
-            stage = Stage.CONTENT
             await attempt.hand_off(self._name)
             handed_off = self._dialogue.open
             reply = await self._content(mail.content)
@@ -107,6 +104,7 @@ class Connection:
             self.abort()
             if handed_off:
                 return Unknown(self._name, f"no answer after the message was sent: {_words(error)}")
+            stage = group[min(self._dialogue.answered, len(group) - 1)][0]
             if kept and stage in _BEGINNING and not isinstance(error, TimeoutError):
                 return None
             return Deferred(self._name, f"{stage}: {_words(error)}", Scope.PROVIDER)

@@ -47,6 +47,11 @@ class Dialogue(asyncio.Protocol):
     def open(self) -> bool:
         return self._ended is None and not self._transport.is_closing()
 
+    @property
+    def answered(self) -> int:
+        """Replies to what was said last."""
+        return len(self._replies)
+
     async def say(self, octets: bytes, replies: int, seconds: float) -> Sequence[Said]:
         """Write, and give the replies; fewer than asked for when the connection ended on the way.
 

@@ -60,6 +60,8 @@ class Relay:
     open: int = 0
     most_open: int = 0
     port: int = 0
+    going: bool = False
+    """Whether the last of MAIL and RCPT was accepted."""
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,7 +75,12 @@ class Relay:
                 word = line.split()[0].decode().lower()
                 going = await self.answer(word, writer)
                 if going and word == "data" and self.last.startswith("354"):
-                    self.contents.append((await reader.readuntil(b"\r\n.\r\n"))[:-3])
+                    lines = []
+                    while (line := await reader.readline()) not in (b".\r\n", b""):
+                        lines.append(line)
+                    if not line:
+                        raise ConnectionResetError
+                    self.contents.append(b"".join(lines))
                     going = await self.answer("content", writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             self.heard.append("(cut off)")
@@ -82,13 +89,18 @@ class Relay:
             writer.close()
 
     async def answer(self, word: str, writer: asyncio.StreamWriter) -> bool:
-        said = self.replies.get(word, REPLIES[word])
+        if word in ("rcpt", "data") and word not in self.replies and not self.going:
+            said: str | list[str] = "503 5.5.1 nobody to send it to"
+        else:
+            said = self.replies.get(word, REPLIES[word])
         self.last = said if isinstance(said, str) else said.pop(0) if len(said) > 1 else said[0]
         if self.last == RESET:
             writer.transport.abort()
         elif self.last == HANG:
             await self.released.wait()
         elif self.last != CUT:
+            if word in ("mail", "rcpt"):
+                self.going = self.last.startswith("2")
             writer.write(self.last.encode() + b"\r\n")
             await writer.drain()
             return word != "quit"
@@ -108,6 +120,13 @@ async def relaying(**replies: str | list[str]) -> AsyncIterator[Relay]:
         while relay.open:
             await asyncio.sleep(0.001)
         await server.wait_closed()
+
+
+@pytest.fixture(autouse=True, params=["one by one", "pipelined"])
+def _offer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every relay of this module takes commands one by one, then again in groups (RFC 2920)."""
+    if request.param == "pipelined":
+        monkeypatch.setitem(REPLIES, "ehlo", EHLO.replace("250 E", "250-E") + "\r\n250 PIPELINING")
 
 
 def mailer(port: int, **provider: Any) -> Any:
@@ -415,3 +434,76 @@ async def test_health_tells_how_the_last_messages_went() -> None:
         assert pool.check(0).ok is True
         await send(to)
         assert (pool.check(300).ok, pool.check(300).text) == (True, "the last message went well")
+
+
+# ------------------------------------------------------------------------------------------------------- in groups
+
+
+async def test_a_group_is_one_write_and_its_content_waits_for_all_replies() -> None:
+    """Nothing of the content is on its way while one of the three may still be refused."""
+    arrivals: list[bytes] = []
+    replied = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 relay\r\n")
+        await reader.readline()
+        writer.write(b"250-relay\r\n250 PIPELINING\r\n")
+        arrivals.append(await reader.read(65536))
+        writer.write(b"250 Ok\r\n250 O")
+        await asyncio.sleep(0.05)
+        replied.set()
+        writer.write(b"k\r\n354 go\r\n")
+        arrivals.append(await reader.readuntil(b"\r\n.\r\n"))
+        # done, and good-bye in the same breath
+        writer.write(b"250 2.0.0 kept\r\n421 too many messages\r\n")
+        await reader.read()
+        writer.close()
+
+    async def hand_off(provider: str) -> None:
+        assert replied.is_set()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server, mailer(server.sockets[0].getsockname()[1]) as to:
+        outcome = await to.deliver(make(), Attempt(1, hand_off))
+        assert not to.pools["main"]._idle
+    assert outcome == Delivered("main", "250 2.0.0 kept", "250 2.0.0")
+    assert arrivals[0].split(b"\r\n")[:3] == [
+        b"MAIL FROM:<shop@example.com>",
+        b"RCPT TO:<zoe@example.org>",
+        b"DATA",
+    ]
+    assert len(arrivals) == 2
+
+
+@pytest.mark.parametrize(
+    ("replies", "said", "scope", "contents"),
+    [
+        ({"mail": "550 5.7.1 no", "rcpt": "503 no", "data": "503 no"}, "mail: 550 5.7.1 no", Scope.MESSAGE, 0),
+        ({"rcpt": "550 5.1.1 who?", "data": "554 no valid recipients"}, "rcpt: 550 5.1.1 who?", Scope.ADDRESS, 0),
+        # a server may want content all the same, and gets an empty one
+        (
+            {"rcpt": "550 5.1.1 who?", "data": "354 go", "content": "554 nobody"},
+            "rcpt: 550 5.1.1 who?",
+            Scope.ADDRESS,
+            1,
+        ),
+    ],
+)
+async def test_the_first_refusal_of_a_group_counts(
+    replies: dict[str, Any], said: str, scope: Scope, contents: int, request: pytest.FixtureRequest
+) -> None:
+    handed: list[str] = []
+
+    async def hand_off(provider: str) -> None:
+        handed.append(provider)
+
+    pipelined = "pipelined" in request.node.name
+    async with relaying(**replies) as relay, mailer(relay.port) as to:
+        outcome = await to.deliver(make(), Attempt(1, hand_off))
+        assert isinstance(outcome, Failed)
+        assert (outcome.text, outcome.scope, handed) == (said, scope, [])
+        relay.replies = {}
+        assert isinstance(await send(to, make(2)), Delivered)
+    assert relay.sessions == 1
+    assert relay.heard.count("RSET") == 1
+    assert [len(one) for one in relay.contents[:-1]] == [0] * (contents if pipelined else 0)
