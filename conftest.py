@@ -141,6 +141,14 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables: an SQLite file that is not there yet, then one of PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite://{tmp_path}/empty.db"
+    return str(request.getfixturevalue("empty_postgres_url"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     parts = config.stash[_PARTS]
     for module, package in _PACKAGES.items():

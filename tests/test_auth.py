@@ -139,18 +139,6 @@ async def test_a_session_runs_out(database_url: str, clock: Clock) -> None:
         await expired(start().authenticate(token(session.token)))
 
 
-async def test_ended_sessions_are_forgotten_after_a_while(database_url: str, clock: Clock) -> None:
-    async with starting(database_url, clock) as start:
-        auth = start(lifetime="1h")
-        session = await auth.logon("mc", "demo/pass", HERE)
-        clock.pass_(7199)
-        assert await auth.purge() == 0
-        await expired(start().authenticate(token(session.token)))
-        clock.pass_(2)
-        assert await auth.purge() == 1
-        await denied(start().authenticate(token(session.token)))
-
-
 async def test_the_database_is_not_asked_with_every_call(database_url: str, clock: Clock) -> None:
     async with starting(database_url, clock) as start:
         auth, other = start(cache="5s"), start(cache="5s")

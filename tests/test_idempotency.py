@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from old_tables import migrate_to
 from petitbleu import Event, EventsRefused, IncomingEvent, Operator, Queue, hookimpl
 from petitbleu.calls import Calls
 from petitbleu.channels import wishes
@@ -226,20 +227,21 @@ async def test_many_queues_over_the_same_keys_neither_lose_nor_lock_up(store: St
     assert len(await stored(store)) == before + len(ids)
 
 
-async def test_a_filled_database_learns_of_keys(store: Store, queue: WorkQueue) -> None:
-    plain = WorkQueue(store, 1, 30)
-    old = await plain.put([event(store, "A") for _ in range(100)])
-    # as an earlier version left it
-    await store.connection.execute_script("DROP TABLE idempotency")
-    await store.connection.execute_script("CREATE INDEX queue_ready ON queue (lane, priority, id) WHERE state = 1")
-    await store.connection.execute_script("DROP INDEX queue_flows")
-    await store.connection.execute_script("DELETE FROM tortoise_migrations WHERE name >= '0002'")
-    missing = await store.pending_migrations()
-    assert missing[0] == "0002_idempotency"
-    assert await store.migrate() == missing
-    (first,) = await queue.put([event(store, "A")])
-    assert await queue.put([event(store, "A")]) == [first]
-    assert await stored(store) == [*old, first]
+async def test_a_filled_database_learns_of_keys(empty_database_url: str) -> None:
+    async with open_store(empty_database_url) as store:
+        await migrate_to(store, "0001_initial")
+        old = list(range(1, 101))
+        for one in old:
+            await store.connection.execute_script(
+                "INSERT INTO events (id, type, lane, channel, status, created, external_id, origin) "
+                f"VALUES ({one}, 'order', 0, 'email', 'sent', 0, 'A', 'shop')"
+            )
+        assert (await store.migrate())[0] == "0002_idempotency"
+        queue = WorkQueue(store, 1, 30, {"order": WINDOW})
+        (first,) = await queue.put([event(store, "A")])
+        assert await queue.put([event(store, "A")]) == [first]
+        rows = await store.read("SELECT id FROM events ORDER BY id", [])
+        assert [row["id"] for row in rows] == [*old, first]
 
 
 calls_of = st.lists(st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("12")), min_size=1, max_size=4))

@@ -106,7 +106,8 @@ async def running(
         )
         await runner.setup()
         await _warm(instance)
-        background = [asyncio.create_task(_follow_templates(instance)), asyncio.create_task(_compare_clocks(instance))]
+        chores = (_follow_templates(instance), _compare_clocks(instance), instance.purge.watch())
+        background = [asyncio.create_task(one) for one in chores]
         worker = asyncio.create_task(instance.worker.run(stop)) if role != "intake" else None
         try:
             opened = sockets or listen(http.host, http.port)
@@ -147,7 +148,6 @@ async def _compare_clocks(instance: Instance) -> None:
         await asyncio.sleep(60.0)
         try:
             await instance.store.compare_clocks()
-            await instance.auth.purge()
         except Exception as error:
             logger.warning("the database's clock cannot be read: %s", error)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,7 @@ from .auth import Authenticator
 from .calls import Calls
 from .channels import wishes
 from .config import Config, build_config, check_channels, find_config, read_config
+from .config.settings import TypeRetention
 from .contract import Contract
 from .data import elements
 from .delivery import Delivery
@@ -34,6 +36,7 @@ from .operations import Operations
 from .plugins import Loaded, load
 from .queue import WorkQueue
 from .rendering import Renderer, RenderLimits
+from .retention import Pace, Periods, Purge
 from .services import EventType, Services
 from .shares import Shares
 from .status import Status
@@ -66,6 +69,7 @@ class Instance:
     services: Services
     worker: Worker
     metrics: Metrics
+    purge: Purge
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
@@ -298,6 +302,30 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         auth,
         services,
         worker,
+        metrics,
+        _purge(config, store, queue.incarnation, metrics),
+    )
+
+
+def _purge(config: Config, store: Store, incarnation: str, metrics: Metrics) -> Purge:
+    keep = config.retention
+
+    def periods(own: TypeRetention) -> Periods:
+        seconds = (
+            own.events if own.events is not None else keep.events,
+            own.payloads if own.payloads is not None else keep.payloads,
+            own.attempts if own.attempts is not None else keep.attempts,
+        )
+        return Periods(*(int(one * 1_000_000) for one in seconds))
+
+    return Purge(
+        store,
+        {name: periods(one.retention) for name, one in config.event_types.items()},
+        periods(TypeRetention()),
+        int(config.sessions.lifetime * 1_000_000),
+        keep.every,
+        Pace(keep.batch, keep.share),
+        f"{socket.gethostname()[:40]}/{incarnation}",
         metrics,
     )
 

@@ -96,6 +96,7 @@ class Metrics:
         self._rescued = Counter(
             "petitbleu_leases_rescued", "Events taken back from workers that gave no sign.", registry=registry
         )
+        self._purged = counter("purged_rows", "Rows deleted since their time was over.", "table")
         for queue in Queue:
             self._under_way(queue.value)
 
@@ -137,6 +138,9 @@ class Metrics:
 
     def rescued(self, events: int) -> None:
         self._rescued.inc(events)
+
+    def purged(self, table: str, rows: int) -> None:
+        self._purged(table).inc(rows)
 
     # ------------------------------------------------------------------------------------------------------- delivery
 

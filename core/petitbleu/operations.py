@@ -188,6 +188,8 @@ class Operations:
 
     async def _reopen(self, ended: Sequence[dict[str, Any]], reason: str) -> Set[int]:
         async with self._store.transaction() as transaction:
+            # a purge that has them ends first; what it took is then seen to be gone
+            await self._store.rows("lock_events", _ids(sorted(row["id"] for row in ended)), on=transaction)
             rows = await self._store.rows("reopen", reason, sorted(ended, key=lambda row: row["id"]), on=transaction)
             reopened = {row["id"] for row in rows}
             back = [row for row in ended if row["id"] in reopened]

@@ -97,14 +97,6 @@ class Authenticator:
             raise AccessDenied
         await self._end(row, micros(self._now()))
 
-    async def purge(self) -> int:
-        """Forget sessions that ended more than a lifetime ago, until when their tokens are told apart from wrong ones.
-
-        Gives how many.
-        """
-        ended = micros(self._now()) - int(self._settings.lifetime * 1_000_000)
-        return await SessionRow.filter(expires__lt=ended).delete()
-
     async def _by_password(self, login: str, password: str, address: str) -> Operator:
         operator = self._operators.get(login)
         allowed = operator is not None and within(address, self._password_networks[login])

@@ -12,14 +12,14 @@ import uvloop
 
 from ..commands import Command
 from ..errors import PetitbleuError
-from . import demo, events, instance, operations, templates
+from . import demo, events, instance, operations, purge, templates
 
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
     "events": ("what became of events, and what to do about them", (*events.COMMANDS, *operations.COMMANDS)),
     "operators": ("logins", instance.OPERATOR_COMMANDS),
 }
-COMMANDS = (*demo.COMMANDS, *instance.COMMANDS, *events.TOP_COMMANDS)
+COMMANDS = (*demo.COMMANDS, *instance.COMMANDS, *events.TOP_COMMANDS, *purge.COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -153,6 +153,12 @@ class CtxContract(Section):
     )
 
 
+class TypeRetention(Section):
+    events: Duration | None = Field(None, description="How long its ended events are kept, as retention.events.")
+    payloads: Duration | None = Field(None, description="How long what callers sent is kept, as retention.payloads.")
+    attempts: Duration | None = Field(None, description="How long their attempts are kept, as retention.attempts.")
+
+
 class EventTypeSettings(Section):
     label: Line = Field("", description="Name for people; the type's own name by default.")
     queue: Queue = Field(Queue.REALTIME, description="Queue of events that come by a way that names none.")
@@ -160,6 +166,9 @@ class EventTypeSettings(Section):
     share: Share = Field(1.0, description="Of the places its brand has while others wait: 2 gets twice as many as 1.")
     idempotency: Duration | None = Field(
         None, description="How long an event with the same origin and externalId is the same event; off by default."
+    )
+    retention: TypeRetention = Field(
+        default_factory=TypeRetention, description="What of these events is kept shorter or longer than others'."
     )
     ctx: CtxContract | None = Field(None, description="What the ctx of these events must hold, checked at the door.")
 
@@ -299,6 +308,15 @@ class LimitSettings(Section):
     deadline: Duration = Field(5.0, description="How long storing the events of a call may take.")
 
 
+class Retention(Section):
+    events: Duration = Field(2592000.0, description="How long ended events are kept, with all that belongs to them.")
+    payloads: Duration = Field(2592000.0, description="How long what callers sent is kept once the event has ended.")
+    attempts: Duration = Field(2592000.0, description="How long attempts are kept once the event has ended.")
+    every: Duration = Field(3600.0, description="How often to delete what is over.")
+    batch: Count = Field(500, description="Events that one transaction deletes.")
+    share: float = Field(0.1, gt=0, le=1, description="Part of the time that deleting may take.")
+
+
 class RenderSettings(Section):
     seconds: Duration = Field(2.0, description="Time for one message.")
     characters: Count = Field(2_000_000, description="Characters of one part, or items of one list, that are built.")
@@ -339,6 +357,7 @@ class Sections(Section):
     sessions: Sessions = Field(default_factory=Sessions, description="Logging on.")
     delivery: DeliverySettings = Field(default_factory=DeliverySettings, description="The worker.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What the door lets in.")
+    retention: Retention = Field(default_factory=Retention, description="How long what is done with is kept.")
     templates: TemplateSettings = Field(default_factory=TemplateSettings, description="Where templates are.")
     statuses: dict[Status, int] = Field(
         default_factory=dict, description="Numbers that SOAP callers read as @status, where they differ from ours."

@@ -146,6 +146,14 @@ class Store:
             found: Sequence[Mapping[str, Any]] = await held.fetch(statement, *parameters)
             return found
 
+    async def change(self, query: str, *values: Any, on: BaseDBAsyncClient) -> int:
+        """Run a named query that gives no rows, as `rows` does; how many it changed."""
+        if self.dialect == "sqlite" and (more := _beyond(values)):
+            first, rest = more
+            return await self.change(query, *first, on=on) + await self.change(query, *rest, on=on)
+        changed, _ = await on.execute_query(*self.queries.bind(query, values))
+        return changed
+
     async def read(self, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         """Run a reading statement composed elsewhere, its parameters written as `?`."""
         if self.dialect == "postgres":

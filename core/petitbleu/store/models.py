@@ -132,6 +132,7 @@ class SessionRow(Model):
 
     class Meta:
         table = "sessions"
+        indexes = (Index(fields=("expires",)),)
 
 
 # Which event an idempotency key stands for. `key` is a hash of origin, type and externalId; past `until` the row counts
@@ -152,3 +153,19 @@ class CounterRow(Model):
 
     class Meta:
         table = "counters"
+
+
+# Work that one process at a time does for all: `holder` has it, `until` then.
+class ChoreRow(Model):
+    name = fields.CharField(max_length=32, primary_key=True)
+    holder = fields.CharField(max_length=64, db_default="")
+    until = fields.BigIntField(db_default=0)
+    completed = fields.BigIntField(db_default=0)
+    """When it was last done to the end."""
+    swept = fields.BigIntField(db_default=0)
+    """When it last looked at everything, not only at what is new."""
+    terms = fields.CharField(max_length=64, db_default="")
+    """A digest of the settings it was done by."""
+
+    class Meta:
+        table = "chores"

@@ -2,10 +2,11 @@
 
 Each is written once for both databases. Parameters stand in the order they are given. Many rows travel together:
 `{rows:…}` names their columns and stands for a table `j` of them, which is made of one array for each column on
-PostgreSQL and of a list of values on SQLite. `{now}` is the database's clock in microseconds, `{skip_locked}` takes
-only rows nobody holds; `{any}(SELECT …){end}` is `IN (SELECT …)` that PostgreSQL evaluates once, whatever its plan, so
-that it locks no more rows than the limit says. Statements that follow a claim are compare-and-set: they carry the lease
-and touch nothing that another worker has.
+PostgreSQL and of a list of values on SQLite. `{now}` is the database's clock in microseconds, `{begun}` the same as the
+statement began, which PostgreSQL can look up in an index. `{skip_locked}` takes only rows nobody holds, `{lock}` waits
+for whoever does; `{any}(SELECT …){end}` is `IN (SELECT …)` that PostgreSQL evaluates once, whatever its plan, so that
+it locks no more rows than the limit says. Statements that follow a claim are compare-and-set: they carry the lease and
+touch nothing that another worker has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
+
+from .upkeep import UPKEEP
 
 Dialect = Literal["sqlite", "postgres"]
 
@@ -53,8 +56,8 @@ QUERIES = {
         UPDATE idempotency SET event = j.event, digest = j.digest, until = j.until
         FROM {rows:key text, event bigint, digest text, until bigint} WHERE idempotency.key = j.key""",
     "purge_keys": """
-        DELETE FROM idempotency WHERE key IN
-               (SELECT key FROM idempotency WHERE until <= {now} ORDER BY until LIMIT {0} {skip_locked})""",
+        DELETE FROM idempotency WHERE key {any}
+               (SELECT key FROM idempotency WHERE until <= {begun} ORDER BY until LIMIT {0} {skip_locked}){end}""",
     "promote": "UPDATE queue SET state = 1 WHERE state = 0 AND due <= {now}",
     "next_due": "SELECT min(due) AS due FROM queue WHERE state = 0",
     # which channels and types have something to claim: one step in the index for each
@@ -146,11 +149,13 @@ QUERIES = {
         RETURNING id""",
     "record_hastened": """
         UPDATE events SET process_requested = {now} WHERE id IN (SELECT id FROM {rows:id bigint})""",
+    "lock_events": "SELECT id FROM events WHERE id IN (SELECT id FROM {rows:id bigint}) ORDER BY id {lock}",
     "reopen": """
         UPDATE events SET status = 'pending', reason = {0}, channel = j.channel, processed = NULL,
                process_requested = CASE WHEN j.due > {now} THEN j.due ELSE {now} END
         FROM {rows:id bigint, status text, channel text, due bigint}
         WHERE events.id = j.id AND events.status = j.status
+              AND EXISTS (SELECT 1 FROM payloads WHERE payloads.id = events.id)
         RETURNING events.id AS id""",
     "insert_reopened": """
         INSERT INTO queue (id, state, lane, priority, due, expires, type, channel, attempts)
@@ -170,6 +175,7 @@ QUERIES = {
     "backlog": """
         SELECT lane, state, count(*) AS events, min(due) AS due, {now} AS now FROM queue GROUP BY lane, state""",
     "now": "SELECT {now} AS now",
+    **UPKEEP,
 }
 
 REPEATABLE = frozenset(
@@ -181,13 +187,17 @@ the ids. A claim is none: its events would be leased to nobody."""
 _FRAGMENTS: dict[Dialect, dict[str, str]] = {
     "sqlite": {
         "now": "(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000 + {shift})",
+        "begun": "(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000 + {shift})",
         "skip_locked": "",
+        "lock": "",
         "any": "IN",
         "end": "",
     },
     "postgres": {
         "now": "((extract(epoch FROM clock_timestamp()) * 1000000)::bigint + {shift})",
+        "begun": "((extract(epoch FROM statement_timestamp()) * 1000000)::bigint + {shift})",
         "skip_locked": "FOR UPDATE SKIP LOCKED",
+        "lock": "FOR UPDATE",
         "any": "= ANY (ARRAY",
         "end": ")",
     },
