@@ -52,7 +52,8 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
         middlewares=[trusted_proxies(config.instance.trusted_proxies), plain_errors],
         client_max_size=config.http.body_limit,
     )
-    routes = [*health_routes(services, calls.health, draining.is_set), _scrape(instance, process).route()]
+    health = health_routes(services, calls.health, draining.is_set, instance.horizon.checks)
+    routes = [*health, _scrape(instance, process).route()]
     if role != "worker":
         accept = instance.metrics.measured(instance.intake)
         routes += [*calls.intake_routes(accept, services), *calls.routes(services)]
@@ -76,7 +77,9 @@ def _scrape(instance: Instance, process: str) -> Scrape:
         "reserved": config.delivery.reserved,
     }
     metrics, queue, calls = instance.metrics.registry, instance.queue, instance.calls
-    return Scrape(metrics, queue, calls, __version__, limits, config.limits.deadline, process)
+    return Scrape(
+        metrics, queue, calls, instance.horizon, instance.purge, __version__, limits, config.limits.deadline, process
+    )
 
 
 def _owner(route: web.RouteDef) -> str:

@@ -66,21 +66,28 @@ async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def health_routes(
-    services: Services, checks: Callable[[], Awaitable[dict[str, list[Check]]]], draining: Callable[[], bool]
+    services: Services,
+    checks: Callable[[], Awaitable[dict[str, list[Check]]]],
+    draining: Callable[[], bool],
+    more: Callable[[], Awaitable[list[Check]]],
 ) -> list[web.RouteDef]:
-    """`/healthz`: the process answers. `/readyz`: the database answers, every plugin's checks hold, no drain."""
+    """`/healthz`: the process answers. `/readyz`: the database answers, every plugin's checks hold, no drain.
+
+    `more` are checks of the core's own that need the database.
+    """
 
     async def healthz(request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def readyz(request: web.Request) -> web.Response:
-        found: dict[str, list[Check]] = {"core": await _core(services, draining)}
+        found: dict[str, list[Check]] = {"core": await _core(services, draining, more)}
         found |= await checks()
         ready = all(check.ok for group in found.values() for check in group)
+        warned = any(check.warning for group in found.values() for check in group)
         body = {
-            "status": "ok" if ready else "failing",
+            "status": "failing" if not ready else "warning" if warned else "ok",
             "checks": [
-                {"plugin": plugin, "name": check.name, "ok": check.ok, "text": check.text}
+                {"plugin": plugin, "name": check.name, "ok": check.ok, "text": check.text, "warning": check.warning}
                 for plugin, group in found.items()
                 for check in group
             ],
@@ -94,7 +101,9 @@ def health_routes(
     return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
 
 
-async def _core(services: Services, draining: Callable[[], bool]) -> list[Check]:
+async def _core(
+    services: Services, draining: Callable[[], bool], more: Callable[[], Awaitable[list[Check]]]
+) -> list[Check]:
     checks = [Check("accepting", not draining(), "shutting down" if draining() else "taking events")]
     try:
         waiting, maximum = await services.pending()
@@ -105,4 +114,5 @@ async def _core(services: Services, draining: Callable[[], bool]) -> list[Check]
         *checks,
         Check("database", True, "answers"),
         Check("queue", waiting < maximum, f"{waiting}/{maximum} pending events"),
+        *await more(),
     ]

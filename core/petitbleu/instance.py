@@ -28,6 +28,7 @@ from .contract import Contract
 from .data import elements
 from .delivery import Delivery
 from .errors import PetitbleuError
+from .horizon import HorizonWatch
 from .intake import Intake, TypeRules
 from .intake import Limits as IntakeLimits
 from .lifecycle import statuses
@@ -70,6 +71,7 @@ class Instance:
     worker: Worker
     metrics: Metrics
     purge: Purge
+    horizon: HorizonWatch
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
@@ -304,6 +306,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         worker,
         metrics,
         _purge(config, store, queue.incarnation, metrics),
+        HorizonWatch(store, config.monitoring.horizon),
     )
 
 

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from tortoise.backends.base.client import BaseDBAsyncClient
+
 from .errors import PetitbleuError
 from .metrics import Metrics
 from .store import Store
@@ -147,9 +149,9 @@ class Purge:
         found["idempotency"] = (await self._store.rows("count_keys"))[0]["found"]
         return found
 
-    async def age(self) -> float:
-        """Seconds since a walk was last completed, by whomever; the age of the epoch when none ever was."""
-        (row,) = await self._store.rows("chore", CHORE)
+    async def age(self, on: BaseDBAsyncClient | None = None) -> float:
+        """Seconds since a walk was last completed, by whomever; since 1970 when none ever was."""
+        (row,) = await self._store.rows("chore", CHORE, on=on)
         return max(0.0, float(row["now"] - row["completed"]) / SECOND)
 
     # ------------------------------------------------------------------------------------------------------ the walk

@@ -21,7 +21,9 @@ from prometheus_client.registry import Collector
 
 from . import logs
 from .calls import Calls
+from .horizon import Horizon, HorizonWatch
 from .queue import Backlog, WorkQueue
+from .retention import Purge
 from .types import Check
 
 logger = logging.getLogger("petitbleu.http")
@@ -33,10 +35,22 @@ MOST_SHARE = 20
 _EVERYWHERE = {
     "petitbleu_queue_events",
     "petitbleu_queue_oldest_due_seconds",
+    "petitbleu_queue_dead_rows",
     "petitbleu_database_up",
+    "petitbleu_database_horizon_seconds",
+    "petitbleu_purge_age_seconds",
     "petitbleu_limit",
 }
 """What is the same in every process of an installation."""
+
+
+@dataclass(slots=True)
+class Database:
+    """What one look at the database found; `horizon` is None where there is none."""
+
+    backlog: Sequence[Backlog] = ()
+    horizon: Horizon | None = None
+    purge_age: float = 0.0
 
 
 @dataclass(slots=True)
@@ -44,7 +58,7 @@ class Reading:
     """What was read for the scrapes of the next moments."""
 
     until: float = 0.0
-    backlog: Sequence[Backlog] | None = None
+    database: Database | None = None
     """None: the database did not answer."""
     checks: Mapping[str, Sequence[Check]] = field(default_factory=dict)
 
@@ -60,6 +74,8 @@ class Scrape(Collector):
         registry: CollectorRegistry,
         queue: WorkQueue,
         calls: Calls,
+        horizon: HorizonWatch,
+        purge: Purge,
         version: str,
         limits: Mapping[str, float],
         deadline: float,
@@ -69,6 +85,8 @@ class Scrape(Collector):
         self._registry = registry
         self._queue = queue
         self._calls = calls
+        self._horizon = horizon
+        self._purge = purge
         self._version = version
         self._limits = limits
         self._deadline = deadline
@@ -93,16 +111,17 @@ class Scrape(Collector):
 
     async def _read(self) -> None:
         started = self._clock()
-        backlog, checks = await asyncio.gather(self._backlog(), self._checks())
+        database, checks = await asyncio.gather(self._database(), self._checks())
         ended = self._clock()
-        self._reading = Reading(ended + max(FRESH, MOST_SHARE * (ended - started)), backlog, checks)
+        self._reading = Reading(ended + max(FRESH, MOST_SHARE * (ended - started)), database, checks)
 
-    async def _backlog(self) -> Sequence[Backlog] | None:
+    async def _database(self) -> Database | None:
         try:
             async with asyncio.timeout(self._deadline), self._queue.apart() as connection:
-                return await self._queue.backlog(connection)
+                backlog = await self._queue.backlog(connection)
+                return Database(backlog, await self._horizon.read(connection), await self._purge.age(connection))
         except Exception as error:
-            logger.warning("the queue cannot be measured: %s: %s", type(error).__name__, error)
+            logger.warning("the database cannot be measured: %s: %s", type(error).__name__, error)
             return None
 
     async def _checks(self) -> Mapping[str, Sequence[Check]]:
@@ -122,33 +141,43 @@ class Scrape(Collector):
         return list(self._families(self._reading))
 
     def _families(self, reading: Reading) -> Iterable[Metric]:
-        backlog = reading.backlog
+        found = reading.database or Database()
         build = GaugeMetricFamily("petitbleu_build_info", "Always 1.", labels=["version", "python"])
         build.add_metric([self._version, platform.python_version()], 1)
         limits = GaugeMetricFamily("petitbleu_limit", "Limits of the configuration.", labels=["limit"])
         for name, value in self._limits.items():
             limits.add_metric([name], value)
         database = GaugeMetricFamily("petitbleu_database_up", "Whether the database answered this scrape.")
-        database.add_metric([], backlog is not None)
+        database.add_metric([], reading.database is not None)
         depth = GaugeMetricFamily("petitbleu_queue_events", "Open events in the database.", labels=["queue", "state"])
         age = GaugeMetricFamily(
             "petitbleu_queue_oldest_due_seconds",
             "How long the open event that is due the longest has been due.",
             labels=["queue", "state"],
         )
-        for one in backlog or ():
+        for one in found.backlog:
             depth.add_metric([one.queue, one.state], one.events)
             age.add_metric([one.queue, one.state], one.oldest_due)
+        horizon = GaugeMetricFamily(
+            "petitbleu_database_horizon_seconds", "How long somebody has kept dead rows from being cleared away."
+        )
+        dead = GaugeMetricFamily("petitbleu_queue_dead_rows", "Dead rows of the queue, as the database estimates them.")
+        if found.horizon is not None:
+            horizon.add_metric([], found.horizon.seconds)
+            dead.add_metric([], found.horizon.dead_rows)
+        purge = GaugeMetricFamily("petitbleu_purge_age_seconds", "Since all that was over was last deleted.")
+        if reading.database is not None:
+            purge.add_metric([], found.purge_age)
         checks = GaugeMetricFamily("petitbleu_check_ok", "Health checks of plugins.", labels=["plugin", "check"])
-        for plugin, found in reading.checks.items():
-            for check in found:
+        for plugin, group in reading.checks.items():
+            for check in group:
                 checks.add_metric([plugin, check.name], check.ok)
         failures = CounterMetricFamily("petitbleu_hook_failures", "Hooks that failed.", labels=["plugin", "hook"])
         for labels, number in self._calls.failures.items():
             failures.add_metric(labels, number)
         dropped = CounterMetricFamily("petitbleu_log_lines_dropped", "Log lines that nobody took in time.")
         dropped.add_metric([], logs.dropped())
-        return build, limits, database, depth, age, checks, failures, dropped
+        return build, limits, database, depth, age, horizon, dead, purge, checks, failures, dropped
 
 
 class _Exposed(Collector):

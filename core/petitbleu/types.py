@@ -200,11 +200,12 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of a health report."""
+    """One line of a health report. With `warning` it is `ok`, but somebody should look."""
 
     name: str
     ok: bool
     text: str
+    warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)

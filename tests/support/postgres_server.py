@@ -26,6 +26,7 @@ _SETTINGS = {
     "full_page_writes": "on",
     "shared_buffers": "64MB",
     "max_connections": "100",
+    "max_prepared_transactions": "5",
     "listen_addresses": "",
     "log_checkpoints": "off",
     "autovacuum_naptime": "5s",

@@ -317,6 +317,12 @@ class Retention(Section):
     share: float = Field(0.1, gt=0, le=1, description="Part of the time that deleting may take.")
 
 
+class Monitoring(Section):
+    horizon: Duration = Field(
+        300.0, description="How long one transaction may keep PostgreSQL's dead rows before /readyz warns."
+    )
+
+
 class RenderSettings(Section):
     seconds: Duration = Field(2.0, description="Time for one message.")
     characters: Count = Field(2_000_000, description="Characters of one part, or items of one list, that are built.")
@@ -358,6 +364,7 @@ class Sections(Section):
     delivery: DeliverySettings = Field(default_factory=DeliverySettings, description="The worker.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What the door lets in.")
     retention: Retention = Field(default_factory=Retention, description="How long what is done with is kept.")
+    monitoring: Monitoring = Field(default_factory=Monitoring, description="When to warn.")
     templates: TemplateSettings = Field(default_factory=TemplateSettings, description="Where templates are.")
     statuses: dict[Status, int] = Field(
         default_factory=dict, description="Numbers that SOAP callers read as @status, where they differ from ours."

@@ -33,4 +33,23 @@ UPKEEP = {
                                                     ORDER BY expires LIMIT {1} {skip_locked}){end}""",
     "count_sessions": "SELECT count(*) AS found FROM sessions WHERE expires <= {begun} - {0}",
     "count_keys": "SELECT count(*) AS found FROM idempotency WHERE until <= {begun}",
+    # PostgreSQL's alone. Who reads holds a snapshot (`backend_xmin`), who has written an id (`backend_xid`); what other
+    # logins do is seen without its time. Vacuum itself holds nothing back
+    "horizon": """
+        SELECT CASE backend_type WHEN 'walsender' THEN 'standby' ELSE 'transaction' END AS kind, pid::text AS name,
+               coalesce(application_name, '') AS application, coalesce(usename, '?') AS login,
+               coalesce(state, '') AS state, coalesce(backend_xmin, backend_xid)::text AS xmin,
+               extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
+        FROM pg_stat_activity
+        WHERE pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+              AND (datname = current_database() OR datname IS NULL)
+              AND coalesce(backend_type, '') <> 'autovacuum worker'
+        UNION ALL
+        SELECT 'prepared', gid, '', owner, '', transaction::text,
+               extract(epoch FROM clock_timestamp() - prepared)::float8
+        FROM pg_prepared_xacts WHERE database = current_database()
+        UNION ALL
+        SELECT 'slot', slot_name, '', '', CASE WHEN active THEN 'in use' ELSE 'nobody uses it' END, xmin::text, NULL
+        FROM pg_replication_slots WHERE xmin IS NOT NULL""",
+    "dead_rows": "SELECT n_dead_tup AS dead FROM pg_stat_user_tables WHERE relid = to_regclass('queue')",
 }
