@@ -134,7 +134,9 @@ async def test_readiness_names_the_plugin_that_is_not_well(extra: Any, sqlite_ur
     async with running(SAMPLE, overrides(sqlite_url)) as server:
         status, body = await get(server, "/readyz")
         assert (status, body["status"]) == (503, "failing")
-        assert {"plugin": "extra", "name": "pump", "ok": False, "text": "out of steam", "warning": False} in body["checks"]
+        assert {"plugin": "extra", "name": "pump", "ok": False, "text": "out of steam", "warning": False} in body[
+            "checks"
+        ]
         assert (await get(server, "/healthz"))[0] == 200
 
 

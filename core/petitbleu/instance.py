@@ -42,6 +42,7 @@ from .services import EventType, Services
 from .shares import Shares
 from .status import Status
 from .store import Store, StoreError, open_store
+from .store.epoch import guard
 from .store.payload import decode
 from .templates import Drafts, Templates
 from .types import Channel, Content, Event, Retry
@@ -125,7 +126,8 @@ async def open_instance(
     `plugins_running` enters the plugins' lifespans: needed to deliver.
     """
     planned = plan(directory, overrides)
-    async with open_store(planned.config.database_url()) as store:
+    watchful = guard(hold=planned.config.delivery.hold_after_restore)
+    async with open_store(planned.config.database_url(), guard=watchful) as store:
         await store.check_durability(planned.config.durability == "relaxed")
         await _prepare_tables(store)
         instance = _assemble(planned, store)

@@ -1,4 +1,4 @@
-"""What operators do to events that are stored: cancel, retry, resend.
+"""What operators do to events that are stored: cancel, retry, resend, hold, release.
 
 Each takes many ids and answers for every one of them. What is said of an event is looked up first; the change itself is
 a compare-and-set on what was found, so whatever a worker did meanwhile wins, and the answer says so.
@@ -124,6 +124,25 @@ class Operations:
 
         return await self._each(ids, operator, self._resend, None if rehearsal else change)
 
+    async def hold(
+        self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False, reason: str = ""
+    ) -> list[Done]:
+        """Keep events that wait from being sent until they are released. One that a worker has is left alone."""
+
+        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+            words = f"held by {operator.login}" + (f": {reason}" if reason else "")
+            return dict.fromkeys(await self._turn("hold", [one.id for one in found], words))
+
+        return await self._each(ids, operator, _hold, None if rehearsal else change)
+
+    async def release(self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False) -> list[Done]:
+        """Let events go that are paused. One whose expiration has passed meanwhile ends as `expired`."""
+
+        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+            return dict.fromkeys(await self._turn("let_go", [one.id for one in found], f"released by {operator.login}"))
+
+        return await self._each(ids, operator, self._release, None if rehearsal else change)
+
     async def _each(
         self,
         ids: Iterable[int],
@@ -179,6 +198,13 @@ class Operations:
                 await self._store.rows("record_cancelled", reason, gone, on=transaction)
         return {row["id"] for row in gone}
 
+    async def _turn(self, query: str, ids: Sequence[int], reason: str) -> Set[int]:
+        async with self._store.transaction() as transaction:
+            turned = await self._store.rows(query, _ids(ids), on=transaction)
+            if turned:
+                await self._store.rows("record_reason", reason, turned, on=transaction)
+        return {row["id"] for row in turned}
+
     async def _hasten(self, ids: Sequence[int]) -> Set[int]:
         async with self._store.transaction() as transaction:
             hastened = await self._store.rows("hasten", self._lifetime_micros, _ids(ids), on=transaction)
@@ -218,12 +244,23 @@ class Operations:
         if found.state == LEASED:
             return False, "is being sent"
         if found.state == HELD:
-            return False, "is paused"
+            return False, "is paused; release it"
         if found.due is None or found.due <= now:
             return False, "is due already"
         if found.event.scheduled is not None and micros(found.event.scheduled) > now:
             return False, f"is scheduled for {_time(micros(found.event.scheduled))}, and nothing is sent before"
         return True, f"is tried now rather than at {_time(found.due)}" + self._prolonged(found.expires)
+
+    def _release(self, found: _Found) -> Verdict:
+        if found.state != HELD:
+            status = found.status if found.state != LEASED else "being sent"
+            return False, f"is {status}, not paused"
+        now = self._now()
+        if found.expires is not None and found.expires <= now:
+            return True, f"is released, and ends expired, since {_time(found.expires)}; retry gives it more time"
+        if found.due is not None and found.due > now:
+            return True, f"is released, and sent at {_time(found.due)}"
+        return True, "is released"
 
     def _resend(self, found: _Found) -> Verdict:
         if found.event is None:
@@ -258,6 +295,16 @@ def _cancel(found: _Found) -> Verdict:
     if found.handed_off:
         return False, f"may be with {found.handed_off} already; its worker stopped before the answer came"
     return True, "is cancelled"
+
+
+def _hold(found: _Found) -> Verdict:
+    if found.status in FINAL:
+        return False, f"is {found.status} already"
+    if found.state == LEASED:
+        return False, "is being sent"
+    if found.state == HELD:
+        return False, "is paused already"
+    return True, "is held"
 
 
 def _reopened(found: _Found, event: Event) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..commands import Command
 from ..data import elements
@@ -104,18 +104,26 @@ def _push_arguments(parser: argparse.ArgumentParser) -> None:
 
 # ------------------------------------------------------------------------------------------------------- list and show
 
-FILTERS = {"type": "type", "status": "status", "external_id": "externalId", "email": "email", "channel": "channel"}
+FILTERS: Mapping[str, tuple[str, Literal["=", "<"], str]] = {
+    "type": ("type", "=", "only with this type"),
+    "status": ("status", "=", "only with this status"),
+    "external_id": ("externalId", "=", "only with this external id"),
+    "email": ("email", "=", "only with this email"),
+    "channel": ("channel", "=", "only with this channel"),
+    "created_before": ("created", "<", "only what came before this time, such as 2026-11-23T09:00Z"),
+}
+"""By the option's name: what it compares, how, and what it says of itself."""
 
 
 def filter_arguments(parser: argparse.ArgumentParser) -> None:
-    for name in FILTERS:
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=f"only with this {name.replace('_', ' ')}")
+    for name, (_, _, text) in FILTERS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=text)
 
 
 def filter_terms(args: argparse.Namespace) -> list[Condition]:
     return [
-        Comparison(attribute, "=", (value,))
-        for name, attribute in FILTERS.items()
+        Comparison(attribute, operator, (value,))
+        for name, (attribute, operator, _) in FILTERS.items()
         if (value := getattr(args, name)) is not None
     ]
 

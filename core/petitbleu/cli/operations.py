@@ -1,4 +1,4 @@
-"""`petitbleu events cancel`, `retry` and `resend`."""
+"""`petitbleu events cancel`, `retry`, `resend`, `hold` and `release`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,35 @@ from dataclasses import replace
 
 from ..commands import Command
 from ..instance import Instance, open_instance
+from ..lifecycle import PENDING, PROCESSING
 from ..operations import Done, Operations
 from ..types import Comparison, Condition, EventQuery, Junction
 from .events import CHUNK, FILTERS, LOCAL, filter_arguments, filter_terms
 from .output import Progress, as_json
 
+OPEN = Comparison("status", "in", (PENDING, PROCESSING))
 AT_ONCE = 100
 """Events that one transaction changes, and whose data is in memory."""
 
 
-def _command(name: str, text: str, operation: Callable[..., Awaitable[list[Done]]]) -> Command:
+def _command(
+    name: str,
+    text: str,
+    operation: Callable[..., Awaitable[list[Done]]],
+    arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> Command:
     async def run(args: argparse.Namespace) -> int:
         return await _run(name, operation, args)
 
-    return Command(name, text, run, _arguments)
+    return Command(name, text, run, arguments or _arguments)
 
 
 async def _run(name: str, operation: Callable[..., Awaitable[list[Done]]], args: argparse.Namespace) -> int:
     ids: list[int] = list(dict.fromkeys(args.ids))
     terms = filter_terms(args)
+    if getattr(args, "all_open", False):
+        terms.append(OPEN)
+    more = {"reason": args.reason} if "reason" in args else {}
     wrong = _wrong(ids, terms, args)
     if wrong:
         print(wrong, file=sys.stderr)
@@ -42,7 +52,7 @@ async def _run(name: str, operation: Callable[..., Awaitable[list[Done]]], args:
         try:
             for start in range(0, len(ids), AT_ONCE):
                 chunk = ids[start : start + AT_ONCE]
-                done += await operation(instance.operations, chunk, operator, rehearsal=args.dry_run)
+                done += await operation(instance.operations, chunk, operator, rehearsal=args.dry_run, **more)
                 progress.step(len(chunk))
         finally:
             # whatever stops it, what is done is told
@@ -52,6 +62,7 @@ async def _run(name: str, operation: Callable[..., Awaitable[list[Done]]], args:
 
 def _wrong(ids: list[int], terms: list[Condition], args: argparse.Namespace) -> str:
     options = ", ".join(f"--{one.replace('_', '-')}" for one in FILTERS)
+    options += ", --all-open" * ("all_open" in args)
     if ids and terms:
         return "name ids or give a filter, not both"
     if not ids and not terms:
@@ -96,8 +107,16 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _hold_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments(parser)
+    parser.add_argument("--all-open", action="store_true", help="everything that is not sent, e.g. after a restore")
+    parser.add_argument("--reason", default="", help="why, for the record")
+
+
 COMMANDS = (
     _command("cancel", "end events that wait, unsent", Operations.cancel),
     _command("retry", "try events again now that wait, or that ended unsent", Operations.retry),
     _command("resend", "send copies of events, as new events", Operations.resend),
+    _command("hold", "keep events that wait from being sent", Operations.hold, _hold_arguments),
+    _command("release", "let events go that are held", Operations.release),
 )

@@ -289,6 +289,9 @@ class DeliverySettings(Section):
     deadline: Duration = Field(120.0, description="How long handing over one message may take.")
     hook_deadline: Duration = Field(10.0, description="How long any other hook of a plugin may take.")
     lifetime: Duration = Field(172800.0, description="How long an event without an expiration is tried.")
+    hold_after_restore: bool = Field(
+        True, description="Hold what is open in a PostgreSQL database that was restored, copied or failed over."
+    )
     retry: dict[str, RetrySettings] = Field(
         default_factory=dict, description="By channel name: tries and waits in place of the plugin's own."
     )

@@ -21,6 +21,7 @@ from tortoise.migrations.executor import MigrationExecutor
 from tortoise.transactions import in_transaction
 
 from ..errors import Unavailable
+from .epoch import Guard
 from .errors import CommitUnknown, StoreError
 from .postgres import MIGRATION_LOCK, broken_off, credentials, lost
 from .queries import REPEATABLE, Dialect, Queries
@@ -249,10 +250,13 @@ def _app_config(dialect: Dialect) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_store(url: str, *, shift: int = 0, patient: bool = False) -> AsyncIterator[Store]:
+async def open_store(
+    url: str, *, shift: int = 0, patient: bool = False, guard: Guard | None = None
+) -> AsyncIterator[Store]:
     """Open the database behind `url` (`sqlite://path` or `postgres://…`) and close it at the end.
 
-    `patient` lifts the limit on how long a statement may take, which altering a large table can exceed.
+    `patient` lifts the limit on how long a statement may take, which altering a large table can exceed. `guard` sees
+    every new connection to PostgreSQL first.
     """
     scheme, _, rest = url.partition("://")
     address: dict[str, Any]
@@ -266,7 +270,9 @@ async def open_store(url: str, *, shift: int = 0, patient: bool = False) -> Asyn
         dialect = "postgres"
         address = {
             "engine": "petitbleu.store.asyncpg_client",
-            "credentials": credentials(url) | ({"command_timeout": None} if patient else {}),
+            "credentials": credentials(url)
+            | ({"command_timeout": None} if patient else {})
+            | ({"init": guard} if guard is not None else {}),
         }
     else:
         raise StoreError(f"database {scheme}:// is not known; use sqlite:// or postgres://")

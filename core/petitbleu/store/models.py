@@ -169,3 +169,12 @@ class ChoreRow(Model):
 
     class Meta:
         table = "chores"
+
+
+# What an installation knows about itself. `epoch`: which PostgreSQL database this is.
+class InstallationRow(Model):
+    name = fields.CharField(max_length=32, primary_key=True)
+    value = fields.TextField()
+
+    class Meta:
+        table = "installation"

@@ -1,4 +1,4 @@
-"""Statements of keeping house: what is deleted when its time is over, and who is at it."""
+"""Statements of keeping house: what is deleted when its time is over, what is held and let go, how the house is."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ UPKEEP = {
                                                     ORDER BY expires LIMIT {1} {skip_locked}){end}""",
     "count_sessions": "SELECT count(*) AS found FROM sessions WHERE expires <= {begun} - {0}",
     "count_keys": "SELECT count(*) AS found FROM idempotency WHERE until <= {begun}",
+    "hold": """
+        UPDATE queue SET state = 3
+        WHERE id IN (SELECT id FROM queue WHERE state < 2 AND id IN (SELECT id FROM {rows:id bigint})
+                     ORDER BY id {skip_locked})
+        RETURNING id""",
+    "let_go": """
+        UPDATE queue SET state = CASE WHEN due <= {now} THEN 1 ELSE 0 END
+        WHERE id IN (SELECT id FROM queue WHERE state = 3 AND id IN (SELECT id FROM {rows:id bigint})
+                     ORDER BY id {skip_locked})
+        RETURNING id""",
+    "record_reason": "UPDATE events SET reason = {0} WHERE id IN (SELECT id FROM {rows:id bigint})",
     # PostgreSQL's alone. Who reads holds a snapshot (`backend_xmin`), who has written an id (`backend_xid`); what other
     # logins do is seen without its time. Vacuum itself holds nothing back
     "horizon": """

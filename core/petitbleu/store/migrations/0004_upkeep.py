@@ -1,4 +1,5 @@
-"""Keeping house: whose turn it is, an index to find old sessions by, and how PostgreSQL is to treat busy tables."""
+"""Keeping house: whose turn it is, what the installation knows about itself, an index to find old sessions by, and how
+PostgreSQL is to treat busy tables."""
 
 from tortoise import fields, migrations
 from tortoise.indexes import Index
@@ -22,6 +23,15 @@ class Migration(migrations.Migration):
                 ("terms", fields.CharField(db_default="", max_length=64)),
             ],
             options={"table": "chores", "app": "petitbleu", "pk_attr": "name"},
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="InstallationRow",
+            fields=[
+                ("name", fields.CharField(primary_key=True, unique=True, db_index=True, max_length=32)),
+                ("value", fields.TextField(unique=False)),
+            ],
+            options={"table": "installation", "app": "petitbleu", "pk_attr": "name"},
             bases=["Model"],
         ),
         ops.AddIndex(model_name="SessionRow", index=Index(fields=["expires"])),
