@@ -215,10 +215,10 @@ class Purge:
             return []
         return self._periods.get(row["type"], self._others).over(now - row["processed"])
 
-    async def _read(self, query: str, *values: Any) -> list[dict[str, Any]]:
+    async def _read(self, query: str, *values: Any) -> Sequence[Mapping[str, Any]]:
         return await self._store.again(lambda: self._store.rows(query, *values))
 
-    async def _delete(self, due: Mapping[str, list[dict[str, Any]]], before: int) -> Counter[str]:
+    async def _delete(self, due: Mapping[str, Sequence[Mapping[str, Any]]], before: int) -> Counter[str]:
         removed: Counter[str] = Counter()
         seen = sorted({row["id"] for rows in due.values() for row in rows})
         async with self._store.transaction() as transaction:

@@ -58,7 +58,7 @@ QUERIES = {
     "purge_keys": """
         DELETE FROM idempotency WHERE key {any}
                (SELECT key FROM idempotency WHERE until <= {begun} ORDER BY until LIMIT {0} {skip_locked}){end}""",
-    "promote": "UPDATE queue SET state = 1 WHERE state = 0 AND due <= {now}",
+    "promote": "UPDATE queue SET state = 1 WHERE state = 0 AND due <= {begun}",
     "next_due": "SELECT min(due) AS due FROM queue WHERE state = 0",
     # which channels and types have something to claim: one step in the index for each
     "flows": """
@@ -91,10 +91,10 @@ QUERIES = {
         UPDATE queue SET leased_until = {now} + {0}
         WHERE id IN (SELECT id FROM queue WHERE state = 2 AND lease IN (SELECT lease FROM {rows:lease text})
                      {skip_locked})""",
-    "overdue": "SELECT id, lease FROM queue WHERE state = 2 AND leased_until < {now} ORDER BY id LIMIT {0}",
+    "overdue": "SELECT id, lease FROM queue WHERE state = 2 AND leased_until < {begun} ORDER BY id LIMIT {0}",
     "rescue": """
         UPDATE queue SET state = 1, lease = NULL, leased_until = NULL, crashes = crashes + 1
-        WHERE id {any}(SELECT id FROM queue WHERE state = 2 AND leased_until < {now} ORDER BY id
+        WHERE id {any}(SELECT id FROM queue WHERE state = 2 AND leased_until < {begun} ORDER BY id
                        LIMIT {0} {skip_locked}){end}
         RETURNING id""",
     "release": """

@@ -48,7 +48,7 @@ UPKEEP = {
     # logins do is seen without its time. Vacuum itself holds nothing back
     "horizon": """
         SELECT CASE backend_type WHEN 'walsender' THEN 'standby' ELSE 'transaction' END AS kind, pid::text AS name,
-               coalesce(application_name, '') AS application, coalesce(usename, '?') AS login,
+               coalesce(application_name, '') AS application, coalesce(usename, '') AS login,
                coalesce(state, '') AS state, coalesce(backend_xmin, backend_xid)::text AS xmin,
                extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
         FROM pg_stat_activity

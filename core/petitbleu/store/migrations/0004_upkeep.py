@@ -9,7 +9,7 @@ from ._dialect import PostgresSQL
 
 
 class Migration(migrations.Migration):
-    dependencies = [("petitbleu", "0002_idempotency")]
+    dependencies = [("petitbleu", "0003_flows")]
 
     operations = [
         ops.CreateModel(
