@@ -41,7 +41,7 @@ from .retention import Pace, Periods, Purge
 from .services import EventType, Services
 from .shares import Shares
 from .status import Status
-from .store import Store, StoreError, open_store
+from .store import Store, open_store
 from .store.epoch import guard
 from .store.payload import decode
 from .templates import Drafts, Templates
@@ -143,8 +143,8 @@ async def _prepare_tables(store: Store) -> None:
     # in this order: another process may make the tables at the same moment
     if await store.is_empty():
         await store.migrate()
-    elif pending := await store.pending_migrations():
-        raise StoreError(f"the database lacks {', '.join(pending)}; run `petitbleu migrate` first")
+    else:
+        await store.check_tables()
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -26,12 +27,16 @@ from .errors import CommitUnknown, StoreError
 from .postgres import MIGRATION_LOCK, broken_off, credentials, lost
 from .queries import REPEATABLE, Dialect, Queries
 
+logger = logging.getLogger("petitbleu.database")
+
 T = TypeVar("T")
 APP = "petitbleu"
 CELL_SHIFT = 56
 MOST_ROWS = 1000
 """Of one statement on SQLite, which allows 32,766 parameters."""
 KEY_MASK = (1 << CELL_SHIFT) - 1
+_PATIENT = 3_600_000
+"""Milliseconds that a process may wait for another's long transaction on SQLite when it has nothing else to do."""
 
 
 class Store:
@@ -182,14 +187,32 @@ class Store:
         plan = await self._executor().plan()
         return [step.migration.name for step in plan]
 
+    async def check_tables(self) -> None:
+        """Refuse tables of an earlier version, and those of a later one that this version would spoil."""
+        executor = self._executor()
+        if pending := [step.migration.name for step in await executor.plan()]:
+            raise StoreError(f"the database lacks {', '.join(pending)}; run `petitbleu migrate` first")
+        known = sorted(key.name for key in executor.loader.disk_migrations)
+        later = sorted(key.name for key in executor.loader.applied_migrations if key.name not in known)
+        if not later:
+            return
+        needs = (await self.read("SELECT value FROM installation WHERE name = ?", ["needs"]))[0]["value"]
+        if needs > known[-1]:
+            raise StoreError(
+                f"the database has been brought to {later[-1]}, for versions that know {needs}; this one knows "
+                f"{known[-1]} at most: install the later version here too"
+            )
+        logger.info("the database is ahead of this version", extra={"knows": known[-1], "has": later[-1]})
+
     async def is_empty(self) -> bool:
         """No migration was ever applied here."""
         return not await self._executor().recorder.applied_migrations()
 
-    async def migrate(self) -> list[str]:
-        """Bring the tables up to date; gives the names of what was applied.
+    async def migrate(self, patience: float = 10.0) -> list[str]:
+        """Bring the tables up to date; gives the names of what was applied. All is, or nothing.
 
-        On PostgreSQL whoever comes second waits for the first, and then finds nothing left; all is applied or nothing.
+        Whoever comes second waits for the first, and then finds nothing left. On PostgreSQL a table that another
+        transaction holds is waited for `patience` seconds, since everybody else has to wait behind us.
         """
         applied: list[str] = []
 
@@ -197,15 +220,21 @@ class Store:
             if phase == "apply_done":
                 applied.append(name)
 
-        if self.dialect == "sqlite":
-            await self._executor().migrate(direction="forward", progress=note)
-            return applied
-        async with self.transaction() as transaction:
-            await transaction.execute_query("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK])
-            executor = self._executor(transaction)
-            # before anything asks for it, which would fail and thereby end the transaction
-            await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
-            await executor.migrate(direction="forward", progress=note)
+        try:
+            # on SQLite the transaction is the lock
+            async with self.transaction() as transaction:
+                if self.dialect == "postgres":
+                    await transaction.execute_query("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK])
+                    await transaction.execute_script(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
+                executor = self._executor(transaction)
+                # before anything asks for it, which would fail and thereby end the transaction
+                await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
+                await executor.migrate(direction="forward", progress=note)
+        except asyncpg.LockNotAvailableError as error:
+            raise StoreError(
+                f"nothing was changed: a transaction has held a table for {patience:g} s (pg_stat_activity tells "
+                "which); end it, then run `petitbleu migrate` again"
+            ) from error
         return applied
 
     def _executor(self, on: BaseDBAsyncClient | None = None) -> MigrationExecutor:
@@ -255,17 +284,18 @@ async def open_store(
 ) -> AsyncIterator[Store]:
     """Open the database behind `url` (`sqlite://path` or `postgres://…`) and close it at the end.
 
-    `patient` lifts the limit on how long a statement may take, which altering a large table can exceed. `guard` sees
-    every new connection to PostgreSQL first.
+    `patient` lifts the limit on how long a statement may take, or wait, which altering a large table can exceed.
+    `guard` sees every new connection to PostgreSQL first.
     """
     scheme, _, rest = url.partition("://")
     address: dict[str, Any]
     if scheme == "sqlite":
         file = rest.partition("?")[0]
         await asyncio.to_thread(Path(file).parent.mkdir, parents=True, exist_ok=True)
-        url += ("&" if "?" in rest else "?") + "busy_timeout=5000" * ("busy_timeout" not in rest)
+        if "busy_timeout" not in rest:
+            url += ("&" if "?" in rest else "?") + f"busy_timeout={_PATIENT if patient else 5000}"
         dialect: Dialect = "sqlite"
-        address = expand_db_url(url)
+        address = expand_db_url(url) | {"engine": "petitbleu.store.sqlite_client"}
     elif scheme in ("postgres", "postgresql", "asyncpg"):
         dialect = "postgres"
         address = {

@@ -171,7 +171,8 @@ class ChoreRow(Model):
         table = "chores"
 
 
-# What an installation knows about itself. `epoch`: which PostgreSQL database this is.
+# What an installation knows about itself. `epoch`: which PostgreSQL database this is; `needs`: the migration that a
+# version must know, or a later one, to work with these tables.
 class InstallationRow(Model):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.TextField()

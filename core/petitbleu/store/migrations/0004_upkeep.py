@@ -35,7 +35,14 @@ class Migration(migrations.Migration):
             bases=["Model"],
         ),
         ops.AddIndex(model_name="SessionRow", index=Index(fields=["expires"])),
-        ops.RunSQL(["INSERT INTO chores (name) VALUES ('purge')"], reverse_sql=[]),
+        ops.RunSQL(
+            [
+                "INSERT INTO chores (name) VALUES ('purge')",
+                # the oldest migration that a version must know to work with these tables
+                "INSERT INTO installation (name, value) VALUES ('needs', '0002_idempotency')",
+            ],
+            reverse_sql=[],
+        ),
         # rows of the queue change several times and go: room on their page for the next version, vacuum after thousands
         # of them rather than a share of a table whose size says nothing, and no lock to give its empty end back.
         # Events change twice, in columns without an index: with room on the page their indexes are left alone
