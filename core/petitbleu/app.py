@@ -109,7 +109,10 @@ async def running(
         )
         await runner.setup()
         await _warm(instance)
-        chores = (_follow_templates(instance), _compare_clocks(instance), instance.purge.watch())
+        chores = [_follow_templates(instance), _compare_clocks(instance), instance.purge.watch()]
+        if instance.wakeup is not None:
+            instance.queue.announce = instance.wakeup.announce
+            chores.append(instance.wakeup.run(instance.queue.look_again if role != "intake" else None))
         background = [asyncio.create_task(one) for one in chores]
         worker = asyncio.create_task(instance.worker.run(stop)) if role != "intake" else None
         try:

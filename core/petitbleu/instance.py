@@ -46,6 +46,7 @@ from .store.epoch import guard
 from .store.payload import decode
 from .templates import Drafts, Templates
 from .types import Channel, Content, Event, Retry
+from .wakeup import Wakeup
 from .worker import Limits as WorkerLimits
 from .worker import Worker
 
@@ -73,6 +74,8 @@ class Instance:
     metrics: Metrics
     purge: Purge
     horizon: HorizonWatch
+    wakeup: Wakeup | None
+    """None where processes cannot tell each other of work."""
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
@@ -309,6 +312,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         metrics,
         _purge(config, store, queue.incarnation, metrics),
         HorizonWatch(store, config.monitoring.horizon),
+        Wakeup(store.listener, metrics) if store.dialect == "postgres" and config.delivery.announce else None,
     )
 
 

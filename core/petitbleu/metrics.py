@@ -96,6 +96,7 @@ class Metrics:
         self._rescued = Counter(
             "petitbleu_leases_rescued", "Events taken back from workers that gave no sign.", registry=registry
         )
+        self._woken = counter("wakeups", "Announcements of work between processes.", "way")
         self._purged = counter("purged_rows", "Rows deleted since their time was over.", "table")
         for queue in Queue:
             self._under_way(queue.value)
@@ -138,6 +139,10 @@ class Metrics:
 
     def rescued(self, events: int) -> None:
         self._rescued.inc(events)
+
+    def woken(self, way: str) -> None:
+        """`way` is `sent` or `heard`."""
+        self._woken(way).inc()
 
     def purged(self, table: str, rows: int) -> None:
         self._purged(table).inc(rows)

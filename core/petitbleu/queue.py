@@ -146,6 +146,9 @@ class WorkQueue:
         """This process's own worker, which may take what is stored here without a claim."""
         self.incarnation = uuid.uuid4().hex[:20]
         """Names this process for as long as it lives; its lease tokens begin with it."""
+        self.announce: Callable[[], None] = lambda: None
+        """Called after a commit with work in it that this process's worker has not taken."""
+        self._untaken = False
         self.arrived = asyncio.Event()
         """Set when there may be work to claim."""
         self.left: dict[Queue, set[Flow]] = {queue: set() for queue in Queue}
@@ -170,6 +173,9 @@ class WorkQueue:
         fresh = sum(one.fresh for one in stored)
         self._metrics.repeated(len(stored) - fresh)
         self._depth = (counted, depth + fresh)
+        if self._untaken:
+            self._untaken = False
+            self.announce()
         return stored
 
     async def _write_events(self, calls: list[Sequence[Event]]) -> list[list[Stored] | EventsRefused]:
@@ -218,6 +224,7 @@ class WorkQueue:
             if row["state"] == READY:
                 self.left[one.event.queue].add(Flow(one.event.channel, one.event.type))
                 self.arrived.set()
+                self._untaken = True
             else:
                 self._wait_until(row["due"])
 

@@ -284,6 +284,7 @@ class DeliverySettings(Section):
     concurrency: Count = Field(50, description="Messages under way at once in one worker.")
     reserved: int = Field(10, ge=0, description="How many of them are kept free for the real-time queue.")
     poll: Duration = Field(1.0, description="How often to look for work when nothing announces any.")
+    announce: bool = Field(True, description="Let processes tell each other of work, on PostgreSQL.")
     lease: Duration = Field(30.0, description="How long a claimed event is left to a worker that gives no sign.")
     drain: Duration = Field(20.0, description="How long messages handed to a provider may take when the worker stops.")
     deadline: Duration = Field(120.0, description="How long handing over one message may take.")

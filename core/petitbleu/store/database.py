@@ -24,7 +24,7 @@ from tortoise.transactions import in_transaction
 from ..errors import Unavailable
 from .epoch import Guard
 from .errors import CommitUnknown, StoreError
-from .postgres import MIGRATION_LOCK, broken_off, credentials, lost
+from .postgres import MIGRATION_LOCK, alone, broken_off, credentials, lost
 from .queries import REPEATABLE, Dialect, Queries
 
 logger = logging.getLogger("petitbleu.database")
@@ -112,6 +112,10 @@ class Store:
             yield client
         finally:
             await client.close()
+
+    async def listener(self) -> asyncpg.Connection:
+        """A connection to PostgreSQL beside the pool, without Tortoise; whoever asked for it ends it."""
+        return await asyncpg.connect(**alone(self._address["credentials"]))
 
     async def rows(self, query: str, *values: Any, on: BaseDBAsyncClient | None = None) -> Sequence[Mapping[str, Any]]:
         """Run a named query with its parameters, among them at most one list of mappings: its rows.

@@ -115,3 +115,12 @@ def credentials(url: str) -> dict[str, Any]:
         raise StoreError("database: should be postgres://USER:PASSWORD@HOST:PORT/DATABASE") from None
     settings = {"idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION * 1000)}
     return {**found, **given, "server_settings": settings}
+
+
+_ALONE = ("host", "port", "user", "password", "database", "ssl", "timeout", "command_timeout", "statement_cache_size")
+
+
+def alone(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What asyncpg is to make a single connection with, out of `credentials`."""
+    settings = {**found["server_settings"], "application_name": found["application_name"]}
+    return {**{name: found[name] for name in _ALONE if name in found}, "server_settings": settings}
