@@ -21,7 +21,7 @@ def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-FOLDERS = (".ci", "config", "core", "docs", "plugins", "tests")
+FOLDERS = (".ci", "config", "core", "deploy", "docs", "plugins", "tests")
 GENERATED = {"__pycache__", "node_modules", "var"}
 
 
