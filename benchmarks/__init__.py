@@ -1,1 +1,1 @@
-"""Measures how fast Petitbleu is, always against something else in the same run. README.md says what each figure means."""
+"""Measures how fast Petitbleu is, always beside something else. README.md says what each figure means."""

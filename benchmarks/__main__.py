@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvloop
 
-from . import throughput
+from . import claims, depth, intake, latency, memory, throughput
 from .bench import Bench, stage
 from .processes import Failed
 from .report import Figure, table, write
@@ -20,9 +20,15 @@ Measure = Callable[[Bench], Awaitable[list[Figure]]]
 MEASURES: Mapping[str, Measure] = {
     "raw": throughput.raw,
     "end_to_end": throughput.end_to_end,
+    "intake": intake.intake,
+    "push_events": intake.push_events,
     "drain": throughput.drain,
+    "latency": latency.latency,
     "sqlite": throughput.sqlite,
-    "relaxed": throughput.end_to_end_relaxed,
+    "claims": claims.claims,
+    "depth": depth.depth,
+    "memory": memory.memory,
+    "relaxed": throughput.relaxed,
 }
 """By name, in the order in which all of them are measured."""
 

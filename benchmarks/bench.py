@@ -9,11 +9,11 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from .arithmetic import Window
-from .database import Postgres, count_sqlite, postgres
+from .database import Postgres, postgres, sqlite_rows
 from .envelopes import pushes
 from .load import Load
 from .processes import Failed, cpu_seconds, family, output_of, python, running
@@ -105,13 +105,24 @@ class Database:
     assignment: str
     postgres: Postgres | None = None
     name: str = ""
-    file: Path | None = None
+    file: Path = Path()
 
     async def rows(self, query: str) -> list[tuple[object, ...]]:
         if self.postgres is not None:
             return await self.postgres.rows(self.name, query)
-        assert self.file is not None
-        return await count_sqlite(self.file, query)
+        return sqlite_rows(self.file, query)
+
+    async def checkpoint(self) -> None:
+        """Write out what has gathered in the log of changes."""
+        if self.postgres is not None:
+            await self.postgres.run("CHECKPOINT")
+        else:
+            await asyncio.to_thread(sqlite_rows, self.file, "PRAGMA wal_checkpoint(FULL)")
+
+    async def relax(self) -> None:
+        """Commits no longer wait for the disk (PostgreSQL)."""
+        if self.postgres is not None:
+            await self.postgres.run(f"ALTER DATABASE {self.name} SET synchronous_commit = off")
 
     async def statuses(self) -> dict[str, int]:
         """How many events have which status."""
@@ -171,11 +182,8 @@ class Flow:
     used: Mapping[str, float]
 
 
-async def flow(bench: Bench, server: Server, load: Load, database: Database, label: str, expect: int = 0) -> Flow:
-    """Push as fast as events leave, count for a window, then let everything leave and compare with the database.
-
-    `expect` is how many events were sent before.
-    """
+async def flow(bench: Bench, server: Server, load: Load, database: Database, label: str) -> Flow:
+    """Push as fast as events leave, count for a window, then let everything leave and compare with the database."""
     settings, sink = bench.settings, bench.sink
     pumping = asyncio.create_task(_pump(load))
     try:
@@ -193,12 +201,12 @@ async def flow(bench: Bench, server: Server, load: Load, database: Database, lab
         pumping.cancel()
         await asyncio.gather(pumping, return_exceptions=True)
     await _all_left(load)
-    await database.expect_sent(load.acknowledged + expect)
+    await database.expect_sent(load.acknowledged)
     return Flow(window, per_event(before, after, window.sent))
 
 
 async def _warm(bench: Bench, load: Load) -> None:
-    """At least the warm-up, then until in one part of it as much goes out as comes in, or there is no waiting for that."""
+    """At least the warm-up; up to six times that for as much to go out as comes in."""
     part = bench.settings.warm_up / 2
     await asyncio.sleep(part)
     for _ in range(12):
@@ -229,7 +237,3 @@ async def _all_left(load: Load, patience: float = 60.0) -> None:
         await asyncio.sleep(0.05)
     if load.under_way < 0:
         raise Failed(f"the sink took {-load.under_way} mails more than events were acknowledged")
-
-
-def with_seconds(bench: Bench, seconds: float) -> Bench:
-    return replace(bench, settings=replace(bench.settings, seconds=seconds))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +18,7 @@ from .settings import ROOT
 
 # the tests' server is not part of any package
 sys.path.append(str(ROOT / "tests" / "support"))
-from postgres_server import postgres_server  # noqa: E402
+from postgres_server import postgres_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class Postgres:
     async def fresh(self, template: str = "template1") -> AsyncIterator[str]:
         """The name of a new database, a copy of `template`, that goes away with the block."""
         name = f"petitbleu_bench_{uuid.uuid4().hex[:12]}"
-        await self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # files are copied as such, not row by row through the log of changes
+        await self.run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         try:
             yield name
         finally:
@@ -64,8 +67,6 @@ def postgres(folder: Path) -> Iterator[Postgres]:
         yield Postgres(server.url, server.origin, pid)
 
 
-async def count_sqlite(file: Path, query: str) -> list[tuple[object, ...]]:
-    import sqlite3
-
-    with sqlite3.connect(file) as connection:
+def sqlite_rows(file: Path, query: str) -> list[tuple[object, ...]]:
+    with contextlib.closing(sqlite3.connect(file, timeout=30)) as connection:
         return list(connection.execute(query))

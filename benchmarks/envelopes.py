@@ -22,10 +22,11 @@ PEOPLE = (
     ("Noël", "Æbischer", "Zürich", "Carnet ligné A5"),
     ("Mária", "Kőváry", "Győr", "Clavier compact"),
 )
-_EVENT = """<rtEvent type="bench" email="client.{n}@example.com" origin="shop" externalId="B-{n}"{more}>\
-<ctx><client><firstname>{first}</firstname><lastname>{last} {n}</lastname></client>\
-<order number="{n}" currency="EUR" date="2026-11-23"><line sku="TE-01"><name>{item}</name><quantity>2</quantity>\
-<price>34.50</price></line><total>74.90</total><shipping>5.90</shipping></order><city>{city}</city></ctx></rtEvent>"""
+_EVENT = """<rtEvent type="bench" wishedChannel="0" email="client.{n}@example.com" mobilePhone="+33612345678" \
+origin="shop" language="fr" externalId="B-{n}"{more}><ctx><client><firstname>{first}</firstname>\
+<lastname>{last} {n}</lastname></client><order number="{n}" currency="EUR" date="2026-11-23"><line sku="TE-01">\
+<name>{item}</name><quantity>2</quantity><price>34.50</price></line><shipping>5.90</shipping><total>74.90</total>\
+</order><delivery><street>12 rue des Écoles</street><city>{city}</city></delivery></ctx></rtEvent>"""
 _PUSH = """<?xml version="1.0" encoding="UTF-8"?>
 <s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" xmlns:m="urn:nms:{schema}"><s:Body><m:{method}>\
 <m:sessiontoken>{token}</m:sessiontoken><m:{parameter}>{events}</m:{parameter}></m:{method}></s:Body></s:Envelope>"""

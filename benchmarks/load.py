@@ -1,6 +1,6 @@
 """The callers: many connections in one process, as cheap as they can be, since they share the processors.
 
-Of an answer they read the status, the length and `<plId`. A caller sends its next request when the last one is
+Of an answer they read the status, the length and `plId`. A caller sends its next request when the last one is
 answered, unless more events are under way than `bound` allows; then it waits until the sink has caught up.
 """
 
@@ -17,7 +17,7 @@ from .envelopes import Requests
 from .processes import Failed
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
-_ID = re.compile(rb"<plId[^>]*>(\d+)<")
+_ID = re.compile(rb"plId[^>]*>(\d+)<")
 
 
 class Load:
@@ -157,8 +157,8 @@ class Caller(asyncio.Protocol):
         self._load.refused(f"the server closed the connection: {exc}".encode())
 
     def send(self, request: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(request)
+        if self._transport is not None:
+            self._transport.write(request)
 
     def close(self) -> None:
         if self._transport is not None:

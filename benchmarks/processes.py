@@ -42,7 +42,7 @@ async def running(
 ) -> AsyncIterator[subprocess.Popen[bytes]]:
     """A program for the length of the block; SIGTERM ends it, SIGKILL after `patience` seconds."""
     with log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: ASYNC220
+        child = subprocess.Popen(
             [str(word) for word in words],
             stdin=subprocess.DEVNULL,
             stdout=output if stdout is None else stdout,
@@ -60,6 +60,18 @@ async def running(
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+async def listens(child: subprocess.Popen[bytes], port: int, name: str) -> None:
+    """Wait until somebody listens on `port`; raises `Failed` if that cannot be `child`."""
+    for _ in range(400):
+        if child.poll() is not None:
+            raise Failed(f"{name} ended with {child.returncode}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        await asyncio.sleep(0.05)
+    raise Failed(f"{name} does not listen")
 
 
 async def output_of(words: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> str:

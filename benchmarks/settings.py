@@ -23,6 +23,7 @@ class Settings:
     latency_seconds: float = 60.0
     warm_up: float = 4.0
     drain_events: int = 50_000
+    claim_events: int = 100_000
     backlog: int = 1_000_000
     memory_events: int = 100_000
     folder: Path = Path(tempfile.gettempdir())
@@ -52,6 +53,7 @@ def from_environment(environment: Mapping[str, str], profile: bool = False) -> S
         latency_seconds=number("BENCH_LATENCY_SECONDS", default.latency_seconds),
         warm_up=number("BENCH_WARM_UP", default.warm_up),
         drain_events=int(number("BENCH_DRAIN_EVENTS", default.drain_events)),
+        claim_events=int(number("BENCH_CLAIM_EVENTS", default.claim_events)),
         backlog=int(number("BENCH_BACKLOG", default.backlog)),
         memory_events=int(number("BENCH_MEMORY_EVENTS", default.memory_events)),
         folder=Path(environment.get("BENCH_DIR") or default.folder),

@@ -7,13 +7,11 @@ import asyncio
 import os
 import re
 import shutil
-import socket
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from .processes import Failed, free_port, python, running
+from .processes import free_port, listens, python, running
 
 TICK = 0.01
 """Seconds between two readings of the counter."""
@@ -76,7 +74,7 @@ async def smtp_sink(folder: Path, record: Path | None = None, keep: Path | None 
         async with running(words, folder / "sink.log", stdout=write) as child:
             os.close(write)
             write = -1
-            await _listens(child, port)
+            await listens(child, port, "the SMTP sink")
             sink = Sink(name, port, child.pid, read)
             follower = asyncio.create_task(sink.follow())
             try:
@@ -88,14 +86,3 @@ async def smtp_sink(folder: Path, record: Path | None = None, keep: Path | None 
         os.close(read)
         if write >= 0:
             os.close(write)
-
-
-async def _listens(child: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(200):
-        if child.poll() is not None:
-            raise Failed(f"the SMTP sink ended with {child.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        await asyncio.sleep(0.05)
-    raise Failed("the SMTP sink does not listen")

@@ -94,9 +94,9 @@ class Session(asyncio.Protocol):
         return b"250 2.0.0 Ok\r\n"
 
 
-async def serve(port: int, record: Path | None, keep: Path | None) -> None:
+async def serve(port: int, recording: bool, keep: Path | None) -> list[tuple[int, int]]:
     loop = asyncio.get_running_loop()
-    mails, stop = Mails(record is not None, keep), asyncio.Event()
+    mails, stop = Mails(recording, keep), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     server = await loop.create_server(lambda: Session(mails), "127.0.0.1", port, backlog=1000)
     told = 0
@@ -109,8 +109,7 @@ async def serve(port: int, record: Path | None, keep: Path | None) -> None:
             async with asyncio.timeout(0.01):
                 await stop.wait()
     server.close()
-    if record is not None:
-        record.write_text("".join(f"{event} {moment}\n" for event, moment in mails.seen))
+    return mails.seen
 
 
 def main() -> None:
@@ -119,7 +118,9 @@ def main() -> None:
     parser.add_argument("--record", type=Path)
     parser.add_argument("--keep", type=Path)
     args = parser.parse_args()
-    uvloop.run(serve(args.port, args.record, args.keep))
+    seen = uvloop.run(serve(args.port, args.record is not None, args.keep))
+    if args.record is not None:
+        args.record.write_text("".join(f"{event} {moment}\n" for event, moment in seen))
 
 
 if __name__ == "__main__":
