@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvloop
 
-from . import claims, depth, intake, latency, memory, throughput
+from . import claims, depth, intake, latency, memory, post_office, throughput
 from .bench import Bench, stage
 from .processes import Failed
 from .report import Figure, table, write
@@ -20,6 +20,7 @@ Measure = Callable[[Bench], Awaitable[list[Figure]]]
 MEASURES: Mapping[str, Measure] = {
     "raw": throughput.raw,
     "end_to_end": throughput.end_to_end,
+    "post_office": post_office.post_office,
     "intake": intake.intake,
     "push_events": intake.push_events,
     "drain": throughput.drain,
