@@ -121,7 +121,7 @@ async def _peer(bench: Bench, python: Path) -> Window:
 async def _window(bench: Bench, enqueuer: Enqueuer, task: asyncio.Task[None]) -> Window:
     part = bench.settings.warm_up / 2
     await asyncio.sleep(part)
-    for seconds in [part] * 12 + [bench.settings.seconds]:
+    for seconds in [part] * 6 + [bench.settings.seconds]:
         enqueued, sent, began = enqueuer.enqueued, bench.sink.accepted, time.monotonic()
         await asyncio.sleep(seconds)
         if task.done():
