@@ -16,7 +16,7 @@ from .arithmetic import Window
 from .database import Postgres, postgres, sqlite_rows
 from .envelopes import pushes
 from .load import Load
-from .processes import Failed, cpu_seconds, family, output_of, python, running
+from .processes import Failed, busy_seconds, cpu_seconds, family, output_of, python, running
 from .server import Server, make_instance, prepare, serving
 from .settings import OUT, Settings
 from .sink import TICK, Sink, smtp_sink
@@ -88,14 +88,12 @@ class Bench:
                         await asyncio.sleep(0.1)
         self.say(f"profile of process {busiest}: {file}")
 
-    def processors(self, server: Server | None = None, sink: Sink | None = None) -> dict[str, float]:
-        """Seconds of processor time used so far, by who used it."""
-        used = {"load": time.process_time(), "sink": cpu_seconds((sink or self.sink).pid)}
-        if server is not None:
-            used["server"] = cpu_seconds(server.pid)
+    def processors(self, server: Server) -> dict[str, float]:
+        """Seconds of processor time used so far, by who used it; `others` are programs that do not belong here."""
+        used = {"load": time.process_time(), "sink": cpu_seconds(self.sink.pid), "server": cpu_seconds(server.pid)}
         if self.postgres.pid is not None:
             used["postgres"] = cpu_seconds(self.postgres.pid)
-        return used
+        return used | {"others": busy_seconds() - sum(used.values())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +218,7 @@ async def _warm(bench: Bench, load: Load) -> None:
 
 def per_event(before: Mapping[str, float], after: Mapping[str, float], events: int) -> dict[str, float]:
     """Microseconds for each event."""
-    return {who: 1e6 * (after[who] - before[who]) / max(1, events) for who in after}
+    return {who: max(0.0, 1e6 * (after[who] - before[who]) / max(1, events)) for who in after}
 
 
 async def _pump(load: Load) -> None:

@@ -117,6 +117,12 @@ def cpu_seconds(root: int) -> float:
     return sum(sum(map(int, fields[11:15])) for pid in family(root) if (fields := _stat(pid))) / _TICKS
 
 
+def busy_seconds() -> float:
+    """Of all processors together, whoever kept them busy, since the machine started."""
+    user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + sum(interrupts)) / _TICKS
+
+
 def resident(root: int) -> int:
     """Bytes in memory (RSS) of `root` and its descendants together."""
     return sum(int(fields[21]) for pid in family(root) if (fields := _stat(pid))) * os.sysconf("SC_PAGE_SIZE")

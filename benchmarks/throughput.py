@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,6 +32,10 @@ async def raw(bench: Bench) -> list[Figure]:
     return [Figure("raw", median(rates), "mails/s", note=f"{bench.message.stat().st_size} bytes; {bench.sink.name}")]
 
 
+QUIET = 0.1
+"""The part of the processors that other programs may take before a table says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Paired:
     """A rate and that of `raw` right before and after it, averaged."""
@@ -43,6 +48,11 @@ class Paired:
     @property
     def ratio(self) -> float:
         return self.rate / self.raw
+
+    @property
+    def taken(self) -> float:
+        """Which part of the machine programs took that do not belong to the measurement."""
+        return self.used.get("others", 0.0) * self.rate / 1e6 / (os.cpu_count() or 1)
 
 
 def costs(used: Mapping[str, float]) -> str:
@@ -79,9 +89,17 @@ async def _whole_way(
 
 def against_raw(name: str, runs: Sequence[Paired], target: float | None) -> Figure:
     ratio, rate = median([run.ratio for run in runs]), median([run.rate for run in runs])
-    unsteady = sum(not run.steady for run in runs)
-    note = f"NOT STEADY in {unsteady} of {len(runs)} runs" if unsteady else ""
-    return Figure(name, rate, "events/s", "raw", ratio, target, note=note)
+    return Figure(name, rate, "events/s", "raw", ratio, target, note="; ".join(doubts(runs)))
+
+
+def doubts(runs: Sequence[Paired]) -> list[str]:
+    """Why these runs may not be trusted."""
+    found = []
+    if unsteady := sum(not run.steady for run in runs):
+        found.append(f"NOT STEADY in {unsteady} of {len(runs)} runs")
+    if (taken := max(run.taken for run in runs)) > QUIET:
+        found.append(f"OTHER PROGRAMS took up to {100 * taken:.0f} % of the processors")
+    return found
 
 
 async def one_flow(bench: Bench, name: str, kind: str, processes: int, *, relaxed: bool = False) -> Flow:
