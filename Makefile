@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/petitbleu demo
@@ -19,6 +19,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# benchmarks/README.md says what is measured; the peer gets an environment of its own, .venv-peer
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
 
 # the whole suite on every interpreter that is found; each has a folder of its own
 test-all:

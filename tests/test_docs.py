@@ -30,13 +30,20 @@ from petitbleu.instance import plan
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "config"
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md"), ROOT / "config" / "README.md"]
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("plugins/*/README.md"),
+        ROOT / "config" / "README.md",
+        ROOT / "benchmarks" / "README.md",
+    ]
 )
 EXPECTED_PAGES = {
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "config/README.md",
+    "benchmarks/README.md",
     *(f"docs/{name}.md" for name in "admins architecture callers dependencies operators plugins templates".split()),  # noqa: SIM905
     *(f"plugins/{folder.name}/README.md" for folder in (ROOT / "plugins").iterdir() if folder.is_dir()),
 }

@@ -21,8 +21,8 @@ def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-FOLDERS = (".ci", "config", "core", "deploy", "docs", "plugins", "tests")
-GENERATED = {"__pycache__", "node_modules", "var"}
+FOLDERS = (".ci", "benchmarks", "config", "core", "deploy", "docs", "plugins", "tests")
+GENERATED = {"__pycache__", "node_modules", "out", "var"}
 
 
 def files() -> list[Path]:

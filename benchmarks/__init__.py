@@ -1,0 +1,1 @@
+"""Measures how fast Petitbleu is, always beside something else. README.md says what each figure means."""

@@ -1,0 +1,62 @@
+"""`python -m benchmarks [NAME…]`: measure the named figures, or all of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import uvloop
+
+from . import claims, depth, intake, latency, memory, post_office, throughput
+from .bench import Bench, stage
+from .processes import Failed
+from .report import Figure, table, write
+from .settings import OUT, Settings, from_environment
+
+Measure = Callable[[Bench], Awaitable[list[Figure]]]
+
+MEASURES: Mapping[str, Measure] = {
+    "raw": throughput.raw,
+    "end_to_end": throughput.end_to_end,
+    "post_office": post_office.post_office,
+    "intake": intake.intake,
+    "push_events": intake.push_events,
+    "drain": throughput.drain,
+    "latency": latency.latency,
+    "sqlite": throughput.sqlite,
+    "claims": claims.claims,
+    "depth": depth.depth,
+    "memory": memory.memory,
+    "relaxed": throughput.relaxed,
+}
+"""By name, in the order in which all of them are measured."""
+
+
+async def measure(names: Sequence[str], settings: Settings) -> None:
+    figures: list[Figure] = []
+    async with stage(settings) as bench:
+        print(f"PostgreSQL: {bench.postgres.origin}; sink: {bench.sink.name}; {os.cpu_count()} processors", flush=True)
+        for name in names:
+            print(name, flush=True)
+            figures += await MEASURES[name](bench)
+            write(figures, OUT / "bench.json")
+    print(f"\n{table(figures)}\n\nwritten to {OUT / 'bench.json'}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks", description="How fast Petitbleu is; see benchmarks/README.md.")
+    parser.add_argument("names", nargs="*", choices=[[], *MEASURES], metavar="NAME", help=", ".join(MEASURES))
+    parser.add_argument("--profile", action="store_true", help="let py-spy watch a process of the server")
+    args = parser.parse_args()
+    try:
+        uvloop.run(measure(args.names or list(MEASURES), from_environment(os.environ, args.profile)))
+    except (Failed, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
