@@ -170,7 +170,8 @@ async def one_drain(bench: Bench, filled: str, events: int, label: str) -> tuple
     sink = bench.sink
     async with bench.database(template=filled) as database:
         start = sink.accepted
-        async with bench.server(database, 2, "worker") as server:
+        # a copied database is told from the one it was, and would wait for an operator
+        async with bench.server(database, 2, "worker", ["delivery.hold_after_restore=false"]) as server:
             await _taken(bench, start + 1)
             began, first, used = time.monotonic(), sink.accepted, bench.processors(server)
             async with bench.profiled(server, label):
