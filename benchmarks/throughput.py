@@ -144,7 +144,7 @@ async def stored(bench: Bench, *parts: Part) -> AsyncIterator[str]:
                 requests = pushes(server.token, PER_CALL, batch=part.batch, scheduled=part.scheduled)
                 async with Load("127.0.0.1", server.port, requests, callers=8, most=part.events) as load:
                     load.start()
-                    await load.finish(7200)
+                    await load.finish()
         # as autovacuum would have left it, so that it does not start in the middle of a run
         await bench.postgres.run("VACUUM ANALYZE", name)
         await bench.postgres.run("CHECKPOINT")
@@ -185,9 +185,12 @@ async def one_drain(bench: Bench, filled: str, events: int, label: str) -> tuple
     return count / seconds, spent
 
 
-async def _taken(bench: Bench, count: int, patience: float = 600.0) -> None:
-    end = time.monotonic() + patience
-    while bench.sink.accepted < count:
-        if time.monotonic() > end:
-            raise Failed(f"the sink still waits for {count - bench.sink.accepted} mails")
+async def _taken(bench: Bench, count: int, patience: float = 30.0) -> None:
+    """Raises `Failed` if the sink takes no mail for `patience` seconds."""
+    seen, end = bench.sink.accepted, time.monotonic() + patience
+    while seen < count:
         await asyncio.sleep(TICK)
+        if bench.sink.accepted > seen:
+            seen, end = bench.sink.accepted, time.monotonic() + patience
+        elif time.monotonic() > end:
+            raise Failed(f"no mail for {patience:g} s, and {count - seen} are still to come")
