@@ -30,11 +30,13 @@ class Entity:
 def text_entity(text: str, subtype: str) -> Entity:
     """`text` in UTF-8, lines ended by CRLF, in the encoding that fits it best: none, quoted-printable, or base64 when
     it is mostly not ASCII. Raises `UnicodeEncodeError` for half characters."""
-    octets = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode()
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    octets = text.replace("\n", "\r\n").encode()
     # the last line ends while it is encoded: b2a_qp takes its line ends from the first one it sees, and spaces before
     # a line end are told apart from those inside
     closed = octets + b"\r\n"
-    if not _NOT_BARE.search(closed):
+    if text.isascii() and not _NOT_BARE.search(closed):
         encoding, body = b"7bit", octets
     elif 6 * _count(octets, _HIGH) <= len(octets) and not _count(octets, _CONTROL):
         encoding, body = b"quoted-printable", b2a_qp(closed, istext=True)[:-2]
