@@ -45,6 +45,8 @@ operators:
     password: "{password}"
     rights: [push, read]
 limits: {{pending: 3000000}}
+# databases are copied here, and their events are to be sent
+delivery: {{hold_after_restore: false}}
 """
 
 

@@ -224,6 +224,8 @@ async def test_what_was_open_in_a_database_from_the_past_is_held(
         # what comes from now on goes its way
         (new,) = await queue.put([event(store)])
         assert [one.id for one in await queue.claim(Queue.BATCH, 9)] == [new]
+        # and has no id that was given out between the backup and the restore
+        assert new - ready > 1_000_000_000
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "was restored, copied or failed over (was 1/00000001/1/1, is " in warning
     assert "holding 3 open events" in warning

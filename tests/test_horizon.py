@@ -170,10 +170,13 @@ async def test_ready_though_warned_and_measured(postgres_url: str, bystander: An
         assert check["ok"] is True
         assert check["warning"] is True
         assert f"pid {pid}" in check["text"]
-        await server.instance.store.connection.execute_script(
+        # a connection that ends tells the server's statistics what it did
+        other = await asyncpg.connect(postgres_url)
+        await other.execute(
             "INSERT INTO queue (id, lane, priority, due, type, channel) "
             "SELECT n, 1, 5, 9e15::bigint, 't', 'email' FROM generate_series(1, 500) AS n; DELETE FROM queue"
         )
+        await other.close()
         for _ in range(100):
             async with client.get(f"{server.url}/metrics") as response:
                 lines = (await response.text()).splitlines()

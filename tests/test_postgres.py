@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from petitbleu import Event, Queue, Unavailable
 from petitbleu.batching import Batcher
+from petitbleu.cli.events import LOCAL
+from petitbleu.config import SAMPLE
+from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
 from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
 from petitbleu.store import CommitUnknown, Store, StoreError, open_store
 from petitbleu.store.payload import moment
 from petitbleu.store.postgres import credentials, keep_as_it_is
+from tortoise.exceptions import OperationalError
 
 LEASE = 30.0
 SLOW_COMMIT = """
@@ -286,6 +293,32 @@ async def test_of_several_processes_one_migrates(empty_postgres_url: str) -> Non
     assert told[1] == "the tables are up to date"
     async with open_store(empty_postgres_url) as store:
         assert await store.pending_migrations() == []
+
+
+async def test_a_server_does_with_a_login_that_may_only_read_and_write(postgres_url: str, bystander: Any) -> None:
+    """The tables belong to another, who migrates; as docs/operators.md sets it up."""
+    page = (Path(__file__).parent.parent / "docs" / "operators.md").read_text("utf-8")
+    (granted,) = re.findall(r"^```sql\n(GRANT .*?)^```$", page, re.M | re.S)
+    role = f"modest_{uuid.uuid4().hex[:8]}"
+    await bystander.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        await bystander.execute(granted.replace("petitbleu_server", role).replace("petitbleu_owner", "postgres"))
+        url = postgres_url.replace("postgres://postgres@", f"postgres://{role}@")
+        async with open_instance(SAMPLE, [f"database={url}"]) as instance:
+            await instance.queue.put(events(instance.store, 2))
+            first, second = await instance.queue.claim(Queue.REALTIME, 2)
+            await instance.queue.hand_off(first, "main")
+            assert await instance.queue.record(sent(first, instance.store))
+            await instance.queue.release([second])
+            assert (await instance.operations.hold([second.id], LOCAL))[0].ok
+            assert await instance.purge.now() is not None
+            assert await instance.horizon.checks() != []
+            assert (await instance.auth.logon("mc", "demo", "127.0.0.1")).token
+        with pytest.raises(OperationalError, match="permission denied"):
+            async with open_store(url) as store:
+                await store.connection.execute_script("CREATE TABLE more ()")
+    finally:
+        await bystander.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 # ------------------------------------------------------------------------------------------------------- addresses

@@ -317,7 +317,7 @@ class Retention(Section):
     payloads: Duration = Field(2592000.0, description="How long what callers sent is kept once the event has ended.")
     attempts: Duration = Field(2592000.0, description="How long attempts are kept once the event has ended.")
     every: Duration = Field(3600.0, description="How often to delete what is over.")
-    batch: Count = Field(500, description="Events that one transaction deletes.")
+    batch: Count = Field(200, description="Events that one transaction deletes.")
     share: float = Field(0.1, gt=0, le=1, description="Part of the time that deleting may take.")
 
 

@@ -166,11 +166,12 @@ class Budget:
 
     def join(self, context: Context, values: Iterable[Any]) -> str:
         """The `~` operator."""
-        texts = [printed(value) for value in values]
-        if context.eval_ctx.autoescape or any(isinstance(text, Markup) for text in texts):
-            texts = [escape(text) for text in texts]
-            self.build(sum(map(len, texts)))
-            return Markup("").join(texts)
+        texts = [value if value.__class__ is str else printed(value) for value in values]
+        for text in texts:
+            if text.__class__ is not str:  # markup beside text: what is text becomes markup, too
+                texts = [escape(text) for text in texts]
+                self.build(sum(map(len, texts)))
+                return Markup("").join(texts)
         self.build(sum(map(len, texts)))
         return "".join(texts)
 

@@ -258,6 +258,10 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         budget = budget_of(context)
         budget.step()
+        if obj.__class__ is Macro:  # what the general way comes to, with a look at what `obj` is at every turn
+            kwargs.pop("_loop_vars", None)
+            kwargs.pop("_block_vars", None)
+            return budget.check(obj(context.eval_ctx, *args, **kwargs))
         if isinstance(obj, LoopContext):
             args = (budget.many(args[0]), *args[1:])
         elif isinstance(obj, BuiltinMethodType):

@@ -11,9 +11,12 @@ import re
 from binascii import b2a_base64, b2a_qp
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .headers import WIDTH, fold, with_file_name
 
+SHORT = 1000
+"""Octets of a line that is worth remembering."""
 _NOT_BARE = re.compile(rb"[^\r\n]{77}|[^\t\r\n\x20-\x7e]|=_|(?:^|\n)From |[ \t]\r\n")
 _HIGH = bytes(range(128, 256))
 _CONTROL = bytes(octet for octet in range(128) if (octet < 32 and octet not in b"\t\r\n") or octet == 127)
@@ -30,18 +33,31 @@ class Entity:
 def text_entity(text: str, subtype: str) -> Entity:
     """`text` in UTF-8, lines ended by CRLF, in the encoding that fits it best: none, quoted-printable, or base64 when
     it is mostly not ASCII. Raises `UnicodeEncodeError` for half characters."""
-    octets = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode()
-    # the last line ends while it is encoded: b2a_qp takes its line ends from the first one it sees, and spaces before
-    # a line end are told apart from those inside
-    closed = octets + b"\r\n"
-    if not _NOT_BARE.search(closed):
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    octets = text.replace("\n", "\r\n").encode()
+    if text.isascii() and not _NOT_BARE.search(octets + b"\r\n"):
         encoding, body = b"7bit", octets
     elif 6 * _count(octets, _HIGH) <= len(octets) and not _count(octets, _CONTROL):
-        encoding, body = b"quoted-printable", b2a_qp(closed, istext=True)[:-2]
+        encoding, body = b"quoted-printable", b"\r\n".join(map(_quoted_printable, octets.split(b"\r\n")))
     else:
         encoding, body = b"base64", base64_lines(octets)
     header = b"Content-Type: text/" + subtype.encode() + b"; charset=utf-8\r\nContent-Transfer-Encoding: "
     return Entity(header + encoding + b"\r\n", body)
+
+
+def _quoted_printable(line: bytes) -> bytes:
+    return _short_line(line) if len(line) <= SHORT else _encoded_line(line)
+
+
+def _encoded_line(line: bytes) -> bytes:
+    # its end is there while it is encoded: b2a_qp takes its line ends from the first one it sees, and spaces before a
+    # line end are told apart from those inside
+    return b2a_qp(line + b"\r\n", istext=True)[:-2]
+
+
+# most lines of a layout are the same in every message
+_short_line = lru_cache(maxsize=4096)(_encoded_line)
 
 
 def _count(octets: bytes, kind: bytes) -> int:
