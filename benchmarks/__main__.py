@@ -7,14 +7,15 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvloop
 
 from . import claims, depth, intake, latency, memory, post_office, throughput
 from .bench import Bench, stage
-from .processes import Failed
-from .report import Figure, table, write
+from .processes import Failed, busy_seconds, cpu_seconds
+from .report import Figure, table, with_company, write
 from .settings import OUT, Settings, from_environment
 
 Measure = Callable[[Bench], Awaitable[list[Figure]]]
@@ -45,9 +46,17 @@ async def measure(names: Sequence[str], settings: Settings) -> None:
         print(f"PostgreSQL: {bench.postgres.origin}; sink: {bench.sink.name}; {os.cpu_count()} processors", flush=True)
         for name in names:
             print(name, flush=True)
-            figures += await MEASURES[name](bench)
+            began, before = time.monotonic(), _others()
+            found = await MEASURES[name](bench)
+            taken = (_others() - before) / (time.monotonic() - began) / (os.cpu_count() or 1)
+            figures += with_company(found, taken)
             write(figures, OUT / "bench.json")
     print(f"\n{table(figures)}\n\nwritten to {OUT / 'bench.json'}")
+
+
+def _others() -> float:
+    """Seconds of processor time that neither this program nor anything it started has used."""
+    return busy_seconds() - cpu_seconds(os.getpid())
 
 
 def main() -> int:

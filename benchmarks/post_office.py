@@ -19,12 +19,13 @@ from .processes import Failed, end_of, output_of, running
 from .report import Figure, number
 from .settings import HERE, ROOT
 from .sink import TICK
-from .throughput import UNDER_WAY, one_flow
+from .throughput import one_flow, unsteady
 
 PEER = HERE / "peer"
 VENV = ROOT / ".venv-peer"
-PROCESSES, THREADS = 2, 5
 CHUNK = 50
+UNDER_WAY = 1000
+"""Mails of the peer's that may be under way, four of its batches."""
 NAME = "end_to_end_beside_post_office"
 
 
@@ -34,20 +35,20 @@ async def post_office(bench: Bench) -> list[Figure]:
     except Failed as error:
         bench.say(f"django-post_office cannot be installed: {error}")
         return [Figure(NAME, None, "events/s", "django-post_office", None, 6.0, note="django-post_office is lacked")]
-    rates, ratios, unsteady = [], [], 0
+    rates, ratios, steady = [], [], []
     for _ in range(bench.settings.runs):
         before = await _peer(bench, python)
         ours = (await one_flow(bench, NAME, "postgres", 2)).window
         after = await _peer(bench, python)
         theirs = (before.rate + after.rate) / 2
-        unsteady += not (ours.steady and before.steady and after.steady)
+        steady.append(ours.steady and before.steady and after.steady)
         bench.say(
             f"end to end {number(ours.rate)}/s, django-post_office {number(theirs)}/s, ratio {ours.rate / theirs:.2f}, "
             f"enqueued and sent {100 * max(before.apart, after.apart):.1f} % apart"
         )
         rates.append(ours.rate)
         ratios.append(ours.rate / theirs)
-    note = f"NOT STEADY in {unsteady} of {len(rates)} runs" if unsteady else ""
+    note = unsteady(steady)
     return [Figure(NAME, median(rates), "events/s", "django-post_office", median(ratios), 6.0, note=note)]
 
 
@@ -69,12 +70,15 @@ class Enqueuer:
     """Tells the peer's program how many mails to enqueue, a few at a time."""
 
     enqueued: int = 0
+    waited: bool = False
+    """So many mails were under way that it paused."""
 
     async def run(self, child: asyncio.subprocess.Process, bench: Bench, taken: int, stop: asyncio.Event) -> None:
         if child.stdin is None or child.stdout is None:
             raise Failed("the enqueuing program has no pipes")
         while not stop.is_set():
             if self.enqueued - (bench.sink.accepted - taken) >= UNDER_WAY:
+                self.waited = True
                 await asyncio.sleep(TICK)
                 continue
             child.stdin.write(b"%d\n" % CHUNK)
@@ -90,10 +94,9 @@ async def _peer(bench: Bench, python: Path) -> Window:
         where = ["--database", bench.postgres.database(name), "--port", str(bench.sink.port)]
         log = bench.folder / "peer.log"
         await output_of([*program, "setup", *where])
-        workers = ["work", *where, "--processes", str(PROCESSES), "--threads", str(THREADS)]
         taken = bench.sink.accepted
         async with (
-            running([*program, *workers, "--lock", bench.folder / f"lock-{name}"], log) as worker,
+            running([*program, "work", *where, "--lock", bench.folder / f"lock-{name}"], log) as worker,
             _enqueuing([*program, "enqueue", *where]) as child,
         ):
             enqueuer, stop = Enqueuer(), asyncio.Event()
@@ -119,15 +122,21 @@ async def _peer(bench: Bench, python: Path) -> Window:
 
 
 async def _window(bench: Bench, enqueuer: Enqueuer, task: asyncio.Task[None]) -> Window:
+    """The counted seconds, once as much goes out as comes in."""
     part = bench.settings.warm_up / 2
     await asyncio.sleep(part)
-    for seconds in [part] * 6 + [bench.settings.seconds]:
-        enqueued, sent, began = enqueuer.enqueued, bench.sink.accepted, time.monotonic()
-        await asyncio.sleep(seconds)
-        if task.done():
-            await task
-        window = Window(time.monotonic() - began, enqueuer.enqueued - enqueued, bench.sink.accepted - sent)
-    return window
+    for _ in range(12):
+        if (await _counted(bench, enqueuer, task, part)).steady or enqueuer.waited:
+            break
+    return await _counted(bench, enqueuer, task, bench.settings.seconds)
+
+
+async def _counted(bench: Bench, enqueuer: Enqueuer, task: asyncio.Task[None], seconds: float) -> Window:
+    enqueued, sent, began = enqueuer.enqueued, bench.sink.accepted, time.monotonic()
+    await asyncio.sleep(seconds)
+    if task.done():
+        await task
+    return Window(time.monotonic() - began, enqueuer.enqueued - enqueued, bench.sink.accepted - sent)
 
 
 async def _all_sent(bench: Bench, worker: subprocess.Popen[bytes], count: int, log: Path) -> None:

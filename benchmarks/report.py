@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,18 @@ class Figure:
         fields = asdict(self)
         del fields["side"], fields["note"]
         return fields | {"met": self.met}
+
+
+QUIET = 0.1
+"""The part of the machine that other programs may take before a figure says so."""
+
+
+def with_company(figures: Sequence[Figure], taken: float) -> list[Figure]:
+    """The figures, marked when other programs took the part `taken` (0..1) of the processors meanwhile."""
+    if taken <= QUIET:
+        return list(figures)
+    words = f"OTHER PROGRAMS took {100 * taken:.0f} % of the processors"
+    return [replace(one, note=f"{words}; {one.note}" if one.note else words) for one in figures]
 
 
 def number(value: float | None) -> str:

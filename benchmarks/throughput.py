@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,10 +31,6 @@ async def raw(bench: Bench) -> list[Figure]:
     return [Figure("raw", median(rates), "mails/s", note=f"{bench.message.stat().st_size} bytes; {bench.sink.name}")]
 
 
-QUIET = 0.1
-"""The part of the processors that other programs may take before a table says so."""
-
-
 @dataclass(frozen=True, slots=True)
 class Paired:
     """A rate and that of `raw` right before and after it, averaged."""
@@ -48,11 +43,6 @@ class Paired:
     @property
     def ratio(self) -> float:
         return self.rate / self.raw
-
-    @property
-    def taken(self) -> float:
-        """Which part of the machine programs took that do not belong to the measurement."""
-        return self.used.get("others", 0.0) * self.rate / 1e6 / (os.cpu_count() or 1)
 
 
 def costs(used: Mapping[str, float]) -> str:
@@ -89,17 +79,13 @@ async def _whole_way(
 
 def against_raw(name: str, runs: Sequence[Paired], target: float | None) -> Figure:
     ratio, rate = median([run.ratio for run in runs]), median([run.rate for run in runs])
-    return Figure(name, rate, "events/s", "raw", ratio, target, note="; ".join(doubts(runs)))
+    return Figure(name, rate, "events/s", "raw", ratio, target, note=unsteady([run.steady for run in runs]))
 
 
-def doubts(runs: Sequence[Paired]) -> list[str]:
-    """Why these runs may not be trusted."""
-    found = []
-    if unsteady := sum(not run.steady for run in runs):
-        found.append(f"NOT STEADY in {unsteady} of {len(runs)} runs")
-    if (taken := max(run.taken for run in runs)) > QUIET:
-        found.append(f"OTHER PROGRAMS took up to {100 * taken:.0f} % of the processors")
-    return found
+def unsteady(steady: Sequence[bool]) -> str:
+    """Says so of the runs that were not."""
+    number_of = steady.count(False)
+    return f"NOT STEADY in {number_of} of {len(steady)} runs" if number_of else ""
 
 
 async def one_flow(bench: Bench, name: str, kind: str, processes: int, *, relaxed: bool = False) -> Flow:
