@@ -24,6 +24,7 @@ from .instance import Instance, open_instance
 from .listening import BACKLOG, inherited, listen, url
 from .scrape import Scrape
 from .supervisor import stop_signals
+from .types import Check
 
 logger = logging.getLogger("petitbleu.server")
 
@@ -52,7 +53,11 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
         middlewares=[trusted_proxies(config.instance.trusted_proxies), plain_errors],
         client_max_size=config.http.body_limit,
     )
-    health = health_routes(services, calls.health, draining.is_set, instance.horizon.checks)
+
+    async def checks() -> dict[str, list[Check]]:
+        return await calls.health() | {"providers": instance.throttle.checks()}
+
+    health = health_routes(services, checks, draining.is_set, instance.horizon.checks)
     routes = [*health, _scrape(instance, process).route()]
     if role != "worker":
         accept = instance.metrics.measured(instance.intake)
@@ -78,7 +83,16 @@ def _scrape(instance: Instance, process: str) -> Scrape:
     }
     metrics, queue, calls = instance.metrics.registry, instance.queue, instance.calls
     return Scrape(
-        metrics, queue, calls, instance.horizon, instance.purge, __version__, limits, config.limits.deadline, process
+        metrics,
+        queue,
+        calls,
+        instance.throttle,
+        instance.horizon,
+        instance.purge,
+        __version__,
+        limits,
+        config.limits.deadline,
+        process,
     )
 
 
@@ -98,7 +112,7 @@ async def running(
 
     `sockets` are those to accept on, if a parent process has opened them.
     """
-    async with open_instance(directory, overrides, plugins_running=True) as instance:
+    async with open_instance(directory, overrides, plugins_running=True) as instance, instance.throttle.shared():
         http = instance.config.http
         stop = asyncio.Event()
         runner = web.AppRunner(

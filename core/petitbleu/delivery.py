@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .calls import Calls, HookFailed
-from .errors import HandOffRefused, PetitbleuError, TemplateError
+from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
 from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from .metrics import Metrics
 from .queue import AttemptRecord, Claimed, Step, WorkQueue
 from .rendering import LimitReached
 from .retry import delay
 from .store.payload import micros
+from .throttle import Throttle
 from .types import (
     Attempt,
     Channel,
@@ -75,6 +76,7 @@ class Delivery:
         now: Callable[[], int],
         random: Callable[[], float],
         metrics: Metrics | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         self._queue = queue
         self._calls = calls
@@ -85,6 +87,7 @@ class Delivery:
         self._now = now
         self._random = random
         self._metrics = metrics or Metrics()
+        self._throttle = throttle
 
     async def process(self, work: Work) -> None:
         with self._metrics.under_way(work.claimed.event.queue):
@@ -95,6 +98,7 @@ class Delivery:
         event = claimed.event
         work.started = self._now()
         outcome: Outcome | None = None
+        quiet = False
         try:
             step = self._stop_before(work)
             if step is None:
@@ -109,6 +113,9 @@ class Delivery:
                 logger.warning("%s; another worker has it", refused, extra={"event": claimed.id})
                 return
             step = self._final(work, EXPIRED, "its expiration passed before it could be handed over")
+        except NotNow as not_now:
+            step = self._put_back(work, not_now)
+            quiet = step.status == PENDING
         except TemplateError as error:
             if isinstance(error.__cause__, LimitReached):
                 self._metrics.render_limit()
@@ -124,6 +131,9 @@ class Delivery:
         if not await asyncio.shield(self._queue.record(step)):
             text = "event %d: its lease was lost, %s is not recorded"
             logger.warning(text, claimed.id, step.status, extra={"event": claimed.id})
+            return
+        # nothing happened to an event that is put back
+        if quiet:
             return
         self._metrics.recorded(step)
         await self._calls.outcome_recorded(event, step.status, outcome, step.reason)
@@ -177,9 +187,22 @@ class Delivery:
             await self._queue.hand_off(work.claimed, provider)
             work.handed_off = provider
 
+        with self._metrics.delivering(message.channel):
+            if self._throttle is None:
+                return await self._handed(work, message, Attempt(work.number, hand_off))
+            with self._throttle.ticket(message.channel, work.claimed.event) as ticket:
+                try:
+                    outcome = await self._handed(work, message, Attempt(work.number, hand_off, ticket.admit))
+                except HookFailed as failed:
+                    if failed.hung:
+                        self._throttle.learn(ticket, Unknown(ticket.name, failed.cause))
+                    raise
+                self._throttle.learn(ticket, outcome)
+                return outcome
+
+    async def _handed(self, work: Work, message: Message, attempt: Attempt) -> Outcome:
         try:
-            with self._metrics.delivering(message.channel):
-                return await self._calls.deliver(message, Attempt(work.number, hand_off), self._deadline)
+            return await self._calls.deliver(message, attempt, self._deadline)
         except HookFailed as failed:
             if not work.handed_off:
                 raise
@@ -217,9 +240,17 @@ class Delivery:
             return self._final(work, EXPIRED, f"the last of {retry.tries} tries failed: {outcome.text}", attempt)
         seconds = delay(work.number, retry, outcome.retry_after, self._random)
         due = self._now() + int(seconds * 1_000_000)
+        if self._throttle is not None and outcome.scope is Scope.PROVIDER:
+            due = self._throttle.due(work.channel, outcome.provider, due)
         if work.claimed.expires is not None and due >= work.claimed.expires:
             return self._final(work, EXPIRED, f"it expires before its next try; the last said: {outcome.text}", attempt)
         return self._later(work, due, outcome.text, counts, attempt)
+
+    def _put_back(self, work: Work, not_now: NotNow) -> Step:
+        expires = work.claimed.expires
+        if expires is not None and not_now.due >= expires:
+            return self._final(work, EXPIRED, f"it expires before its next try; {not_now}")
+        return self._later(work, not_now.due, str(not_now), counts=False)
 
     def _later(self, work: Work, due: int, reason: str, counts: bool, attempt: AttemptRecord | None = None) -> Step:
         claimed = work.claimed

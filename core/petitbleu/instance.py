@@ -45,6 +45,7 @@ from .store import Store, open_store
 from .store.epoch import guard
 from .store.payload import decode
 from .templates import Drafts, Templates
+from .throttle import Feedback, Limit, ProviderLimits, Shared, Throttle
 from .types import Channel, Content, Event, Retry
 from .wakeup import Wakeup
 from .worker import Limits as WorkerLimits
@@ -76,6 +77,7 @@ class Instance:
     horizon: HorizonWatch
     wakeup: Wakeup | None
     """None where processes cannot tell each other of work."""
+    throttle: Throttle
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
@@ -112,6 +114,15 @@ def _tuned(config: Config, channel: Channel) -> Channel:
     """With the administrator's retries in place of the plugin's."""
     retry = config.delivery.retry.get(channel.name)
     return channel if retry is None else replace(channel, retry=Retry(retry.first, retry.cap, retry.tries))
+
+
+def _provider_limits(config: Config) -> dict[tuple[str, str], ProviderLimits]:
+    found = {}
+    for name, one in config.delivery.providers.items():
+        channel, _, provider = name.partition("/")
+        destinations = {key: Limit(value.rate, value.concurrency) for key, value in one.destinations.items()}
+        found[channel, provider] = ProviderLimits(Limit(one.rate, one.concurrency), destinations)
+    return found
 
 
 def brand_of(config: Config, event_type: str, asked: str) -> str:
@@ -205,6 +216,16 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         metrics,
     )
     planned.loaded.add_core(answers)
+    throttle = Throttle(
+        Shared(store, queue.incarnation, config.delivery.lease),
+        Feedback(
+            places=config.delivery.concurrency, lease=config.delivery.lease, **config.delivery.feedback.model_dump()
+        ),
+        _provider_limits(config),
+        store.now,
+        random.random,
+        metrics,
+    )
     delivery = Delivery(
         queue,
         calls,
@@ -215,6 +236,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         store.now,
         random.random,
         metrics,
+        throttle,
     )
     worker = Worker(
         queue,
@@ -232,6 +254,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
             {name: brand.share for name, brand in config.brands.items()},
             {name: declared.share for name, declared in config.event_types.items()},
         ),
+        throttle,
     )
     intake = Intake(
         queue,
@@ -313,6 +336,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         _purge(config, store, queue.incarnation, metrics),
         HorizonWatch(store, config.monitoring.horizon),
         Wakeup(store.listener, metrics) if store.dialect == "postgres" and config.delivery.announce else None,
+        throttle,
     )
 
 

@@ -98,6 +98,12 @@ class Metrics:
         )
         self._woken = counter("wakeups", "Announcements of work between processes.", "way")
         self._purged = counter("purged_rows", "Rows deleted since their time was over.", "table")
+        self._put_backs = counter(
+            "put_backs", "Events put back because a provider was given no more.", "channel", "provider", "reason"
+        )
+        self._probes = counter(
+            "probes", "Messages by which a provider was tried after a pause.", "channel", "provider", "result"
+        )
         for queue in Queue:
             self._under_way(queue.value)
 
@@ -165,6 +171,12 @@ class Metrics:
             yield
         finally:
             self._delivery(channel).observe(self._clock() - started)
+
+    def put_back(self, channel: str, provider: str, reason: str) -> None:
+        self._put_backs(channel, provider, reason).inc()
+
+    def probed(self, channel: str, provider: str, result: str) -> None:
+        self._probes(channel, provider, result).inc()
 
     def render_limit(self) -> None:
         self._render_limits.inc()

@@ -13,6 +13,7 @@ from .delivery import Delivery, Work
 from .heartbeat import Heartbeat
 from .queue import Claimed, WorkQueue
 from .shares import Flow, Shares
+from .throttle import Throttle
 from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
@@ -49,12 +50,14 @@ class Worker:
         limits: Limits,
         now: Callable[[], int],
         shares: Shares = Shares(),
+        throttle: Throttle | None = None,
     ) -> None:
         self._queue = queue
         self._delivery = delivery
         self._limits = limits
         self._now = now
         self._shares = shares
+        self._throttle = throttle
         self._under_way: dict[int, tuple[Work, asyncio.Task[None]]] = {}
         self._next: dict[Queue, deque[Claimed]] = {queue: deque() for queue in Queue}
         self._taken: dict[Queue, Counter[Flow]] = {queue: Counter() for queue in Queue}
@@ -128,11 +131,29 @@ class Worker:
     def _free(self, queue: Queue) -> int:
         """Real time takes every free place; batch leaves the reserved ones."""
         limits = self._limits
-        free = limits.concurrency - len(self._under_way)
+        throttle = self._throttle
+        free = limits.concurrency - len(self._under_way) + (0 if throttle is None else throttle.parked())
         if queue is Queue.BATCH:
             batch = self._taken[queue].total() - len(self._next[queue])
+            batch -= 0 if throttle is None else throttle.parked(queue)
             free = min(free, limits.concurrency - limits.reserved - batch)
         return free
+
+    def _open(self, queue: Queue) -> list[Flow]:
+        """Waiting flows whose provider takes more."""
+        waiting = self._waiting[queue]
+        if self._throttle is None or not waiting:
+            return waiting
+        blocked = self._throttle.blocked()
+        return [flow for flow in waiting if flow not in blocked] if blocked else waiting
+
+    def _fitting(self, places: dict[Flow, int]) -> dict[Flow, int]:
+        """No more of each flow than its provider takes."""
+        throttle = self._throttle
+        if throttle is None:
+            return places
+        rooms = {flow: throttle.room(flow) for flow in places}
+        return {flow: most if (room := rooms[flow]) is None else min(most, room) for flow, most in places.items()}
 
     def _most(self) -> int:
         """Places of one flow: a flow whose messages take long leaves some to the others."""
@@ -152,7 +173,7 @@ class Worker:
         elif left:
             self._waiting[queue] = list({*waiting, *left})
             left.clear()
-        places = self._shares.places(room, self._waiting[queue], self._taken[queue], self._most() + ahead)
+        places = self._fitting(self._shares.places(room, self._open(queue), self._taken[queue], self._most() + ahead))
         if not places:
             return 0
         claimed = await self._queue.claim(queue, places)
@@ -170,11 +191,12 @@ class Worker:
         now = self._now() / 1e6
         ahead = self._ahead()
         fitting = {
-            queue: 0 if self._waiting[queue] else self._free(queue) + ahead - len(self._next[queue]) for queue in Queue
+            queue: 0 if self._open(queue) else self._free(queue) + ahead - len(self._next[queue]) for queue in Queue
         }
+        blocked = frozenset[Flow]() if self._throttle is None else self._throttle.blocked()
         for count, event in enumerate(events):
             late = event.scheduled is not None and event.scheduled.timestamp() > now
-            if late or fitting[event.queue] <= 0:
+            if late or fitting[event.queue] <= 0 or _flow(event) in blocked:
                 return count
             for queue in Queue:
                 fitting[queue] -= 1

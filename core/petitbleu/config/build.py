@@ -117,7 +117,7 @@ def build_config(raw: RawConfig, plugin_settings_types: Mapping[str, type[Settin
 
 
 def check_channels(raw: RawConfig, channels: Collection[str]) -> None:
-    """Refuse rules and retries for channels that are not among `channels`. Raises `ConfigError`."""
+    """Refuse rules, retries and limits for channels that are not among `channels`. Raises `ConfigError`."""
     named = [
         (node.place, path, node.value)
         for pattern in ("routing.rules.*.channel", "routing.rules.*.when.channel")
@@ -125,6 +125,10 @@ def check_channels(raw: RawConfig, channels: Collection[str]) -> None:
     ]
     named += [
         (node.key or node.place, path, path[-1]) for path, node in _select(raw.tree, ["delivery", "retry", "*"], ())
+    ]
+    named += [
+        (node.key or node.place, path, str(path[-1]).partition("/")[0])
+        for path, node in _select(raw.tree, ["delivery", "providers", "*"], ())
     ]
     problems = [
         ConfigProblem(str(place), dotted(path), f"no plugin here serves the channel {name!r}{_hint(name, channels)}")

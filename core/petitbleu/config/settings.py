@@ -280,6 +280,35 @@ class RetrySettings(Section):
     tries: Count = Field(12, description="Tries in all.")
 
 
+class LimitOfOne(Section):
+    rate: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] | None = Field(
+        None, description="Messages a second, of all processes together."
+    )
+    concurrency: Count | None = Field(None, description="Messages at once, of all processes together.")
+
+
+Destination = Annotated[
+    str, _checked(r"\*|[^\s/\x00-\x1f\x7f]{1,255}", "a destination such as example.com, or * for each other one")
+]
+ProviderName = Annotated[
+    str, _checked(r"[^\s/\x00-\x1f\x7f]{1,64}/[^\s\x00-\x1f\x7f]{1,64}", "channel/provider, such as email/main")
+]
+
+
+class ProviderSettings(LimitOfOne):
+    destinations: dict[Destination, LimitOfOne] = Field(
+        default_factory=dict, description="By destination, such as a domain, or * for each other one."
+    )
+
+
+class FeedbackSettings(Section):
+    window: Count = Field(10, description="Messages at once with a provider of which nothing is known yet.")
+    pause: Duration = Field(5.0, description="How long a failing provider is left alone; doubles with each pause.")
+    pause_cap: Duration = Field(300.0, description="The longest such pause.")
+    wait: Duration = Field(2.0, description="How long a message waits in its place for a provider that is busy.")
+    back_cap: Duration = Field(30.0, description="How long after that it is put back at most.")
+
+
 class DeliverySettings(Section):
     concurrency: Count = Field(50, description="Messages under way at once in one worker.")
     reserved: int = Field(10, ge=0, description="How many of them are kept free for the real-time queue.")
@@ -295,6 +324,12 @@ class DeliverySettings(Section):
     )
     retry: dict[str, RetrySettings] = Field(
         default_factory=dict, description="By channel name: tries and waits in place of the plugin's own."
+    )
+    providers: dict[ProviderName, ProviderSettings] = Field(
+        default_factory=dict, description="By channel/provider: what it may be given, and what each destination may."
+    )
+    feedback: FeedbackSettings = Field(
+        default_factory=FeedbackSettings, description="How what providers answer sets what they are given."
     )
 
     @model_validator(mode="after")

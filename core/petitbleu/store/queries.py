@@ -174,6 +174,34 @@ QUERIES = {
     # one pass over the narrow table: the partial indexes lack `due`, and looking rows up one by one takes twice as long
     "backlog": """
         SELECT lane, state, count(*) AS events, min(due) AS due, {now} AS now FROM queue GROUP BY lane, state""",
+    # the flow to providers
+    "pauses": "SELECT key, until, number, since, reason, probing FROM pauses",
+    "pause": """
+        INSERT INTO pauses (key, until, number, since, reason, prober, probing) VALUES ({0}, {1}, {2}, {3}, {4}, '', 0)
+        ON CONFLICT (key) DO UPDATE SET until = excluded.until, number = excluded.number, reason = excluded.reason,
+                    prober = '', probing = 0
+        WHERE pauses.until <= {now} AND (pauses.probing <= {now} OR pauses.prober = {5})""",
+    "resume": "DELETE FROM pauses WHERE key = {0}",
+    "probe": """
+        UPDATE pauses SET prober = {0}, probing = {now} + {1} WHERE key = {2} AND until <= {now} AND probing <= {now}
+        RETURNING key""",
+    "still_probing": "UPDATE pauses SET probing = {now} + {0} WHERE prober = {1}",
+    "leave_probe": "UPDATE pauses SET prober = '', probing = 0 WHERE key = {0} AND prober = {1}",
+    # the row is there and locked until the end of the transaction
+    "lock_quota": """
+        INSERT INTO quotas (key, due) VALUES ({0}, 0) ON CONFLICT (key) DO UPDATE SET due = quotas.due
+        RETURNING due, {now} AS now""",
+    "move_quota": "UPDATE quotas SET due = {0} WHERE key = {1}",
+    "quota_holders": """
+        SELECT held, wanted FROM quota_holders WHERE key = {0} AND holder <> {1} AND until > {now}""",
+    "hold_quota": """
+        INSERT INTO quota_holders (key, holder, held, wanted, until) VALUES ({0}, {1}, {2}, {3}, {now} + {4})
+        ON CONFLICT (key, holder)
+        DO UPDATE SET held = excluded.held, wanted = excluded.wanted, until = excluded.until""",
+    "leave_quotas": "DELETE FROM quota_holders WHERE holder = {0}",
+    "purge_holders": "DELETE FROM quota_holders WHERE until < {now} - 3600000000",
+    "purge_quotas": """
+        DELETE FROM quotas WHERE due < {now} - 3600000000 AND key NOT IN (SELECT key FROM quota_holders)""",
     "now": "SELECT {now} AS now",
     **UPKEEP,
 }
