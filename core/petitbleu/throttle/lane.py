@@ -16,6 +16,8 @@ MOST_DESTINATIONS = 2000
 """Destinations of one provider that are remembered; idle ones make room for others."""
 RECENT = 60_000_000
 """Microseconds for which a destination counts as one of several."""
+MOMENT = 5_000.0
+"""Microseconds in which nobody is slow."""
 SLOW = 3.0
 """So many times as long as usual makes a destination a slow one."""
 
@@ -162,6 +164,12 @@ class Provider:
         most = self.lane.window.places
         if now - self.mixed > RECENT:
             return most
-        if self.lane.in_use * 10 >= most * 9 and spot.age(now) > SLOW * max(1.0, self.lane.usual.value):
+        if self.lane.in_use * 10 >= most * 9 and spot.age(now) > SLOW * self._age_of_others(spot, now):
             return max(1, most // 10)
         return max(1, most * 3 // 4)
+
+    def _age_of_others(self, spot: Lane, now: int) -> float:
+        """As that of those under way now, or what is usual, or what is too little to speak of."""
+        others = self.lane.in_use - spot.in_use
+        here = now - (self.lane.began - spot.began) / others if others else 0.0
+        return max(here, self.lane.usual.value, MOMENT)

@@ -19,7 +19,7 @@ from ..retry import delay
 from ..shares import Flow
 from ..store.payload import moment
 from ..types import Check, Deferred, Delivered, Event, Failed, Outcome, Queue, Retry, Scope, Unknown
-from .lane import Lane, Provider
+from .lane import RECENT, Lane, Provider
 from .limits import Feedback, ProviderLimits
 from .shared import Pause, Shared
 from .window import Window
@@ -113,7 +113,9 @@ class Throttle:
         """Probes that taught nothing, to be given up."""
         self._changed = asyncio.Event()
         self._refused: dict[Flow, Lane] = {}
-        """Where the last event of a flow that was not let in met its obstacle."""
+        """The providers that the last event of a flow was not let in with."""
+        self._ways: dict[Flow, Provider] = {}
+        """Where the last event of each flow went that was let in."""
         self._asking = asyncio.Lock()
 
     # ------------------------------------------------------------------------------------------------------ delivery
@@ -147,6 +149,7 @@ class Throttle:
         spot.enter(now)
         provider.by_queue[ticket.queue] += 1
         ticket.provider, ticket.spot, ticket.began = provider, spot, now
+        self._ways[ticket.flow] = provider
         if self._refused:
             self._refused.pop(ticket.flow, None)
 
@@ -288,6 +291,7 @@ class Throttle:
         crowded = len(self._providers) > 1 and lane.waiting >= self._feedback.stake
         queued = bool(lane.waiters or spot.waiters)
         lane.waiting += 1
+        spot.waiting += 1
         try:
             while True:
                 obstacle = self._obstacle(provider, spot, now)
@@ -311,6 +315,7 @@ class Throttle:
                 queued, now = False, self._now()
         finally:
             lane.waiting -= 1
+            spot.waiting -= 1
 
     async def _ask(self, kind: str, lane: Lane, now: int) -> bool:
         """Get more of a shared limit, if it makes sense to ask; whether anything may have changed."""
@@ -327,26 +332,32 @@ class Throttle:
                     lane.tokens.granted(count, due, then)
                     lane.wake(count)
                 else:
-                    await self._ask_places(lane)
+                    # with some to spare, or each message that comes on top would ask
+                    await self._ask_places(lane, (lane.in_use + lane.waiting) * 3 // 2)
             except Exception as error:
                 logger.warning("limits of %s cannot be read: %s: %s", lane.name, type(error).__name__, error)
                 return False
         return True
 
-    async def _ask_places(self, lane: Lane) -> None:
+    async def _ask_places(self, lane: Lane, wanted: int) -> None:
         places = lane.places
         if places is None:
             return
         began = self._now()
-        wanted = max(places.wanted, lane.in_use + lane.waiting)
+        wanted = min(places.limit, max(places.wanted, wanted, lane.in_use))
         places.wanted = lane.in_use
         places.held = await self._shared.places(lane.key, places.limit, wanted, lane.in_use)
         places.until = began + int(self._feedback.lease * 1e6)
+        if places.held == wanted < places.limit:
+            places.ask_at = 0
         lane.wake(max(0, places.held - lane.in_use))
 
     def _put_back(self, ticket: Ticket, kind: str, lane: Lane, now: int) -> NotNow:
         feedback = self._feedback
-        self._refused[ticket.flow] = lane
+        way = self._ways.get(ticket.flow)
+        # a flow that goes elsewhere too, or to other destinations, must not stand still for this
+        if not lane.destination and (way is None or way.lane is lane or now - way.lane.last > RECENT):
+            self._refused[ticket.flow] = lane
         self._metrics.put_back(lane.channel, lane.provider, kind)
         lane.refused += 1
         if lane.pause is not None:
@@ -382,9 +393,15 @@ class Throttle:
         if kind == "failed":
             self._pause(lane, 1 if lane.pause is None else lane.pause.number + 1, outcome)
             return
-        lane.open_again()
+        self._open_again(lane)
         self._tell(lane)
         logger.info("%s is written to again", lane.key, extra={"provider": lane.provider})
+
+    def _open_again(self, lane: Lane) -> None:
+        lane.open_again()
+        if not lane.destination:
+            for spot in self._providers[lane.channel, lane.provider].spots.values():
+                spot.window.reset()
 
     def _tell(self, lane: Lane) -> None:
         self._news[lane.key] = lane.pause
@@ -450,7 +467,7 @@ class Throttle:
             await self._shared.still_probing()
         for lane in lanes:
             if lane.places is not None and (lane.places.held or lane.in_use):
-                await self._ask_places(lane)
+                await self._ask_places(lane, lane.in_use + lane.waiting)
         self._paused = await self._shared.pauses()
         for lane in self._lanes():
             found = self._paused.get(lane.key)
@@ -458,7 +475,7 @@ class Throttle:
             if lane.key in self._news or lane.probing or found == lane.pause:
                 continue
             if found is None:
-                lane.open_again()
+                self._open_again(lane)
             lane.pause = found
 
     async def _tell_news(self) -> None:
