@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -165,7 +166,7 @@ class Under:
     def __init__(self, throttle: Throttle) -> None:
         self._throttle = throttle
         self._stack = AsyncExitStack()
-        self.open: list[tuple[Ticket, Callable[[], None]]] = []
+        self.open: list[tuple[Ticket, Callable[[], object]]] = []
 
     async def enter(self, provider: str = "main", destination: str = "a.example", **changes: Any) -> Ticket:
         manager = self._throttle.ticket("email", event(**changes))
@@ -175,7 +176,7 @@ class Under:
         except BaseException as error:
             manager.__exit__(type(error), error, error.__traceback__)
             raise
-        self.open.append((ticket, lambda: manager.__exit__(None, None, None) and None))
+        self.open.append((ticket, lambda: manager.__exit__(None, None, None)))
         return ticket
 
     def end(self, outcome: Outcome | None, ticket: Ticket | None = None) -> None:
@@ -444,7 +445,9 @@ async def stores(postgres_url: str) -> AsyncIterator[tuple[Store, Store]]:
         yield one, two
 
 
-def limited(rate: float | None = None, concurrency: int | None = None, **destinations: Limit) -> Any:
+def limited(
+    rate: float | None = None, concurrency: int | None = None, destinations: Mapping[str, Limit] = MappingProxyType({})
+) -> dict[tuple[str, str], ProviderLimits]:
     return {("email", "main"): ProviderLimits(Limit(rate, concurrency), destinations)}
 
 
@@ -567,7 +570,7 @@ async def test_a_rate_is_that_of_all_processes(stores: tuple[Store, Store]) -> N
 
 
 async def test_a_destination_has_limits_of_its_own(stores: tuple[Store, Store]) -> None:
-    limits = limited(**{"small.example": Limit(concurrency=1), "*": Limit(concurrency=2)})
+    limits = limited(destinations={"small.example": Limit(concurrency=1), "*": Limit(concurrency=2)})
     one, two = (process(store, name, QUICK, limits) for store, name in zip(stores, ("one", "two"), strict=True))
     first, second = Under(one), Under(two)
     await first.enter(destination="small.example")
@@ -595,5 +598,5 @@ async def test_who_is_not_limited_asks_the_database_nothing(store: Store) -> Non
         under.end(DELIVERED)
     running = throttle.ticket("email", event()).__enter__().admit("main", "a.example")
     with pytest.raises(StopIteration):
-        running.send(None)  # type: ignore[attr-defined]
+        running.send(None)
     assert asked == []

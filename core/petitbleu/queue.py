@@ -278,14 +278,17 @@ class WorkQueue:
         lane = LANES[queue]
         return [Flow(row["channel"], row["type"]) for row in await self._store.rows("flows", lane, lane, lane, lane)]
 
-    async def claim(self, queue: Queue, places: Mapping[Flow, int] | int) -> list[Claimed]:
-        """Up to so many due events of each flow, the most urgent first; a number is for every flow there is."""
+    async def claim(self, queue: Queue, places: Mapping[Flow, int] | int, *, expired: bool = False) -> list[Claimed]:
+        """Up to so many due events of each flow, the most urgent first; a number is for every flow there is.
+
+        `expired` takes only those whose time is over.
+        """
         if isinstance(places, int):
             places = dict.fromkeys(await self.flows(queue), places)
         if not places:
             return []
         with self._metrics.claiming(queue):
-            lease, rows = await self._store.again(lambda: self._take(queue, places))
+            lease, rows = await self._store.again(lambda: self._take(queue, places, expired))
         if rows:
             self._metrics.batch("claim", len(rows))
         claimed = [
@@ -305,17 +308,19 @@ class WorkQueue:
         ]
         return sorted(claimed, key=lambda one: (one.event.priority, one.id))
 
-    async def _take(self, queue: Queue, places: Mapping[Flow, int]) -> tuple[str, Sequence[Mapping[str, Any]]]:
+    async def _take(
+        self, queue: Queue, places: Mapping[Flow, int], expired: bool
+    ) -> tuple[str, Sequence[Mapping[str, Any]]]:
         """Always under a new lease: what a lost answer named is nobody's, and must not be kept with what is ours."""
         lease = self._new_lease()
-        if self._store.dialect == "postgres":
+        if self._store.dialect == "postgres" and not expired:
             rows = [{"channel": flow.channel, "type": flow.type, "most": most} for flow, most in places.items()]
             return lease, await self._store.rows("claim_flows", lease, self._lease, LANES[queue], rows)
         found: list[Mapping[str, Any]] = []
         async with self._store.transaction() as transaction:
             for flow, most in places.items():
                 values = (lease, self._lease, LANES[queue], flow.channel, flow.type, most)
-                found += await self._store.rows("claim", *values, on=transaction)
+                found += await self._store.rows("claim_expired" if expired else "claim", *values, on=transaction)
         return lease, found
 
     def _new_lease(self) -> str:

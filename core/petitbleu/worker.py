@@ -23,6 +23,10 @@ FRESH = 0.1
 AHEAD = 0.05
 """Seconds of work that are claimed before there is a place for it."""
 MOST_AHEAD = 500
+EXPIRY = 5.0
+"""Seconds between looks for expired events of flows whose provider takes nothing."""
+MOST_EXPIRED = 100
+"""Of one flow at one look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Worker:
         """Flows that have something to claim, as last seen."""
         self._seen: dict[Queue, float] = dict.fromkeys(Queue, 0.0)
         self._looked = 0.0
+        self._expired = 0.0
         self._pace = Pace()
         self._working = False
         self.heartbeat = Heartbeat(queue, limits.lease, queue.look_again)
@@ -99,6 +104,7 @@ class Worker:
                 await self._promote(clock)
                 for queue in Queue:
                     claimed += await self._claim(queue, clock)
+                await self._end_expired(clock)
             except Exception:
                 logger.exception("the queue cannot be read; trying again in %g s", self._limits.poll)
             if not stop.is_set() and not claimed:
@@ -181,6 +187,17 @@ class Worker:
         self._waiting[queue] = [flow for flow in self._waiting[queue] if found[flow] >= places.get(flow, 0)]
         self._admit(claimed)
         return len(claimed)
+
+    async def _end_expired(self, clock: Callable[[], float]) -> None:
+        """Events that nobody claims, because their provider takes none, have their time all the same."""
+        if self._throttle is None or clock() - self._expired < EXPIRY:
+            return
+        self._expired = clock()
+        blocked = self._throttle.blocked()
+        for queue in Queue:
+            if blocked and self._free(queue) > 0:
+                places = dict.fromkeys(blocked, MOST_EXPIRED)
+                self._admit(await self._queue.claim(queue, places, expired=True))
 
     # ------------------------------------------------------------------------------------------------- `queue.Taker`
 

@@ -87,6 +87,13 @@ QUERIES = {
                                            ORDER BY priority, id LIMIT j.most {skip_locked}) one){end}
         RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
                   {now} AS claimed, (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
+    # of flows from which nothing else is claimed
+    "claim_expired": """
+        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
+        WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
+                       AND expires <= {now} ORDER BY priority, id LIMIT {5} {skip_locked}){end}
+        RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
+                  {now} AS claimed, (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     "renew": """
         UPDATE queue SET leased_until = {now} + {0}
         WHERE id IN (SELECT id FROM queue WHERE state = 2 AND lease IN (SELECT lease FROM {rows:lease text})

@@ -159,14 +159,17 @@ class Provider:
             del self.spots[one.destination]
 
     def room(self, spot: Lane, now: int) -> int:
-        """Places a destination may have: all but a quarter while there are others, and no more than a tenth if its
-        messages take long and the rest is needed."""
+        """Places a destination may have. While there are others, that is all but a quarter; the longer its messages
+        take beside theirs the fewer, down to a tenth, and no more than a tenth where the others need the rest."""
         most = self.lane.window.places
         if now - self.mixed > RECENT:
             return most
-        if self.lane.in_use * 10 >= most * 9 and spot.age(now) > SLOW * self._age_of_others(spot, now):
+        times = spot.age(now) / self._age_of_others(spot, now)
+        if times <= SLOW:
+            return max(1, most * 3 // 4)
+        if self.lane.in_use * 10 >= most * 9:
             return max(1, most // 10)
-        return max(1, most * 3 // 4)
+        return max(1, int(most * min(0.75, max(0.1, SLOW / times))))
 
     def _age_of_others(self, spot: Lane, now: int) -> float:
         """As that of those under way now, or what is usual, or what is too little to speak of."""

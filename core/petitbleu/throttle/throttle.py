@@ -287,8 +287,6 @@ class Throttle:
         """Until the message may go: gives the time then. Raises `NotNow`."""
         lane = provider.lane
         end = now + int(self._feedback.wait * 1e6)
-        # where other providers have work, few may wait for this one
-        crowded = len(self._providers) > 1 and lane.waiting >= self._feedback.stake
         queued = bool(lane.waiters or spot.waiters)
         lane.waiting += 1
         spot.waiting += 1
@@ -302,12 +300,15 @@ class Throttle:
                     if await self._probe(one, now):
                         ticket.probing = one
                         return self._now()
-                    raise self._put_back(ticket, kind, one, self._now())
+                    raise self._put_back(ticket, kind, one, self._now(), 1)
                 if kind in ("rate", "concurrency") and await self._ask(kind, one, now):
                     now = self._now()
                     continue
-                if crowded or now >= end:
-                    raise self._put_back(ticket, kind, one, now)
+                # where others have work, few may wait for this one
+                alone = one is lane and len(self._providers) == 1
+                if now >= end or (one.waiting > self._feedback.stake and not alone):
+                    places = min(one.window.places, lane.window.places if one is lane else provider.room(spot, now))
+                    raise self._put_back(ticket, kind, one, now, places)
                 seconds = min(SLICE, (end - now) / 1e6)
                 if kind == "rate" and one.tokens is not None and one.tokens.ask_at > now:
                     seconds = min(seconds, (one.tokens.ask_at - now) / 1e6)
@@ -352,7 +353,7 @@ class Throttle:
             places.ask_at = 0
         lane.wake(max(0, places.held - lane.in_use))
 
-    def _put_back(self, ticket: Ticket, kind: str, lane: Lane, now: int) -> NotNow:
+    def _put_back(self, ticket: Ticket, kind: str, lane: Lane, now: int, places: int) -> NotNow:
         feedback = self._feedback
         way = self._ways.get(ticket.flow)
         # a flow that goes elsewhere too, or to other destinations, must not stand still for this
@@ -365,7 +366,7 @@ class Throttle:
             due = until + int(self._random() * min(max(SPREAD, lane.refused * COMING_BACK), feedback.pause_cap * 1e6))
             return NotNow(f"{lane.key} is paused until {_clock(until)}, because: {lane.pause.reason}", due)
         # one after the other, as there will be room for them
-        each = lane.age(now) / max(1, lane.window.places)
+        each = lane.age(now) / max(1, places)
         if lane.limit.rate is not None:
             each = max(each, 1e6 / lane.limit.rate)
         latest = now + int(feedback.back_cap * 1e6)
