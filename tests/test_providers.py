@@ -40,6 +40,7 @@ brands:
   two: {{sender: {{address: b@example.com}}, variables: {{provider: two}}}}
 delivery:
   lease: 5s
+  poll: 0.1s
   retry: {{email: {{first: 0.2s, cap: 1s, tries: 2}}}}
   feedback: {{pause: 0.5s, pause_cap: 1s}}
 """

@@ -153,13 +153,16 @@ class Worker:
         blocked = self._throttle.blocked()
         return [flow for flow in waiting if flow not in blocked] if blocked else waiting
 
-    def _fitting(self, places: dict[Flow, int]) -> dict[Flow, int]:
+    def _fitting(self, queue: Queue, places: dict[Flow, int]) -> dict[Flow, int]:
         """No more of each flow than its provider takes."""
-        throttle = self._throttle
-        if throttle is None:
+        if self._throttle is None:
             return places
-        rooms = {flow: throttle.room(flow) for flow in places}
-        return {flow: most if (room := rooms[flow]) is None else min(most, room) for flow, most in places.items()}
+        fitting = {}
+        for flow, most in places.items():
+            room = self._throttle.room(flow, self._taken[queue][flow])
+            if room != 0:
+                fitting[flow] = most if room is None else min(most, room)
+        return fitting
 
     def _most(self) -> int:
         """Places of one flow: a flow whose messages take long leaves some to the others."""
@@ -179,7 +182,9 @@ class Worker:
         elif left:
             self._waiting[queue] = list({*waiting, *left})
             left.clear()
-        places = self._fitting(self._shares.places(room, self._open(queue), self._taken[queue], self._most() + ahead))
+        places = self._fitting(
+            queue, self._shares.places(room, self._open(queue), self._taken[queue], self._most() + ahead)
+        )
         if not places:
             return 0
         claimed = await self._queue.claim(queue, places)

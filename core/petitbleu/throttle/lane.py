@@ -10,7 +10,7 @@ from ..types import Queue
 from .limits import UNLIMITED, Limit, ProviderLimits
 from .quota import KEPT
 from .shared import Pause
-from .window import Usual, Window
+from .window import Quick, Usual, Window
 
 MOST_DESTINATIONS = 2000
 """Destinations of one provider that are remembered; idle ones make room for others."""
@@ -66,6 +66,7 @@ class Lane:
     """Sum of the times at which what is in use began."""
     last: int = 0
     usual: Usual = field(default_factory=Usual)
+    quick: Quick = field(default_factory=Quick)
     waiting: int = 0
     waiters: deque[asyncio.Future[None]] = field(default_factory=deque)
     pause: Pause | None = None
@@ -109,6 +110,7 @@ class Lane:
         self.in_use -= 1
         self.began -= began
         self.usual.saw(now - began)
+        self.quick.saw(now - began)
         self.wake()
 
     def wake(self, most: int = 1) -> None:
@@ -159,20 +161,21 @@ class Provider:
             del self.spots[one.destination]
 
     def room(self, spot: Lane, now: int) -> int:
-        """Places a destination may have. While there are others, that is all but a quarter; the longer its messages
-        take beside theirs the fewer, down to a tenth, and no more than a tenth where the others need the rest."""
+        """Places a destination may have. While there are others, that is half of them until one of its messages has
+        ended, then all; but if they take long beside those of the others the fewer the longer, down to a tenth, and no
+        more than a tenth where the others need the rest."""
         most = self.lane.window.places
         if now - self.mixed > RECENT:
             return most
         times = spot.age(now) / self._age_of_others(spot, now)
         if times <= SLOW:
-            return max(1, most * 3 // 4)
+            return most if spot.usual.value else max(1, most // 2)
         if self.lane.in_use * 10 >= most * 9:
             return max(1, most // 10)
-        return max(1, int(most * min(0.75, max(0.1, SLOW / times))))
+        return max(1, int(most * max(0.1, SLOW / 2 / times)))
 
     def _age_of_others(self, spot: Lane, now: int) -> float:
-        """As that of those under way now, or what is usual, or what is too little to speak of."""
+        """As that of those under way now, or that of the quicker ones, or what is too little to speak of."""
         others = self.lane.in_use - spot.in_use
         here = now - (self.lane.began - spot.began) / others if others else 0.0
-        return max(here, self.lane.usual.value, MOMENT)
+        return max(here, self.lane.quick.value, MOMENT)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -32,6 +34,8 @@ LOOK = 1.0
 """Seconds between looks at what the other processes say."""
 ASK = 100_000
 """Microseconds between two questions for more places."""
+BRIEF = 100_000
+"""Microseconds for which many may wait for a provider though others have work."""
 SPREAD = 1_000_000
 """Microseconds over which events come back after a pause, at least."""
 COMING_BACK = 5_000
@@ -39,6 +43,7 @@ COMING_BACK = 5_000
 PURGE = 600
 """Looks between two clearances of what nobody uses any more."""
 _UNLIMITED = ProviderLimits()
+_ADDRESS = re.compile(r"[^\s<>]*@[^\s<>]*")
 
 
 class Obstacle(NamedTuple):
@@ -116,6 +121,8 @@ class Throttle:
         """The providers that the last event of a flow was not let in with."""
         self._ways: dict[Flow, Provider] = {}
         """Where the last event of each flow went that was let in."""
+        self._here: Counter[Flow] = Counter()
+        """Events of each flow that are being delivered."""
         self._asking = asyncio.Lock()
 
     # ------------------------------------------------------------------------------------------------------ delivery
@@ -123,10 +130,13 @@ class Throttle:
     @contextmanager
     def ticket(self, channel: str, event: Event) -> Iterator[Ticket]:
         """For one delivery; at its end whatever it holds is free again."""
-        ticket = Ticket(self, channel, Flow(event.channel, event.type), event.queue)
+        flow = Flow(event.channel, event.type)
+        ticket = Ticket(self, channel, flow, event.queue)
+        self._here[flow] += 1
         try:
             yield ticket
         finally:
+            self._here[flow] -= 1
             self._leave(ticket)
             if ticket.probing is not None:
                 self._left.add(ticket.probing.key)
@@ -150,7 +160,9 @@ class Throttle:
         provider.by_queue[ticket.queue] += 1
         ticket.provider, ticket.spot, ticket.began = provider, spot, now
         self._ways[ticket.flow] = provider
-        if self._refused:
+        # who is let in where there is little room is asked for in such numbers only
+        tight = lane.waiting or ticket.probing is not None or lane.in_use * 4 >= lane.window.places * 3
+        if self._refused and not tight:
             self._refused.pop(ticket.flow, None)
 
     def learn(self, ticket: Ticket, outcome: Outcome) -> None:
@@ -202,20 +214,23 @@ class Throttle:
                 parked += excess if queue is None else min(excess, one.by_queue[queue])
         return parked
 
-    def room(self, flow: Flow) -> int | None:
-        """How many events of a flow could be taken in now; `None`: nothing is known against any number."""
+    def room(self, flow: Flow, taken: int = 0) -> int | None:
+        """How many events of a flow should be claimed now, beyond the `taken` ones that may not have come here yet;
+        `None`: nothing is known against any number."""
         lane = self._refused.get(flow)
         if lane is None:
             return None
-        now = self._now()
+        now, coming = self._now(), max(0, taken - self._here[flow])
         if lane.pause is not None:
-            return 0 if lane.probing or lane.pause.probed(now) or not lane.pause.over(now) else 1
+            shut = coming or lane.probing or lane.pause.probed(now) or not lane.pause.over(now)
+            return 0 if shut else 1
         room = lane.window.places - lane.in_use
         if lane.places is not None:
             room = min(room, lane.places.here(now) - lane.in_use)
         if lane.tokens is not None:
             room = min(room, lane.tokens.left if lane.tokens.ready(now) else 0)
-        return max(0, room) + max(0, self._feedback.stake - lane.waiting)
+        waiting = self._most_waiting(lane, lane.window.places, now) - lane.waiting
+        return max(0, max(0, room) + max(0, waiting) - coming)
 
     def blocked(self) -> frozenset[Flow]:
         """Flows of which nothing should be claimed now."""
@@ -304,10 +319,8 @@ class Throttle:
                 if kind in ("rate", "concurrency") and await self._ask(kind, one, now):
                     now = self._now()
                     continue
-                # where others have work, few may wait for this one
-                alone = one is lane and len(self._providers) == 1
-                if now >= end or (one.waiting > self._feedback.stake and not alone):
-                    places = min(one.window.places, lane.window.places if one is lane else provider.room(spot, now))
+                places = lane.window.places if one is lane else min(spot.window.places, provider.room(spot, now))
+                if now >= end or one.waiting > self._most_waiting(one, places, now):
                     raise self._put_back(ticket, kind, one, now, places)
                 seconds = min(SLICE, (end - now) / 1e6)
                 if kind == "rate" and one.tokens is not None and one.tokens.ask_at > now:
@@ -317,6 +330,16 @@ class Throttle:
         finally:
             lane.waiting -= 1
             spot.waiting -= 1
+
+    def _most_waiting(self, lane: Lane, places: int, now: int) -> int:
+        """How many may wait: where others have work, few, or as many as will be gone in a moment."""
+        most = self._feedback.places
+        if not lane.destination and len(self._providers) == 1:
+            return most
+        soon = places * BRIEF / max(1.0, lane.age(now))
+        if lane.limit.rate is not None:
+            soon = min(soon, lane.limit.rate * BRIEF / 1e6)
+        return max(self._feedback.stake, min(most // 2, int(soon)))
 
     async def _ask(self, kind: str, lane: Lane, now: int) -> bool:
         """Get more of a shared limit, if it makes sense to ask; whether anything may have changed."""
@@ -382,12 +405,14 @@ class Throttle:
         backoff = Retry(self._feedback.pause, self._feedback.pause_cap)
         seconds = delay(number, backoff, asked, self._random)
         since = lane.pause.since if lane.pause is not None else now
-        lane.pause = Pause(now + int(seconds * 1e6), number, since, outcome.text)
+        # it is shown and logged for the provider's sake, not for that of whoever was written to
+        reason = _ADDRESS.sub("***", outcome.text)
+        lane.pause = Pause(now + int(seconds * 1e6), number, since, reason)
         lane.probing = False
         lane.wake(len(lane.waiters))
         self._tell(lane)
         text = "%s is left alone for %.0f s, pause %d in a row: %s"
-        logger.warning(text, lane.key, seconds, number, outcome.text, extra={"provider": lane.provider})
+        logger.warning(text, lane.key, seconds, number, reason, extra={"provider": lane.provider})
 
     def _probed(self, lane: Lane, kind: str, outcome: Outcome) -> None:
         self._metrics.probed(lane.channel, lane.provider, kind)
