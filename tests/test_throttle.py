@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -175,26 +174,25 @@ class Under:
 
     def __init__(self, throttle: Throttle) -> None:
         self._throttle = throttle
-        self._stack = AsyncExitStack()
-        self.open: list[tuple[Ticket, Callable[[], object]]] = []
+        self.open: list[Ticket] = []
 
     async def enter(self, provider: str = "main", destination: str = "a.example", **changes: Any) -> Ticket:
-        manager = self._throttle.ticket("email", event(**changes))
-        ticket = manager.__enter__()
+        ticket = self._throttle.ticket("email", event(**changes))
         try:
-            await ticket.admit(provider, destination)
-        except BaseException as error:
-            manager.__exit__(type(error), error, error.__traceback__)
+            await self._throttle.admit(ticket, provider, destination)
+        except BaseException:
+            self._throttle.close(ticket)
             raise
-        self.open.append((ticket, lambda: manager.__exit__(None, None, None)))
+        self.open.append(ticket)
         return ticket
 
     def end(self, outcome: Outcome | None, ticket: Ticket | None = None) -> None:
-        at = 0 if ticket is None else next(i for i, (one, _) in enumerate(self.open) if one is ticket)
-        ended, leave = self.open.pop(at)
+        """Of the one that is longest under way, if none is named."""
+        ended = ticket or self.open[0]
+        self.open.remove(ended)
         if outcome is not None:
             self._throttle.learn(ended, outcome)
-        leave()
+        self._throttle.close(ended)
 
 
 DELIVERED = Delivered("main", "250 taken")
@@ -392,11 +390,12 @@ async def test_a_slow_destination_leaves_room_for_the_others(store: Store) -> No
 
 async def test_whoever_leaves_frees_everything(store: Store) -> None:
     throttle = process(store)
-    with throttle.ticket("email", event()) as ticket:
-        await ticket.admit("main", "a.example")
-        assert throttle.states()[0].in_use == 1
-        await ticket.admit("other", "a.example")
-        assert [state.in_use for state in throttle.states()] == [0, 1]
+    ticket = throttle.ticket("email", event())
+    await throttle.admit(ticket, "main", "a.example")
+    assert throttle.states()[0].in_use == 1
+    await throttle.admit(ticket, "other", "a.example")
+    assert [state.in_use for state in throttle.states()] == [0, 1]
+    throttle.close(ticket)
     assert [state.in_use for state in throttle.states()] == [0, 0]
 
 
@@ -452,7 +451,7 @@ async def test_few_wait_for_a_busy_provider_where_there_is_another_one(store: St
         await under.enter()
     assert throttle.room(Flow("email", "note")) == 0
     for _ in range(2):
-        under.end(DELIVERED, under.open[1][0])
+        under.end(DELIVERED, under.open[1])
     await asyncio.wait_for(asyncio.gather(*waiting), 1)
 
 
@@ -616,7 +615,7 @@ async def test_who_is_not_limited_asks_the_database_nothing(store: Store) -> Non
     for _ in range(100):
         await under.enter()
         under.end(DELIVERED)
-    running = throttle.ticket("email", event()).__enter__().admit("main", "a.example")
+    running = throttle.admit(throttle.ticket("email", event()), "main", "a.example")
     with pytest.raises(StopIteration):
         running.send(None)
     assert asked == []

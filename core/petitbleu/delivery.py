@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from .calls import Calls, HookFailed
@@ -190,15 +191,18 @@ class Delivery:
         with self._metrics.delivering(message.channel):
             if self._throttle is None:
                 return await self._handed(work, message, Attempt(work.number, hand_off))
-            with self._throttle.ticket(message.channel, work.claimed.event) as ticket:
-                try:
-                    outcome = await self._handed(work, message, Attempt(work.number, hand_off, ticket.admit))
-                except HookFailed as failed:
-                    if failed.hung:
-                        self._throttle.learn(ticket, Unknown(ticket.name, failed.cause))
-                    raise
+            ticket = self._throttle.ticket(message.channel, work.claimed.event)
+            admit = partial(self._throttle.admit, ticket)
+            try:
+                outcome = await self._handed(work, message, Attempt(work.number, hand_off, admit))
                 self._throttle.learn(ticket, outcome)
                 return outcome
+            except HookFailed as failed:
+                if failed.hung:
+                    self._throttle.learn(ticket, Unknown(ticket.name, failed.cause))
+                raise
+            finally:
+                self._throttle.close(ticket)
 
     async def _handed(self, work: Work, message: Message, attempt: Attempt) -> Outcome:
         try:

@@ -52,7 +52,7 @@ class Places:
         return self.held if now < self.until else 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lane:
     """A provider, or with `behind` one of its destinations. Times in microseconds by the database's clock."""
 
@@ -110,8 +110,10 @@ class Lane:
         self.in_use -= 1
         self.began -= began
         self.usual.saw(now - began)
-        self.quick.saw(now - began)
-        self.wake()
+        if not self.destination:
+            self.quick.saw(now - began)
+        if self.waiters:
+            self.wake()
 
     def wake(self, most: int = 1) -> None:
         while self.waiters and most > 0:
@@ -125,7 +127,7 @@ class Lane:
         self.window.reset()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Provider:
     """A provider's lane, those of its destinations, and how many messages of each queue are with it."""
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -68,11 +67,10 @@ class State:
     limits: ProviderLimits
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Ticket:
     """One delivery's way through the throttle."""
 
-    throttle: Throttle
     channel: str
     flow: Flow
     queue: Queue
@@ -85,10 +83,6 @@ class Ticket:
     def name(self) -> str:
         """Of the provider it is in with."""
         return "" if self.provider is None else self.provider.lane.provider
-
-    async def admit(self, provider: str, destination: str, at_once: int = 0, /) -> None:
-        """Come in, or raise `NotNow`; whoever was in with another provider leaves that one."""
-        await self.throttle.admit(self, provider, destination, at_once)
 
 
 class Throttle:
@@ -121,31 +115,32 @@ class Throttle:
         """The providers that the last event of a flow was not let in with."""
         self._ways: dict[Flow, Provider] = {}
         """Where the last event of each flow went that was let in."""
-        self._here: Counter[Flow] = Counter()
+        self._here: dict[Flow, int] = {}
         """Events of each flow that are being delivered."""
         self._asking = asyncio.Lock()
 
     # ------------------------------------------------------------------------------------------------------ delivery
 
-    @contextmanager
-    def ticket(self, channel: str, event: Event) -> Iterator[Ticket]:
-        """For one delivery; at its end whatever it holds is free again."""
+    def ticket(self, channel: str, event: Event) -> Ticket:
+        """For one delivery, to be given back with `close`."""
         flow = Flow(event.channel, event.type)
-        ticket = Ticket(self, channel, flow, event.queue)
-        self._here[flow] += 1
-        try:
-            yield ticket
-        finally:
-            self._here[flow] -= 1
-            self._leave(ticket)
-            if ticket.probing is not None:
-                self._left.add(ticket.probing.key)
-                ticket.probing.probing = False
-                ticket.probing = None
-                self._changed.set()
+        self._here[flow] = self._here.get(flow, 0) + 1
+        return Ticket(channel, flow, event.queue)
 
-    async def admit(self, ticket: Ticket, name: str, destination: str, at_once: int) -> None:
+    def close(self, ticket: Ticket) -> None:
+        """Whatever it holds is free again."""
+        self._here[ticket.flow] -= 1
         self._leave(ticket)
+        if ticket.probing is not None:
+            self._left.add(ticket.probing.key)
+            ticket.probing.probing = False
+            ticket.probing = None
+            self._changed.set()
+
+    async def admit(self, ticket: Ticket, name: str, destination: str, at_once: int = 0, /) -> None:
+        """Let it in with a provider, or raise `NotNow`; if it is in with another one, it leaves that."""
+        if ticket.provider is not None:
+            self._leave(ticket)
         provider = self._providers.get((ticket.channel, name)) or self._meet(ticket.channel, name)
         lane, now = provider.lane, self._now()
         if at_once and at_once < lane.window.limit:
@@ -161,9 +156,10 @@ class Throttle:
         ticket.provider, ticket.spot, ticket.began = provider, spot, now
         self._ways[ticket.flow] = provider
         # who is let in where there is little room is asked for in such numbers only
-        tight = lane.waiting or ticket.probing is not None or lane.in_use * 4 >= lane.window.places * 3
-        if self._refused and not tight:
-            self._refused.pop(ticket.flow, None)
+        if self._refused:
+            tight = lane.waiting or ticket.probing is not None or lane.in_use * 4 >= lane.window.places * 3
+            if not tight:
+                self._refused.pop(ticket.flow, None)
 
     def learn(self, ticket: Ticket, outcome: Outcome) -> None:
         """What the provider's answer says of it. To be called while the ticket is held."""
@@ -220,7 +216,7 @@ class Throttle:
         lane = self._refused.get(flow)
         if lane is None:
             return None
-        now, coming = self._now(), max(0, taken - self._here[flow])
+        now, coming = self._now(), max(0, taken - self._here.get(flow, 0))
         if lane.pause is not None:
             shut = coming or lane.probing or lane.pause.probed(now) or not lane.pause.over(now)
             return 0 if shut else 1
