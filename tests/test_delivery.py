@@ -35,10 +35,12 @@ from petitbleu import (
 )
 from petitbleu.calls import Calls
 from petitbleu.delivery import Delivery
+from petitbleu.metrics import Metrics
 from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
+from petitbleu.throttle import Feedback, Shared, Throttle
 from petitbleu.worker import Limits, Worker
 
 LEASE = 30.0
@@ -105,11 +107,23 @@ class Rig:
         self.store = store
         self.queue = WorkQueue(store, 1, LEASE)
         brands = {"shop": {"name": "Shop"}}
+        shared, metrics = Shared(store, self.queue.incarnation, LEASE), Metrics()
+        feedback = Feedback(places=concurrency, window=2, pause=60.0, wait=0.02)
+        self.throttle = Throttle(shared, feedback, {}, store.now, lambda: 1.0, metrics)
         delivery = Delivery(
-            self.queue, calls, calls.channels(), lambda name: brands[name], "test", deadline, store.now, lambda: 1.0
+            self.queue,
+            calls,
+            calls.channels(),
+            lambda name: brands[name],
+            "test",
+            deadline,
+            store.now,
+            lambda: 1.0,
+            metrics,
+            self.throttle,
         )
         limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
-        self.worker = Worker(self.queue, delivery, limits, store.now)
+        self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
 
     async def push(self, **changes: Any) -> int:
         values: dict[str, Any] = {
@@ -278,6 +292,76 @@ async def test_a_providers_trouble_costs_the_event_no_try_and_its_wish_is_heeded
             assert found.queued["due"] - found.attempts[-1]["ended"] >= 500_000_000
             await store.shift_clock(1000)
     assert found.status == "pending"
+
+
+async def _refused(message: Message, attempt: Attempt) -> Outcome:
+    await attempt.admit("loft", "roof")
+    return Deferred("loft", "421 closed", Scope.PROVIDER, "421")
+
+
+async def test_while_a_provider_is_paused_its_events_pay_nothing_and_are_no_news(store: Store, script: Script) -> None:
+    script.deliver = _refused
+    rig = Rig(store, script)
+    async with rig.at_work():
+        for _ in range(2):
+            await rig.settled(await rig.push(), attempts=1)
+        heard = list(script.heard)
+        event_id = await rig.push()
+        found = await rig.settled(event_id)
+        assert (found.status, found.errors, found.attempts) == ("pending", 0, [])
+        assert found.reason.startswith("pigeon/loft is paused until ")
+        assert found.reason.endswith(" UTC, because: 421 closed")
+        assert [found.queued[name] for name in ("tries", "attempts", "crashes", "handed_off")] == [0, 0, 0, ""]
+        assert 59 < (found.queued["due"] - store.now()) / 1e6 < 62
+        assert script.heard == heard
+        # the ones that found out come back no sooner
+        (row,) = await store.read("SELECT min(due) AS due FROM queue", [])
+        assert row["due"] >= found.queued["due"] - 2_000_000
+        script.deliver = _sent
+        await store.shift_clock(63)
+        await rig.until(event_id, "sent")
+
+
+async def test_while_a_provider_is_paused_nothing_more_is_claimed_for_it(store: Store, script: Script) -> None:
+    script.deliver = _refused
+    rig = Rig(store, script)
+    async with rig.at_work():
+        for _ in range(3):
+            await rig.settled(await rig.push())
+        seen = len(script.messages)
+        untouched = [await rig.push() for _ in range(20)]
+        await asyncio.sleep(0.5)
+        assert len(script.messages) == seen
+        assert {(await rig.event(one)).reason for one in untouched} == {""}
+
+
+async def test_a_provider_that_hangs_fails_though_nothing_was_handed_over(store: Store, script: Script) -> None:
+    async def hang(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.admit("loft", "roof")
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    script.deliver = hang
+    rig = Rig(store, script, deadline=0.05)
+    async with rig.at_work():
+        for _ in range(2):
+            await rig.settled(await rig.push())
+    (pause,) = rig.throttle.pauses().values()
+    assert pause.reason == "no answer within 0.05 s"
+
+
+async def test_a_plugin_that_raises_says_nothing_of_the_provider(store: Store, script: Script) -> None:
+    async def broken(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.admit("loft", "roof")
+        raise RuntimeError("feather jam")
+
+    script.deliver = broken
+    rig = Rig(store, script)
+    async with rig.at_work():
+        for _ in range(5):
+            await rig.settled(await rig.push())
+    assert rig.throttle.pauses() == {}
+    assert [state.in_use for state in rig.throttle.states()] == [0]
 
 
 async def test_a_try_that_would_come_after_expiration_is_not_waited_for(store: Store, script: Script) -> None:
