@@ -15,6 +15,7 @@ from typing import Any
 
 from .calls import Calls, HookFailed
 from .errors import HandOffRefused, PetitbleuError, TemplateError
+from .failpoints import Failpoints
 from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from .metrics import Metrics
 from .queue import AttemptRecord, Claimed, Step, WorkQueue
@@ -75,6 +76,7 @@ class Delivery:
         now: Callable[[], int],
         random: Callable[[], float],
         metrics: Metrics | None = None,
+        failpoints: Failpoints | None = None,
     ) -> None:
         self._queue = queue
         self._calls = calls
@@ -85,6 +87,7 @@ class Delivery:
         self._now = now
         self._random = random
         self._metrics = metrics or Metrics()
+        self._failpoints = failpoints
 
     async def process(self, work: Work) -> None:
         with self._metrics.under_way(work.claimed.event.queue):
@@ -96,13 +99,19 @@ class Delivery:
         work.started = self._now()
         outcome: Outcome | None = None
         try:
+            if self._failpoints:
+                self._failpoints.passed("after_claim")
             step = self._stop_before(work)
             if step is None:
                 made = await self._message(work, event)
                 if isinstance(made, Step):
                     step = made
                 else:
+                    if self._failpoints:
+                        self._failpoints.passed("after_render")
                     outcome = await self._deliver(work, made)
+                    if self._failpoints:
+                        self._failpoints.passed("after_reply")
                     step = self._outcome(work, outcome)
         except HandOffRefused as refused:
             if claimed.expires is None or self._now() < claimed.expires:
@@ -120,11 +129,15 @@ class Delivery:
         except Exception as error:
             logger.exception("event %d could not be worked on", claimed.id, extra={"event": claimed.id})
             step = self._retry(work, Deferred("", f"{type(error).__name__}: {error}", Scope.US), counts=True)
+        if self._failpoints:
+            self._failpoints.passed("before_result")
         # the answer of a provider is never lost to a cancellation
         if not await asyncio.shield(self._queue.record(step)):
             text = "event %d: its lease was lost, %s is not recorded"
             logger.warning(text, claimed.id, step.status, extra={"event": claimed.id})
             return
+        if self._failpoints:
+            self._failpoints.passed("after_result")
         self._metrics.recorded(step)
         await self._calls.outcome_recorded(event, step.status, outcome, step.reason)
 
@@ -174,8 +187,12 @@ class Delivery:
 
     async def _deliver(self, work: Work, message: Message) -> Outcome:
         async def hand_off(provider: str) -> None:
+            if self._failpoints:
+                self._failpoints.passed("before_handoff")
             await self._queue.hand_off(work.claimed, provider)
             work.handed_off = provider
+            if self._failpoints:
+                self._failpoints.passed("after_handoff")
 
         try:
             with self._metrics.delivering(message.channel):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import socket
 import time
@@ -28,6 +29,7 @@ from .contract import Contract
 from .data import elements
 from .delivery import Delivery
 from .errors import PetitbleuError
+from .failpoints import Failpoints, read_failpoints
 from .horizon import HorizonWatch
 from .intake import Intake, TypeRules
 from .intake import Limits as IntakeLimits
@@ -133,7 +135,7 @@ async def open_instance(
     async with open_store(planned.config.database_url(), guard=watchful) as store:
         await store.check_durability(planned.config.durability == "relaxed")
         await _prepare_tables(store)
-        instance = _assemble(planned, store)
+        instance = _assemble(planned, store, read_failpoints(os.environ))
         await instance.templates.refresh()
         async with AsyncExitStack() as stack:
             if plugins_running:
@@ -168,7 +170,7 @@ async def _named(plugin: str, lifespan: contextlib.AbstractAsyncContextManager[o
             logger.exception("plugin %s did not stop cleanly", plugin)
 
 
-def _assemble(planned: Plan, store: Store) -> Instance:
+def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Instance:
     config, calls, channels = planned.config, planned.calls, planned.channels
 
     def now() -> datetime:
@@ -215,6 +217,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         store.now,
         random.random,
         metrics,
+        failpoints,
     )
     worker = Worker(
         queue,
