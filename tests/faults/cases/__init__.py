@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from ..rig import Case
-from . import failpoints
+from . import cuts, failpoints, kills
 
-CASES: dict[str, Case] = {case.number: case for module in (failpoints,) for case in module.CASES}
+_MODULES = (cuts, failpoints, kills)
+CASES: dict[str, Case] = {
+    case.number: case
+    for case in sorted((case for module in _MODULES for case in module.CASES), key=lambda case: int(case.number[1:]))
+}
