@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -271,7 +272,8 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
     auth = Authenticator(config.operators, config.sessions, now)
 
     async def pending() -> tuple[int, int]:
-        return await queue.depth(time.monotonic), config.limits.pending
+        async with asyncio.timeout(config.limits.deadline):
+            return await queue.depth(time.monotonic), config.limits.pending
 
     async def load_event(event_id: int) -> Event | None:
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])

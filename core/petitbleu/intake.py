@@ -129,7 +129,11 @@ class Intake:
         return [event for event in checked if event is not None]
 
     async def _room(self, coming: int) -> None:
-        depth = await self._queue.depth(self._monotonic)
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                depth = await self._queue.depth(self._monotonic)
+        except TimeoutError:
+            raise Unavailable("the database did not answer in time; nothing is stored") from None
         if depth + coming > self._limits.pending:
             raise Unavailable(f"The queue is full ({depth}/{self._limits.pending})")
 
