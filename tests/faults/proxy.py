@@ -182,9 +182,8 @@ class Proxy:
         before = link.seen[cut.direction]
         text = before + chunk
         link.seen[cut.direction] = text[-_WINDOW:]
-        for found in re.finditer(cut.pattern, text):
-            if found.end() <= len(before):
-                continue
+        # one for a chunk: what is sent in one piece is answered in one
+        if any(found.end() > len(before) for found in re.finditer(cut.pattern, text)):
             self._matches += 1
             if self._matches % cut.every == 0 and (cut.most is None or self._matches <= cut.most * cut.every):
                 link.doomed = "s2c" if cut.direction == "c2s" else "c2s"

@@ -47,7 +47,7 @@ class Sink:
                         await asyncio.sleep(self.delay)
                     await self._say(writer, self.answer)
                 elif word == b"EHLO":
-                    await self._say(writer, "250-sink\r\n250-8BITMIME\r\n250 SMTPUTF8")
+                    await self._say(writer, "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8")
                 elif word == b"QUIT":
                     await self._say(writer, "221 bye")
                     return

@@ -87,13 +87,18 @@ class Store:
             return await work()
         clock = asyncio.get_running_loop().time
         end, pause = clock() + patience, 0.0
+        doubtful = False
         while True:
             try:
                 return await work()
             except Exception as error:
                 if not (lost(error) or (twice and isinstance(error, CommitUnknown))):
                     raise
+                # what an earlier try may have done is not undone by a later one that did not even begin
+                doubtful = doubtful or isinstance(error, CommitUnknown)
                 if pause and clock() + pause > end:
+                    if doubtful:
+                        raise CommitUnknown from error
                     raise Unavailable(f"the database cannot be reached: {type(error).__name__}: {error}") from error
             # the others of the pool are likely to be as dead
             await self._context.db()._expire_connections()  # type: ignore[attr-defined]

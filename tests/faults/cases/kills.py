@@ -106,7 +106,8 @@ async def database_killed(rig: Rig, postmasters: int, backends: int) -> Row:
                 await asyncio.sleep(1.0)
                 with suppress(OSError, asyncpg.PostgresError):
                     rows = await world.site.database.rows(
-                        "SELECT pid FROM pg_stat_activity WHERE application_name = 'petitbleu' ORDER BY random() LIMIT 1"
+                        "SELECT pid FROM pg_stat_activity WHERE application_name = 'petitbleu'"
+                        " ORDER BY random() LIMIT 1"
                     )
                     os.kill(rows[0]["pid"], signal.SIGKILL)
                 resumed.append(await _resumed(world, callers))
@@ -147,7 +148,7 @@ async def f12(rig: Rig) -> AsyncIterator[Row]:
 
 async def workers_killed(rig: Rig, events: int, workers: int, rate: float) -> Row:
     """One of the workers is killed every 1 to 5 s for as long as events come."""
-    chance = random.Random(12)  # noqa: S311
+    chance = random.Random(12)
     async with rig.world() as world:
         intake = await world.site.serve("intake")
         for _ in range(workers):
