@@ -95,7 +95,8 @@ class Callers:
 
     async def _post(self, url: str, body: str, events: int) -> tuple[str, tuple[int, ...], str]:
         assert self._client is not None
-        headers = {"Content-Type": "text/xml", "SOAPAction": "nms:rtEvent#PushEvent"}
+        method = "PushEvent" if events == 1 else "PushEvents"
+        headers = {"Content-Type": "text/xml", "SOAPAction": f"nms:rtEvent#{method}"}
         try:
             async with self._client.post(url, data=body.encode(), headers=headers) as response:
                 self.retry_after += "Retry-After" in response.headers
@@ -124,6 +125,7 @@ class Callers:
         callers: int = 8,
         rate: float | None = None,
         type: str = "note",
+        ctx: str = "",
     ) -> None:
         """`callers` push one event after another, each a new one, at `rate` events a second in all, until told."""
         period = callers / rate if rate else 0.0
@@ -132,7 +134,7 @@ class Callers:
             await asyncio.sleep(period * number / callers)
             while not until():
                 began = time.monotonic()
-                call = await self.push(type=type)
+                call = await self.push(type=type, ctx=ctx)
                 wait = period - (time.monotonic() - began)
                 if call.said != "acked":
                     wait = max(wait, PAUSE)

@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -115,15 +115,23 @@ class World:
         await self.site.stop()
         await asyncio.gather(*self._keepers)
 
+    async def reachable(self, seconds: float = 5.0) -> bool:
+        """Whether the database answers, within that time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self.site.database.number("SELECT 1")
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
     async def idle(self, seconds: float = 60.0, most: int = 0) -> bool:
         """Wait until the queue is empty; False if it never is."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            try:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 if await self.site.database.number("SELECT count(*) FROM queue") <= most:
                     return True
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                pass
             await asyncio.sleep(0.1)
         return False
 
@@ -153,7 +161,8 @@ class Rig:
         self.size = size
         self._made = 0
         self._template = ""
-        self._sqlite: Path | None = None
+        self.sqlite = folder / "base.db"
+        folder.mkdir(exist_ok=True)
 
     def events(self, number: int) -> int:
         return max(20, int(number * self.size))
@@ -170,7 +179,7 @@ class Rig:
         finally:
             await connection.close()
 
-    async def _prepared(self, dialect: Dialect) -> None:
+    async def prepared(self, dialect: Dialect) -> None:
         """A database with tables and published templates, to be copied: making one takes seconds."""
         if dialect == "postgres" and not self._template:
             name = "faults_base"
@@ -178,11 +187,9 @@ class Rig:
             site = Site(self._folder(), self.cluster.server.database(name), 25, {})
             await site.command("templates", "publish", "--all")
             self._template = name
-        if dialect == "sqlite" and self._sqlite is None:
-            folder = self._folder()
-            site = Site(folder, f"sqlite://{folder}/base.db", 25, {})
+        if dialect == "sqlite" and not self.sqlite.exists():
+            site = Site(self._folder(), f"sqlite://{self.sqlite}", 25, {})
             await site.command("templates", "publish", "--all")
-            self._sqlite = folder / "base.db"
 
     def _folder(self) -> Path:
         self._made += 1
@@ -202,7 +209,7 @@ class Rig:
         """`changes` of the configuration, by path; `proxied` puts a proxy before PostgreSQL; `database` is the address
         of one that is there already."""
         if not database:
-            await self._prepared(dialect)
+            await self.prepared(dialect)
         folder = self._folder()
         async with AsyncExitStack() as stack:
             sink = await stack.enter_async_context(running_sink(folder / "receipts"))
@@ -211,8 +218,7 @@ class Rig:
             if database:
                 url = direct = database
             elif dialect == "sqlite":
-                assert self._sqlite is not None
-                shutil.copy(self._sqlite, folder / "test.db")
+                shutil.copy(self.sqlite, folder / "test.db")
                 url = direct = f"sqlite://{folder}/test.db"
             else:
                 name = f"faults_{uuid.uuid4().hex[:12]}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..rig import Case
-from . import cuts, failpoints, kills, stops
+from . import crowds, cuts, failpoints, kills, machine, stops
 
-_MODULES = (cuts, failpoints, kills, stops)
+_MODULES = (crowds, cuts, failpoints, kills, machine, stops)
 CASES: dict[str, Case] = {
     case.number: case
     for case in sorted((case for module in _MODULES for case in module.CASES), key=lambda case: int(case.number[1:]))
