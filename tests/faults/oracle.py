@@ -162,8 +162,8 @@ def judge(records: Records) -> Verdict:
             *(one for one in received if one not in events),
         ],
         "false_sent": [one.id for one in records.events if one.status == "sent" and not received[one.id]],
-        "false_failed": [one.id for one in unsent if received[one.id]],
-        "failed": [one.id for one in unsent if one.id in acked and not received[one.id]],
+        "false_failed": [_ending(one) for one in unsent if received[one.id]],
+        "failed": [_ending(one) for one in unsent if one.id in acked and not received[one.id]],
         "unknown": [one.id for one in unknown],
         "same_key": [one for key, ids in by_key.items() if key for one in ids[1:]],
         "partial": [
@@ -196,6 +196,10 @@ def judge(records: Records) -> Verdict:
 def _ended(event: Stored | None) -> bool:
     """With a reason; that of *sent* is its receipt, which is looked for elsewhere."""
     return event is not None and event.status in FINAL - {"sent"} and bool(event.reason) and not event.queued
+
+
+def _ending(event: Stored) -> str:
+    return f"{event.id} {event.status}: {event.reason[:60]}"
 
 
 def _untimely(records: Records, bad: Callable[[float, Call], bool]) -> list[object]:

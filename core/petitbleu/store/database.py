@@ -47,6 +47,8 @@ class Store:
         self._address = address
         self.dialect = dialect
         self.queries = Queries(dialect, shift)
+        # SQLite's clock is this machine's and is set with it; PostgreSQL's must not be taken to be set with ours
+        self._clock = time.time_ns if dialect == "sqlite" else time.monotonic_ns
         self._skew = 0
 
     @property
@@ -178,12 +180,12 @@ class Store:
 
     def now(self) -> int:
         """The database's clock in microseconds, as last compared with ours."""
-        return time.time_ns() // 1000 + self._skew
+        return self._clock() // 1000 + self._skew
 
     async def compare_clocks(self) -> None:
-        before = time.time_ns() // 1000
+        before = self._clock() // 1000
         theirs = int((await self.rows("now"))[0]["now"])
-        after = time.time_ns() // 1000
+        after = self._clock() // 1000
         # within the round trip and the millisecond that SQLite's clock counts in, both clocks agree
         self._skew = 0 if before - 1000 <= theirs <= after else theirs - (before + after) // 2
 

@@ -151,7 +151,7 @@ async def disk_full_postgres(rig: Rig) -> Row:
     """PostgreSQL may end when it cannot write its log; whoever operates it starts it again once there is space."""
     small = {"min_wal_size": "32MB", "max_wal_size": "48MB"}
     with small_disk(160) as disk, postgres_cluster(disk, small) as cluster:
-        own = Rig(rig.folder / "small", cluster, rig.size)
+        own = Rig(Path(tempfile.mkdtemp(dir=rig.folder)), cluster, rig.size)
         async with own.world() as world:
             await world.site.serve("all")
             return await _filled(world, disk, "postgres", own)
