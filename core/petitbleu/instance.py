@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -28,6 +27,7 @@ from .config import Config, build_config, check_channels, find_config, read_conf
 from .config.settings import TypeRetention
 from .contract import Contract
 from .data import elements
+from .deadlines import within
 from .delivery import Delivery
 from .errors import PetitbleuError
 from .failpoints import Failpoints, read_failpoints
@@ -272,8 +272,7 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
     auth = Authenticator(config.operators, config.sessions, now)
 
     async def pending() -> tuple[int, int]:
-        async with asyncio.timeout(config.limits.deadline):
-            return await queue.depth(time.monotonic), config.limits.pending
+        return await within(config.limits.deadline, queue.depth(time.monotonic)), config.limits.pending
 
     async def load_event(event_id: int) -> Event | None:
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])

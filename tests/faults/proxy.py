@@ -63,6 +63,13 @@ class Hang:
 
 
 @dataclass(frozen=True, slots=True)
+class Mute:
+    """A connection whose client says `pattern` gets its answer, and then falls silent both ways for good."""
+
+    pattern: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class CutAfter:
     """What matches `pattern` is carried over; the answer to it is swallowed, and both ends are reset.
 
@@ -76,7 +83,7 @@ class CutAfter:
     most: int | None = None
 
 
-Behaviour = Pass | Delay | Throttle | Drop | Reset | Hang | CutAfter
+Behaviour = Pass | Delay | Throttle | Drop | Reset | Hang | Mute | CutAfter
 
 
 class _Link:
@@ -87,6 +94,8 @@ class _Link:
         self.seen: dict[Direction, bytes] = {"c2s": b"", "s2c": b""}
         self.doomed: Direction | None = None
         """The next bytes this way are the answer that must not arrive."""
+        self.answers: int | None = None
+        """How many more chunks come back before it falls silent."""
 
     def reset(self) -> None:
         for writer in self.writers:
@@ -174,6 +183,11 @@ class Proxy:
                 await asyncio.sleep(len(chunk) / rate)
             case Drop(way) if way == direction:
                 return False
+            case Mute(pattern) if link.answers is None:
+                link.answers = 1 if direction == "c2s" and re.search(pattern, chunk) else None
+            case Mute():
+                link.answers = (link.answers or 0) - (direction == "s2c")
+                return direction == "s2c" and link.answers >= 0
             case CutAfter() as cut if cut.direction == direction:
                 self._look(link, cut, chunk)
         return True

@@ -38,7 +38,7 @@ async def synced_before_answered(rig: Rig, dialect: Dialect, calls: int) -> Row:
         server = await world.site.serve("intake")
         async with world.callers(server) as callers:
             await callers.push()
-            pids = [server.pid, *(await _postgres(rig) if dialect == "postgres" else [])]
+            pids = [server.pid, *(_postgres(rig) if dialect == "postgres" else [])]
             trace = world.site.folder / "trace"
             attach = [word for pid in pids for word in ("-p", str(pid))]
             strace = await asyncio.create_subprocess_exec(
@@ -73,7 +73,7 @@ async def synced_before_answered(rig: Rig, dialect: Dialect, calls: int) -> Row:
     )
 
 
-async def _postgres(rig: Rig) -> list[int]:
+def _postgres(rig: Rig) -> list[int]:
     """The postmaster and all its processes that live now."""
     found = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(rig.cluster.pid)], capture_output=True, text=True, check=True
