@@ -189,7 +189,7 @@ class Site:
         self.servers: list[Server] = []
         self.environment = {
             **{name: value for name, value in os.environ.items() if name != "PETITBLEU_FAILPOINTS"},
-            "PYTHONPATH": str(PLUGIN),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(PLUGIN), os.environ.get("PYTHONPATH", "")))),
         }
         shutil.copytree(SOURCE, folder / "config")
         self._settings = yaml.safe_load((folder / "config" / "petitbleu.yaml").read_text("utf-8"))
