@@ -479,6 +479,24 @@ async def test_after_such_a_crash_an_expired_event_still_tells_of_the_hand_over(
     assert script.messages == []
 
 
+async def test_one_that_was_handed_off_before_the_third_crash_is_parked_as_unknown(
+    store: Store, script: Script
+) -> None:
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    for number in range(3):
+        (claimed,) = await rig.queue.claim(Queue.REALTIME, 1)
+        if number == 1:
+            await rig.queue.hand_off(claimed, "loft")
+        await store.shift_clock(LEASE + 1)
+        await rig.queue.rescue()
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+    assert (found.status, found.reason) == ("failed", "unknown: crashed the worker 3 times")
+    assert [(one["outcome"], one["provider"]) for one in found.attempts] == [("unknown", "loft")]
+    assert script.messages == []
+
+
 async def test_an_event_that_crashes_its_worker_three_times_is_parked(store: Store, script: Script) -> None:
     rig = Rig(store, script)
     event_id = await rig.push()

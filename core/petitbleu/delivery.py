@@ -16,6 +16,7 @@ from typing import Any
 
 from .calls import Calls, HookFailed
 from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
+from .failpoints import Failpoints
 from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from .metrics import Metrics
 from .queue import AttemptRecord, Claimed, Step, WorkQueue
@@ -78,6 +79,7 @@ class Delivery:
         random: Callable[[], float],
         metrics: Metrics | None = None,
         throttle: Throttle | None = None,
+        failpoints: Failpoints | None = None,
     ) -> None:
         self._queue = queue
         self._calls = calls
@@ -89,6 +91,7 @@ class Delivery:
         self._random = random
         self._metrics = metrics or Metrics()
         self._throttle = throttle
+        self._failpoints = failpoints
 
     async def process(self, work: Work) -> None:
         with self._metrics.under_way(work.claimed.event.queue):
@@ -101,13 +104,19 @@ class Delivery:
         outcome: Outcome | None = None
         quiet = False
         try:
+            if self._failpoints:
+                self._failpoints.passed("after_claim")
             step = self._stop_before(work)
             if step is None:
                 made = await self._message(work, event)
                 if isinstance(made, Step):
                     step = made
                 else:
+                    if self._failpoints:
+                        self._failpoints.passed("after_render")
                     outcome = await self._deliver(work, made)
+                    if self._failpoints:
+                        self._failpoints.passed("after_reply")
                     step = self._outcome(work, outcome)
         except HandOffRefused as refused:
             if claimed.expires is None or self._now() < claimed.expires:
@@ -128,11 +137,15 @@ class Delivery:
         except Exception as error:
             logger.exception("event %d could not be worked on", claimed.id, extra={"event": claimed.id})
             step = self._retry(work, Deferred("", f"{type(error).__name__}: {error}", Scope.US), counts=True)
+        if self._failpoints:
+            self._failpoints.passed("before_result")
         # the answer of a provider is never lost to a cancellation
         if not await asyncio.shield(self._queue.record(step)):
             text = "event %d: its lease was lost, %s is not recorded"
             logger.warning(text, claimed.id, step.status, extra={"event": claimed.id})
             return
+        if self._failpoints:
+            self._failpoints.passed("after_result")
         # nothing happened to an event that is put back
         if quiet:
             return
@@ -143,7 +156,12 @@ class Delivery:
         """What can be said without looking at the event's content."""
         claimed = work.claimed
         if claimed.crashes >= MOST_CRASHES:
-            return self._final(work, FAILED, f"crashed the worker {claimed.crashes} times")
+            reason = f"crashed the worker {claimed.crashes} times"
+            if not claimed.handed_off:
+                return self._final(work, FAILED, reason)
+            # it may have arrived: that it failed is more than anybody knows
+            attempt = self._attempt(work, Unknown(claimed.handed_off, reason))
+            return replace(self._final(work, FAILED, f"unknown: {reason}", attempt), unknowns=claimed.unknowns + 1)
         if claimed.handed_off:
             lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over")
             step = self._outcome(work, lost)
@@ -185,8 +203,12 @@ class Delivery:
 
     async def _deliver(self, work: Work, message: Message) -> Outcome:
         async def hand_off(provider: str) -> None:
+            if self._failpoints:
+                self._failpoints.passed("before_handoff")
             await self._queue.hand_off(work.claimed, provider)
             work.handed_off = provider
+            if self._failpoints:
+                self._failpoints.passed("after_handoff")
 
         with self._metrics.delivering(message.channel):
             if self._throttle is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import socket
 import time
@@ -26,8 +27,10 @@ from .config import Config, build_config, check_channels, find_config, read_conf
 from .config.settings import TypeRetention
 from .contract import Contract
 from .data import elements
+from .deadlines import within
 from .delivery import Delivery
 from .errors import PetitbleuError
+from .failpoints import Failpoints, read_failpoints
 from .horizon import HorizonWatch
 from .intake import Intake, TypeRules
 from .intake import Limits as IntakeLimits
@@ -144,7 +147,7 @@ async def open_instance(
     async with open_store(planned.config.database_url(), guard=watchful) as store:
         await store.check_durability(planned.config.durability == "relaxed")
         await _prepare_tables(store)
-        instance = _assemble(planned, store)
+        instance = _assemble(planned, store, read_failpoints(os.environ))
         await instance.templates.refresh()
         async with AsyncExitStack() as stack:
             if plugins_running:
@@ -179,7 +182,7 @@ async def _named(plugin: str, lifespan: contextlib.AbstractAsyncContextManager[o
             logger.exception("plugin %s did not stop cleanly", plugin)
 
 
-def _assemble(planned: Plan, store: Store) -> Instance:
+def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Instance:
     config, calls, channels = planned.config, planned.calls, planned.channels
 
     def now() -> datetime:
@@ -237,6 +240,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         random.random,
         metrics,
         throttle,
+        failpoints,
     )
     worker = Worker(
         queue,
@@ -291,7 +295,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
     auth = Authenticator(config.operators, config.sessions, now)
 
     async def pending() -> tuple[int, int]:
-        return await queue.depth(time.monotonic), config.limits.pending
+        return await within(config.limits.deadline, queue.depth(time.monotonic)), config.limits.pending
 
     async def load_event(event_id: int) -> Event | None:
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])

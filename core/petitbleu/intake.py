@@ -15,6 +15,7 @@ from .calls import Calls, HookFailed
 from .channels import EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, Wish, default_wish
 from .contract import Contract
 from .data import Element, json_size
+from .deadlines import within
 from .errors import AccessDenied, EventProblem, EventsRefused, Unavailable
 from .queue import WorkQueue
 from .suggest import did_you_mean
@@ -129,7 +130,10 @@ class Intake:
         return [event for event in checked if event is not None]
 
     async def _room(self, coming: int) -> None:
-        depth = await self._queue.depth(self._monotonic)
+        try:
+            depth = await within(self._limits.deadline, self._queue.depth(self._monotonic))
+        except TimeoutError:
+            raise Unavailable("the database did not answer in time; nothing is stored") from None
         if depth + coming > self._limits.pending:
             raise Unavailable(f"The queue is full ({depth}/{self._limits.pending})")
 
