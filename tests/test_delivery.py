@@ -108,6 +108,7 @@ class Rig:
         self.queue = WorkQueue(store, 1, LEASE)
         brands = {"shop": {"name": "Shop"}}
         shared, metrics = Shared(store, self.queue.incarnation, LEASE), Metrics()
+        self._metrics = metrics
         feedback = Feedback(places=concurrency, window=2, pause=60.0, wait=0.02)
         self.throttle = Throttle(shared, feedback, {}, store.now, lambda: 1.0, metrics)
         delivery = Delivery(
@@ -124,6 +125,11 @@ class Rig:
         )
         limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
         self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
+
+    def doubtful(self, cause: str) -> float:
+        """Messages sent again though a provider may have the first one."""
+        labels = {"channel": "pigeon", "cause": cause}
+        return self._metrics.registry.get_sample_value("petitbleu_possible_duplicates_total", labels) or 0.0
 
     async def push(self, **changes: Any) -> int:
         values: dict[str, Any] = {
@@ -427,6 +433,7 @@ async def test_no_answer_after_the_hand_off_is_unknown_and_repeated_once(store: 
     assert [attempt["outcome"] for attempt in found.attempts] == ["unknown", "unknown"]
     assert found.reason == "unknown: no answer within 0.1 s"
     assert len({message.key for message in script.messages}) == 1
+    assert (rig.doubtful("no_answer"), rig.doubtful("worker_lost")) == (1, 0)
 
 
 async def test_a_channel_may_hold_what_is_unknown(store: Store, script: Script) -> None:
@@ -465,6 +472,25 @@ async def test_after_a_crash_behind_the_hand_off_it_is_repeated_once(store: Stor
     assert [attempt["outcome"] for attempt in found.attempts] == ["unknown", "delivered"]
     assert [attempt["number"] for attempt in found.attempts] == [1, 2]
     assert found.attempts[0]["text"] == "the worker stopped after the hand-over"
+    assert (rig.doubtful("no_answer"), rig.doubtful("worker_lost")) == (0, 1)
+
+
+async def test_an_answer_that_comes_when_another_has_the_event_counts_as_a_possible_duplicate(
+    store: Store, script: Script
+) -> None:
+    async def overtaken(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.hand_off("loft")
+        await store.shift_clock(LEASE + 1)
+        assert await rig.queue.rescue() == 1
+        script.deliver = _sent
+        return Delivered("loft", "250 late")
+
+    script.deliver = overtaken
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.until(await rig.push(), "sent")
+    assert [attempt["outcome"] for attempt in found.attempts] == ["unknown", "delivered"]
+    assert rig.doubtful("lease_lost") == 1
 
 
 async def test_after_such_a_crash_an_expired_event_still_tells_of_the_hand_over(store: Store, script: Script) -> None:

@@ -143,6 +143,8 @@ class Delivery:
         if not await asyncio.shield(self._queue.record(step)):
             text = "event %d: its lease was lost, %s is not recorded"
             logger.warning(text, claimed.id, step.status, extra={"event": claimed.id})
+            if work.handed_off:
+                self._metrics.possible_duplicate(work.channel, "lease_lost")
             return
         if self._failpoints:
             self._failpoints.passed("after_result")

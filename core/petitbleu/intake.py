@@ -130,10 +130,12 @@ class Intake:
         return [event for event in checked if event is not None]
 
     async def _room(self, coming: int) -> None:
-        try:
-            depth = await within(self._limits.deadline, self._queue.depth(self._monotonic))
-        except TimeoutError:
-            raise Unavailable("the database did not answer in time; nothing is stored") from None
+        depth = self._queue.known_depth(self._monotonic)
+        if depth is None:
+            try:
+                depth = await within(self._limits.deadline, self._queue.depth(self._monotonic))
+            except TimeoutError:
+                raise Unavailable("the database did not answer in time; nothing is stored") from None
         if depth + coming > self._limits.pending:
             raise Unavailable(f"The queue is full ({depth}/{self._limits.pending})")
 

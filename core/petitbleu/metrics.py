@@ -93,6 +93,9 @@ class Metrics:
         self._repeated = Counter(
             "petitbleu_events_repeated", "Events that were known already and got the first one's id.", registry=registry
         )
+        self._doubtful = counter(
+            "possible_duplicates", "Messages sent again though a provider may have the first one.", "channel", "cause"
+        )
         self._rescued = Counter(
             "petitbleu_leases_rescued", "Events taken back from workers that gave no sign.", registry=registry
         )
@@ -181,12 +184,19 @@ class Metrics:
     def render_limit(self) -> None:
         self._render_limits.inc()
 
+    def possible_duplicate(self, channel: str, cause: str) -> None:
+        """`no_answer`: of the provider; `worker_lost`: it stopped after the hand-over; `lease_lost`: the answer came
+        when somebody else had the event."""
+        self._doubtful(channel, cause).inc()
+
     def recorded(self, step: Step) -> None:
         """A step that the database has."""
         event, attempt = step.claimed.event, step.attempt
         self._steps(event.queue.value, step.status).inc()
         if attempt is not None:
             self._attempts(attempt.channel, attempt.provider, attempt.outcome, attempt.scope).inc()
+        if step.due is not None and step.unknowns > step.claimed.unknowns:
+            self.possible_duplicate(step.channel, "worker_lost" if step.claimed.handed_off else "no_answer")
         if step.status == SENT:
             start = max(event.scheduled or event.created, event.created)
             self._sent_after(event.queue.value).observe(max(0.0, step.at / 1e6 - start.timestamp()))

@@ -412,12 +412,18 @@ class WorkQueue:
 
     # ----------------------------------------------------------------------------------------------------- look
 
+    def known_depth(self, clock: Callable[[], float], fresh: float = 0.5) -> int | None:
+        """Open events, if they were counted within `fresh` seconds; what this process stored since is in it."""
+        counted, depth = self._depth
+        return depth if counted and clock() - counted <= fresh else None
+
     async def depth(self, clock: Callable[[], float], fresh: float = 0.5) -> int:
         """Open events, counted at most every `fresh` seconds."""
-        counted, depth = self._depth
-        if not counted or clock() - counted > fresh:
-            depth = int((await self._store.rows("depth"))[0]["depth"])
-            self._depth = (clock(), depth)
+        known = self.known_depth(clock, fresh)
+        if known is not None:
+            return known
+        depth = int((await self._store.rows("depth"))[0]["depth"])
+        self._depth = (clock(), depth)
         return depth
 
     async def backlog(self, on: BaseDBAsyncClient | None = None) -> list[Backlog]:
