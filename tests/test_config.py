@@ -410,15 +410,53 @@ def test_channels_nobody_serves(tmp_path: Path) -> None:
     write(
         tmp_path,
         petitbleu="routing:\n  rules:\n  - {when: {channel: email}, channel: sms}\n  - {when: {}, channel: emial}\n"
-        "delivery: {retry: {email: {tries: 3}, fax: {}}}\n",
+        "delivery:\n  retry: {email: {tries: 3}, fax: {}}\n  providers:\n"
+        "    email/main: {rate: 5, destinations: {a.example: {concurrency: 1}, '*': {rate: 2.5}}}\n    fax/main: {}\n",
     )
     raw = read(tmp_path)
-    assert build_config(raw, {}).delivery.retry["email"].tries == 3
+    delivery = build_config(raw, {}).delivery
+    assert delivery.retry["email"].tries == 3
+    assert delivery.providers["email/main"].destinations["*"].rate == 2.5
     check_channels(raw, ["email", "sms", "emial", "fax"])
     with pytest.raises(ConfigError) as refused:
         check_channels(raw, ["email", "sms"])
-    assert [problem.path for problem in refused.value.problems] == ["routing.rules.1.channel", "delivery.retry.fax"]
+    paths = ["routing.rules.1.channel", "delivery.retry.fax", "delivery.providers.fax/main"]
+    assert [problem.path for problem in refused.value.problems] == paths
     assert "did you mean 'email'?" in str(refused.value)
+
+
+def test_providers_nobody_has(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        petitbleu="delivery:\n  providers:\n    email/main: {rate: 5}\n    email/mian: {rate: 5}\n    sms/x: {}\n",
+    )
+    raw = read(tmp_path)
+    check_channels(raw, ["email", "sms"], {"email": (), "sms": ()})
+    with pytest.raises(ConfigError) as refused:
+        check_channels(raw, ["email", "sms"], {"email": ("main", "other"), "sms": ()})
+    (problem,) = refused.value.problems
+    assert (problem.path, problem.text) == (
+        "delivery.providers.email/mian",
+        "email has no provider 'mian'; did you mean 'main'?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "path", "text"),
+    [
+        ("main: {rate: 5}", "main", "should be channel/provider, such as email/main"),
+        ("email/main: {rate: 0}", "email/main.rate", "should be a number between 0.01 and 1000000"),
+        ("email/main: {concurrency: 0}", "email/main.concurrency", "should be a whole number of at least 1"),
+        ("email/main: {destinations: {'a b': {}}}", "email/main.destinations.a b", "should be a destination such as"),
+    ],
+)
+def test_limits_of_providers_that_make_no_sense(tmp_path: Path, limits: str, path: str, text: str) -> None:
+    write(tmp_path, petitbleu=f"delivery: {{providers: {{{limits}}}}}\n")
+    with pytest.raises(ConfigError) as refused:
+        build(tmp_path)
+    (problem,) = refused.value.problems
+    assert problem.path == f"delivery.providers.{path}"
+    assert text in problem.text
 
 
 # -------------------------------------------------------------------------------------------- finding, schema, advice

@@ -21,6 +21,7 @@ from petitbleu import (
     Failed,
     Hold,
     Message,
+    NotNow,
     Outcome,
     Queue,
     Retry,
@@ -354,6 +355,21 @@ async def test_a_provider_that_hangs_fails_though_nothing_was_handed_over(store:
             await rig.settled(await rig.push())
     (pause,) = rig.throttle.pauses().values()
     assert pause.reason == "no answer within 0.05 s"
+
+
+async def test_a_second_provider_that_takes_none_leaves_the_first_ones_answer_unknown(
+    store: Store, script: Script
+) -> None:
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.admit("loft", "roof")
+        await attempt.hand_off("loft")
+        raise NotNow("the other one is busy", store.now())
+
+    script.deliver = deliver
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push(), attempts=1)
+    assert [(one["outcome"], one["provider"]) for one in found.attempts] == [("unknown", "loft")]
 
 
 async def test_a_plugin_that_raises_says_nothing_of_the_provider(store: Store, script: Script) -> None:

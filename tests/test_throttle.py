@@ -601,6 +601,78 @@ async def test_a_destination_has_limits_of_its_own(stores: tuple[Store, Store]) 
             await second.enter(destination=name)
 
 
+async def test_many_limited_destinations_are_asked_for_together_and_forgotten(stores: tuple[Store, Store]) -> None:
+    limits = limited(destinations={"*": Limit(rate=50, concurrency=2)})
+    feedback = Feedback(places=400, window=400, wait=0.2, lease=LEASE)
+    one, two = (process(store, name, feedback, limits) for store, name in zip(stores, ("one", "two"), strict=True))
+    first, second = Under(one), Under(two)
+    names = [f"{number}.example" for number in range(50)]
+    for name in names:
+        await first.enter(destination=name)
+        await second.enter(destination=name)
+    await asyncio.gather(*(throttle.exchange() for throttle in (one, two) for _ in range(3)))
+    (held,) = await stores[0].read("SELECT count(*) AS rows, sum(held) AS held FROM quota_holders", [])
+    assert (held["rows"], held["held"]) == (100, 100)
+    for under in (first, second):
+        while under.open:
+            under.end(DELIVERED)
+    for throttle in (one, one, two, two):
+        await throttle.exchange()
+    (held,) = await stores[0].read("SELECT sum(held) AS held FROM quota_holders", [])
+    assert held["held"] == 0
+    for store in stores:
+        await store.shift_clock(7200)
+    await Shared(stores[0], "one", LEASE).purge()
+    for table in ("quotas", "quota_holders"):
+        assert await stores[0].read(f"SELECT * FROM {table}", []) == []
+
+
+async def test_a_pause_of_a_provider_nobody_has_any_more_is_forgotten(store: Store) -> None:
+    throttle = process(store)
+    await fail(throttle, 4)
+    await throttle.exchange()
+    await store.shift_clock(3500)
+    await Shared(store, "one", LEASE).purge()
+    assert len(await Shared(store, "one", LEASE).pauses()) == 1
+    await store.shift_clock(3700)
+    await Shared(store, "one", LEASE).purge()
+    await throttle.exchange()
+    assert throttle.checks() == []
+
+
+async def test_a_probe_given_up_before_it_began_is_free_for_the_next(store: Store) -> None:
+    throttle = process(store)
+    await fail(throttle, 4)
+    await store.shift_clock(10.1)
+    for turns in range(1, 40):
+        task = asyncio.create_task(Under(throttle).enter())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(ended, Ticket):
+            throttle.close(ended)
+        await throttle.exchange()
+        await store.shift_clock(10.1 + turns * 2)
+    await fail(throttle, 1, DELIVERED)
+    assert throttle.pauses() == {}
+
+
+async def test_a_probe_that_goes_elsewhere_is_free_for_the_next(store: Store) -> None:
+    throttle = process(store)
+    await fail(throttle, 4)
+    await store.shift_clock(10.1)
+    ticket = throttle.ticket("email", event())
+    await throttle.admit(ticket, "main", "a.example")
+    await throttle.admit(ticket, "other", "a.example")
+    throttle.learn(ticket, Delivered("other", "250 taken"))
+    throttle.close(ticket)
+    assert len(throttle.pauses()) == 1
+    await throttle.exchange()
+    await fail(throttle, 1, DELIVERED)
+    assert throttle.pauses() == {}
+
+
 async def test_who_is_not_limited_asks_the_database_nothing(store: Store) -> None:
     throttle = process(store)
     asked: list[str] = []

@@ -231,10 +231,10 @@ class Delivery:
     async def _handed(self, work: Work, message: Message, attempt: Attempt) -> Outcome:
         try:
             return await self._calls.deliver(message, attempt, self._deadline)
-        except HookFailed as failed:
+        except (HookFailed, NotNow) as stopped:
             if not work.handed_off:
                 raise
-            return Unknown(work.handed_off, failed.cause)
+            return Unknown(work.handed_off, stopped.cause if isinstance(stopped, HookFailed) else str(stopped))
 
     # -------------------------------------------------------------------------------------------- what comes of it
 

@@ -109,7 +109,8 @@ def plan(directory: Path | None, overrides: Sequence[str]) -> Plan:
     loaded.settings.update(config.plugin_settings)
     calls = Calls(loaded, config.delivery.hook_deadline)
     channels = {name: _tuned(config, channel) for name, channel in calls.channels().items()}
-    check_channels(raw, {wish.channel for wish in wishes(channels.values()).values()})
+    served = {wish.channel for wish in wishes(channels.values()).values()}
+    check_channels(raw, served, {name: channel.providers for name, channel in channels.items()})
     return Plan(config, loaded, calls, channels)
 
 

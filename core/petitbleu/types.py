@@ -254,6 +254,8 @@ class Channel:
     unknown: Literal["retry_once", "hold"] = "retry_once"
     """What follows an `Unknown` outcome."""
     retry: Retry = Retry()
+    providers: tuple[str, ...] = ()
+    """Those it hands messages to, where the settings name them: limits for others are refused as misspelt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic import SecretStr, ValidationError
@@ -116,8 +117,11 @@ def build_config(raw: RawConfig, plugin_settings_types: Mapping[str, type[Settin
     return Config.model_construct(**values, directory=raw.directory.absolute(), plugin_settings=plugin_settings)
 
 
-def check_channels(raw: RawConfig, channels: Collection[str]) -> None:
-    """Refuse rules, retries and limits for channels that are not among `channels`. Raises `ConfigError`."""
+def check_channels(
+    raw: RawConfig, channels: Collection[str], providers: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> None:
+    """Refuse rules, retries and limits for channels that are not among `channels`, and limits for other providers than
+    those a channel says it has. Raises `ConfigError`."""
     named = [
         (node.place, path, node.value)
         for pattern in ("routing.rules.*.channel", "routing.rules.*.when.channel")
@@ -126,14 +130,20 @@ def check_channels(raw: RawConfig, channels: Collection[str]) -> None:
     named += [
         (node.key or node.place, path, path[-1]) for path, node in _select(raw.tree, ["delivery", "retry", "*"], ())
     ]
-    named += [
-        (node.key or node.place, path, str(path[-1]).partition("/")[0])
+    limited = [
+        (node.key or node.place, path, *str(path[-1]).partition("/")[::2])
         for path, node in _select(raw.tree, ["delivery", "providers", "*"], ())
     ]
+    named += [(place, path, channel) for place, path, channel, _ in limited]
     problems = [
         ConfigProblem(str(place), dotted(path), f"no plugin here serves the channel {name!r}{_hint(name, channels)}")
         for place, path, name in named
         if isinstance(name, str) and name and name not in channels
+    ]
+    problems += [
+        ConfigProblem(str(place), dotted(path), f"{channel} has no provider {name!r}{_hint(name, known)}")
+        for place, path, channel, name in limited
+        if (known := providers.get(channel)) and name not in known
     ]
     if problems:
         raise ConfigError(problems)

@@ -281,7 +281,7 @@ class RetrySettings(Section):
 
 
 class LimitOfOne(Section):
-    rate: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] | None = Field(
+    rate: Annotated[float, Field(ge=0.01, le=1_000_000, allow_inf_nan=False)] | None = Field(
         None, description="Messages a second, of all processes together."
     )
     concurrency: Count | None = Field(None, description="Messages at once, of all processes together.")

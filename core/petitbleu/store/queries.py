@@ -199,13 +199,21 @@ QUERIES = {
         INSERT INTO quotas (key, due) VALUES ({0}, 0) ON CONFLICT (key) DO UPDATE SET due = quotas.due
         RETURNING due, {now} AS now""",
     "move_quota": "UPDATE quotas SET due = {0} WHERE key = {1}",
+    # several at once, in one order for all, so that no two transactions wait for each other
+    "lock_quotas": """
+        INSERT INTO quotas (key, due) SELECT key, 0 FROM {rows:key text} WHERE true ORDER BY key
+        ON CONFLICT (key) DO UPDATE SET due = quotas.due
+        RETURNING key""",
     "quota_holders": """
-        SELECT held, wanted FROM quota_holders WHERE key = {0} AND holder <> {1} AND until > {now}""",
-    "hold_quota": """
-        INSERT INTO quota_holders (key, holder, held, wanted, until) VALUES ({0}, {1}, {2}, {3}, {now} + {4})
+        SELECT key, held, wanted FROM quota_holders
+        WHERE holder <> {0} AND until > {now} AND key IN (SELECT key FROM {rows:key text})""",
+    "hold_quotas": """
+        INSERT INTO quota_holders (key, holder, held, wanted, until)
+        SELECT key, {0}, held, wanted, {now} + {1} FROM {rows:key text, held int, wanted int} WHERE true
         ON CONFLICT (key, holder)
         DO UPDATE SET held = excluded.held, wanted = excluded.wanted, until = excluded.until""",
     "leave_quotas": "DELETE FROM quota_holders WHERE holder = {0}",
+    "purge_pauses": "DELETE FROM pauses WHERE until < {now} - 3600000000 AND probing <= {now}",
     "purge_holders": "DELETE FROM quota_holders WHERE until < {now} - 3600000000",
     "purge_quotas": """
         DELETE FROM quotas WHERE due < {now} - 3600000000 AND key NOT IN (SELECT key FROM quota_holders)""",

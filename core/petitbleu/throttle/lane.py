@@ -92,6 +92,11 @@ class Lane:
         """In the database."""
         return f"{self.name}/{self.destination}" if self.destination else self.name
 
+    @property
+    def borrows(self) -> bool:
+        """Whether it has places of a shared concurrency."""
+        return self.places is not None and (self.places.held > 0 or self.in_use > 0)
+
     def age(self, now: int) -> float:
         """How long a message is here: as of late, or as those that are here have been already."""
         here = (self.in_use * now - self.began) / self.in_use if self.in_use else 0.0
@@ -158,7 +163,7 @@ class Provider:
 
     def _forget(self) -> None:
         """Half of the destinations: those of which nothing was heard for the longest time."""
-        idle = [one for one in self.spots.values() if not (one.in_use or one.waiting or one.pause or one.places)]
+        idle = [one for one in self.spots.values() if not (one.in_use or one.waiting or one.pause or one.borrows)]
         for one in sorted(idle, key=lambda one: one.last)[: MOST_DESTINATIONS // 2]:
             del self.spots[one.destination]
 

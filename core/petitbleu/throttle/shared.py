@@ -6,6 +6,7 @@ who tries one again, and how much of each limit every process has.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,16 @@ class Pause:
 
     def probed(self, now: int) -> bool:
         return self.probing > now
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """For places of one limit: how many there is use for, and how many are taken and cannot be given back yet."""
+
+    key: str
+    limit: int
+    wanted: int
+    used: int
 
 
 class Shared:
@@ -78,13 +89,20 @@ class Shared:
                 await self._store.rows("move_quota", due, key, on=transaction)
         return count, due, row["now"]
 
-    async def places(self, key: str, limit: int, wanted: int, used: int) -> int:
-        """How many messages may be under way at once in this process, for a lease from now."""
+    async def places(self, wishes: Sequence[Wish]) -> dict[str, int]:
+        """How many messages may be under way at once in this process, by key, for a lease from now.
+
+        The wishes come sorted by key, so that no two processes wait for each other.
+        """
+        keys = [{"key": one.key} for one in wishes]
         async with self._store.transaction() as transaction:
-            await self._store.rows("lock_quota", key, on=transaction)
-            rows = await self._store.rows("quota_holders", key, self._holder, on=transaction)
-            held = share(limit, wanted, used, [Holding(row["held"], row["wanted"]) for row in rows])
-            await self._store.rows("hold_quota", key, self._holder, held, wanted, self._lease, on=transaction)
+            await self._store.rows("lock_quotas", keys, on=transaction)
+            others: defaultdict[str, list[Holding]] = defaultdict(list)
+            for row in await self._store.rows("quota_holders", self._holder, keys, on=transaction):
+                others[row["key"]].append(Holding(row["held"], row["wanted"]))
+            held = {one.key: share(one.limit, one.wanted, one.used, others[one.key]) for one in wishes}
+            rows = [{"key": one.key, "held": held[one.key], "wanted": one.wanted} for one in wishes]
+            await self._store.rows("hold_quotas", self._holder, self._lease, rows, on=transaction)
         return held
 
     async def leave(self, probes: Sequence[str]) -> None:
@@ -94,6 +112,7 @@ class Shared:
         await self._store.rows("leave_quotas", self._holder)
 
     async def purge(self) -> None:
-        """Forget destinations that nobody wrote to for long."""
+        """Forget what nobody had to do with for an hour."""
+        await self._store.rows("purge_pauses")
         await self._store.rows("purge_holders")
         await self._store.rows("purge_quotas")

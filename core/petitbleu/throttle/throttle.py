@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -20,9 +20,9 @@ from ..retry import delay
 from ..shares import Flow
 from ..store.payload import moment
 from ..types import Check, Deferred, Delivered, Event, Failed, Outcome, Queue, Retry, Scope, Unknown
-from .lane import RECENT, Lane, Provider
+from .lane import RECENT, Lane, Places, Provider
 from .limits import Feedback, ProviderLimits
-from .shared import Pause, Shared
+from .shared import Pause, Shared, Wish
 from .window import Window
 
 logger = logging.getLogger("petitbleu.delivery")
@@ -131,11 +131,6 @@ class Throttle:
         """Whatever it holds is free again."""
         self._here[ticket.flow] -= 1
         self._leave(ticket)
-        if ticket.probing is not None:
-            self._left.add(ticket.probing.key)
-            ticket.probing.probing = False
-            ticket.probing = None
-            self._changed.set()
 
     async def admit(self, ticket: Ticket, name: str, destination: str, at_once: int = 0, /) -> None:
         """Let it in with a provider, or raise `NotNow`; if it is in with another one, it leaves that."""
@@ -174,7 +169,7 @@ class Throttle:
             spot = None
         else:
             spot = ticket.spot
-        if ticket.probing is not None:
+        if ticket.probing is not None and ticket.provider is provider:
             self._probed(ticket.probing, kind, outcome)
             ticket.probing = None
             return
@@ -268,6 +263,12 @@ class Throttle:
         return found
 
     def _leave(self, ticket: Ticket) -> None:
+        if ticket.probing is not None:
+            # nothing was learnt
+            self._left.add(ticket.probing.key)
+            ticket.probing.probing = False
+            ticket.probing = None
+            self._changed.set()
         provider, spot = ticket.provider, ticket.spot
         if provider is None or spot is None:
             return
@@ -353,24 +354,30 @@ class Throttle:
                     lane.wake(count)
                 else:
                     # with some to spare, or each message that comes on top would ask
-                    await self._ask_places(lane, (lane.in_use + lane.waiting) * 3 // 2)
+                    await self._ask_places([(lane, (lane.in_use + lane.waiting) * 3 // 2)])
             except Exception as error:
                 logger.warning("limits of %s cannot be read: %s: %s", lane.name, type(error).__name__, error)
                 return False
         return True
 
-    async def _ask_places(self, lane: Lane, wanted: int) -> None:
-        places = lane.places
-        if places is None:
-            return
+    async def _ask_places(self, wishes: Sequence[tuple[Lane, int]]) -> None:
+        """Lanes, and how many places each has use for beside those that were of use since it last asked."""
         began = self._now()
-        wanted = min(places.limit, max(places.wanted, wanted, lane.in_use))
-        places.wanted = lane.in_use
-        places.held = await self._shared.places(lane.key, places.limit, wanted, lane.in_use)
-        places.until = began + int(self._feedback.lease * 1e6)
-        if places.held == wanted < places.limit:
-            places.ask_at = 0
-        lane.wake(max(0, places.held - lane.in_use))
+        asked: dict[str, tuple[Lane, Places, int]] = {}
+        for lane, wanted in wishes:
+            if (places := lane.places) is not None:
+                asked[lane.key] = lane, places, min(places.limit, max(places.wanted, wanted, lane.in_use))
+                places.wanted = lane.in_use
+        if not asked:
+            return
+        held = await self._shared.places(
+            [Wish(key, places.limit, wanted, lane.in_use) for key, (lane, places, wanted) in sorted(asked.items())]
+        )
+        for key, (lane, places, wanted) in asked.items():
+            places.held, places.until = held[key], began + int(self._feedback.lease * 1e6)
+            if places.held == wanted < places.limit:
+                places.ask_at = 0
+            lane.wake(max(0, places.held - lane.in_use))
 
     def _put_back(self, ticket: Ticket, kind: str, lane: Lane, now: int, places: int) -> NotNow:
         feedback = self._feedback
@@ -441,6 +448,12 @@ class Throttle:
                 return True
         except Exception as error:
             logger.warning("%s cannot be probed: %s: %s", lane.key, type(error).__name__, error)
+        except BaseException:
+            # cancelled: it may be ours, and nobody is here to use it
+            lane.probing = False
+            self._left.add(lane.key)
+            self._changed.set()
+            raise
         # somebody else tries it, or has brought it back; the next look tells
         lane.probing = False
         lane.pause = replace(pause, probing=now + int(LOOK * 1e6))
@@ -487,9 +500,7 @@ class Throttle:
         lanes = self._lanes()
         if any(lane.probing for lane in lanes):
             await self._shared.still_probing()
-        for lane in lanes:
-            if lane.places is not None and (lane.places.held or lane.in_use):
-                await self._ask_places(lane, lane.in_use + lane.waiting)
+        await self._ask_places([(lane, lane.in_use + lane.waiting) for lane in lanes if lane.borrows])
         self._paused = await self._shared.pauses()
         for lane in self._lanes():
             found = self._paused.get(lane.key)
