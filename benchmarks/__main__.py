@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -36,6 +38,9 @@ MEASURES: Mapping[str, Measure] = {
 
 async def measure(names: Sequence[str], settings: Settings) -> None:
     figures: list[Figure] = []
+    if (task := asyncio.current_task()) is not None:
+        # everything that was started is stopped, as on Ctrl-C
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with stage(settings) as bench:
         print(f"PostgreSQL: {bench.postgres.origin}; sink: {bench.sink.name}; {os.cpu_count()} processors", flush=True)
         for name in names:
@@ -54,6 +59,9 @@ def main() -> int:
         uvloop.run(measure(args.names or list(MEASURES), from_environment(os.environ, args.profile)))
     except (Failed, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("stopped", file=sys.stderr)
         return 1
     return 0
 

@@ -102,13 +102,15 @@ class Load:
                 raise Failed(f"{len(self._callers) - len(self._idle)} requests were never answered")
             await asyncio.sleep(0.01)
 
-    async def finish(self, patience: float = 600.0) -> None:
-        """Until `most` events have been sent and acknowledged."""
-        end = time.monotonic() + patience
+    async def finish(self, patience: float = 30.0) -> None:
+        """Until `most` events are acknowledged. Raises `Failed` if none is for `patience` seconds."""
+        seen, end = self.acknowledged, time.monotonic() + patience
         while not (self._exhausted() and self.quiet):
             self.check()
-            if time.monotonic() > end:
-                raise Failed(f"only {self.acknowledged} events were acknowledged in {patience:g} s")
+            if self.acknowledged > seen:
+                seen, end = self.acknowledged, time.monotonic() + patience
+            elif time.monotonic() > end:
+                raise Failed(f"no event was acknowledged for {patience:g} s, after {seen}")
             self.pump()
             await asyncio.sleep(0.01)
 
