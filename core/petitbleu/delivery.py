@@ -277,6 +277,7 @@ class Delivery:
         retry = channel.retry if channel is not None else Retry()
         attempt = attempt or self._attempt(work, outcome)
         if counts and work.claimed.tries + 1 >= retry.tries:
+            self._metrics.limit_reached("delivery.retry.tries")
             return self._final(work, EXPIRED, f"the last of {retry.tries} tries failed: {outcome.text}", attempt)
         seconds = delay(work.number, retry, outcome.retry_after, self._random)
         due = self._now() + int(seconds * 1_000_000)
