@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from petitbleu import Settings
@@ -26,6 +26,7 @@ from petitbleu.config import (
 from petitbleu.config.build import SAMPLE_PASSWORD
 from petitbleu.config.settings import Sections
 from petitbleu.errors import ConfigError
+from petitbleu.instance import plan
 from petitbleu.plugins import load
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -281,7 +282,8 @@ templates: {directory: tempaltes}
         "petitbleu.yaml:1:96: instance.brand: 'sohp' is not declared in brands; did you mean 'shop'?",
         "petitbleu.yaml:2:1: htpp: is not a setting here; did you mean 'http'?",
         "petitbleu.yaml:4:9: http.port: should be a whole number between 0 and 65535",
-        "petitbleu.yaml:5:3: http.trusted: is not a setting here; settings here are host, port, body_limit, shutdown",
+        "petitbleu.yaml:5:3: http.trusted: is not a setting here; settings here are host, port, body_limit, requests, "
+        "shutdown",
         "petitbleu.yaml:6:13: durability: should be full or relaxed; did you mean 'relaxed'?",
         "petitbleu.yaml:10:20: plugins.mail.providers.main.host: should be text that is not empty",
         "petitbleu.yaml:10:30: plugins.mail.providers.main.port: should be a whole number between 1 and 65535",
@@ -540,3 +542,22 @@ def test_nothing_is_written_into_the_package(tmp_path: Path, monkeypatch: pytest
     assert find_config() == SAMPLE
     url = build_config(read_config(SAMPLE), Calls(load(["email", "soap_ingest"]), 1.0).settings_types()).database_url()
     assert url == f"sqlite://{tmp_path}/var/petitbleu.db"
+
+
+def test_every_number_that_bounds_something_is_told() -> None:
+    """What is none: numbers that name something, and what belongs to one event type or brand."""
+    config = plan(SAMPLE, ["delivery.retry.email.tries=4"]).config
+    others = {"instance", "event_types", "brands", "statuses", "plugin_settings", "operators"}
+    sections = {name: value for name, value in config if name not in others}
+    told = config.bounds()
+    assert told == {name: value for name, value in numbers("", sections) if name != "http.port"}
+    assert (told["limits.pending"], told["delivery.retry.email.tries"]) == (100_000, 4)
+    assert told["templates.limits.seconds"] == 2
+
+
+def numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield name.removeprefix("."), value
+    elif isinstance(value, Settings | dict):
+        for key, inner in value.items() if isinstance(value, dict) else value:
+            yield from numbers(f"{name}.{key}", inner)

@@ -38,7 +38,7 @@ from petitbleu.calls import Calls
 from petitbleu.delivery import Delivery
 from petitbleu.metrics import Metrics
 from petitbleu.plugins import Loaded, load
-from petitbleu.queue import WorkQueue
+from petitbleu.queue import Claimed, WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.throttle import Feedback, Shared, Throttle
@@ -53,6 +53,10 @@ async def _sent(message: Message, attempt: Attempt) -> Outcome:
     return Delivered("loft", "250 flew", "250", "ref-1")
 
 
+async def _none(hook: str, event: Event) -> None:
+    """No trouble."""
+
+
 class Script:
     """A channel and every answer of the pipeline; tests replace what they are about."""
 
@@ -62,6 +66,8 @@ class Script:
         self.template: TemplateRef | None = TemplateRef("note", "pigeon", 4)
         self.verdict: Suppress | Hold | None = None
         self.rendering: Callable[[], Content | None] = lambda: Content({"text": "hello"}, {})
+        self.trouble: Callable[[str, Event], Awaitable[None]] = _none
+        """Awaited by each hook with its name."""
         self.messages: list[Message] = []
         self.heard: list[tuple[int, str, str]] = []
         self.unknown: str = "retry_once"
@@ -73,23 +79,33 @@ class Script:
         return [Channel("pigeon", "mobilePhone", Settings, unknown=unknown, retry=retry)]
 
     @hookimpl
+    async def petitbleu_enrich_event(self, event: Event) -> Event | None:
+        await self.trouble("enrich_event", event)
+        return None
+
+    @hookimpl
     async def petitbleu_route_event(self, event: Event) -> Route | None:
+        await self.trouble("route_event", event)
         return self.route
 
     @hookimpl
     async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef | None:
+        await self.trouble("resolve_template", event)
         return self.template
 
     @hookimpl
     async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Mapping[str, Any]) -> Content | None:
+        await self.trouble("render", event)
         return self.rendering()
 
     @hookimpl
     async def petitbleu_check_message(self, message: Message) -> Suppress | Hold | None:
+        await self.trouble("check_message", message.event)
         return self.verdict
 
     @hookimpl
     async def petitbleu_deliver(self, message: Message, attempt: Attempt) -> Outcome:
+        await self.trouble("deliver", message.event)
         self.messages.append(message)
         return await self.deliver(message, attempt)
 
@@ -419,6 +435,126 @@ async def test_expiration_is_checked_again_at_the_hand_off(store: Store, script:
     assert "before it could be handed over" in found.reason
 
 
+async def test_what_expires_while_it_is_rendered_is_offered_to_no_provider(store: Store, script: Script) -> None:
+    async def slow(hook: str, event: Event) -> None:
+        if hook == "render":
+            await store.shift_clock(31)
+
+    script.trouble = slow
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push(expiration=moment(store.now()) + timedelta(seconds=30)))
+    assert (found.status, found.reason, script.messages) == ("expired", "its expiration passed", [])
+
+
+@pytest.mark.parametrize("hook", ["render", "deliver"])
+async def test_what_was_claimed_too_soon_goes_back_until_its_time(store: Store, script: Script, hook: str) -> None:
+    """The database's clock was ahead when it was claimed, and is put right while it is on its way."""
+    noted: list[int] = []
+    back = [-3600.0]
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.hand_off("loft")
+        noted.append(attempt.number)
+        return Delivered("loft", "250 flew")
+
+    async def put_right(at: str, event: Event) -> None:
+        if at == hook and back:
+            await store.shift_clock(back.pop())
+
+    script.deliver, script.trouble = deliver, put_right
+    rig = Rig(store, script)
+    event_id = await rig.push(scheduled=moment(store.now()) + timedelta(minutes=30))
+    await store.shift_clock(3600)
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+        assert (found.status, found.reason, found.queued["state"]) == ("pending", "its scheduled time has not come", 0)
+        assert (found.queued["tries"], found.attempts, noted) == (0, [], [])
+        await store.shift_clock(1801)
+        await rig.until(event_id, "sent")
+    assert noted == [1]
+
+
+@pytest.mark.parametrize("late", ["before the hand-off", "after the hand-off"])
+async def test_a_worker_that_lost_its_lease_stops(
+    store: Store, script: Script, caplog: pytest.LogCaptureFixture, late: str
+) -> None:
+    """Another one has the event meanwhile, and what it does is all that counts."""
+    taken: list[Claimed] = []
+    other = WorkQueue(store, 1, LEASE)
+    sent: list[str] = []
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        if late == "after the hand-off":
+            await attempt.hand_off("loft")
+            sent.append("by us")
+        await store.shift_clock(LEASE + 1)
+        assert await other.rescue() == 1
+        taken.extend(await other.claim(Queue.REALTIME, 1))
+        if late == "before the hand-off":
+            await attempt.hand_off("loft")
+            sent.append("by us")
+        return Delivered("loft", "250 flew")
+
+    script.deliver = deliver
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    async with rig.at_work():
+        while not any(words in caplog.text for words in ("another worker has it", "its lease was lost")):
+            await asyncio.sleep(0.01)
+        found = await rig.event(event_id)
+        assert (found.status, found.reason, found.attempts, script.heard) == ("pending", "", [], [])
+        assert (found.queued["lease"], found.queued["crashes"]) == (taken[0].lease, 1)
+    assert sent == (["by us"] if late == "after the hand-off" else [])
+    assert taken[0].handed_off == ("loft" if late == "after the hand-off" else "")
+
+
+async def _fails(message: Message, attempt: Attempt) -> Outcome:
+    await attempt.hand_off("loft")
+    return Failed("loft", "550 no such roof", Scope.ADDRESS, "550")
+
+
+async def _defers(message: Message, attempt: Attempt) -> Outcome:
+    return Deferred("loft", "451 fog", Scope.MESSAGE, "451")
+
+
+async def _loses(message: Message, attempt: Attempt) -> Outcome:
+    await attempt.hand_off("loft")
+    return Unknown("loft", "out of sight")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({}, "sent", "250 flew"),
+        ({"deliver": _fails}, "failed", "550 no such roof"),
+        ({"deliver": _defers}, "expired", "451 fog"),
+        ({"deliver": _loses}, "failed", "out of sight"),
+        ({"verdict": Suppress("unsubscribed")}, "ignored", None),
+        ({"template": None}, "not_covered", None),
+    ],
+)
+async def test_every_event_ends_once_with_reason_time_and_the_providers_words(
+    store: Store, script: Script, changes: dict[str, Any], status: str, words: str | None
+) -> None:
+    vars(script).update(changes)
+    rig = Rig(store, script)
+    event_id = await rig.push(expiration=moment(store.now()) + timedelta(days=1))
+    async with rig.at_work():
+        while (found := await rig.event(event_id)).status == "pending":
+            if found.queued is not None and found.queued["state"] == 0:
+                await store.shift_clock(700)
+            await asyncio.sleep(0.01)
+        await rig.queue.promote()
+        assert await rig.queue.claim(Queue.REALTIME, 1) == []
+    assert (found.status, found.queued) == (status, None)
+    assert found.created <= found.processed <= store.now()
+    assert found.reason
+    assert words is None or words in found.reason
+    assert [attempt["text"] for attempt in found.attempts] == ([words] * len(found.attempts) if words else [])
+    assert [heard for heard in script.heard if heard[1] != "pending"] == [(event_id, status, found.reason)]
+
+
 async def test_a_held_message_waits_without_cost(store: Store, script: Script) -> None:
     until = moment(store.now()) + timedelta(hours=1)
     script.verdict = Hold(until, "quiet hours")
@@ -475,6 +611,55 @@ async def test_a_plugin_that_fails_before_the_hand_off_costs_a_try(store: Store,
         found = await rig.settled(event_id)
     assert (found.status, found.queued["tries"]) == ("pending", 1)
     assert "RuntimeError: feather jam" in found.reason
+
+
+async def _raises() -> None:
+    raise RuntimeError("feather jam")
+
+
+async def _hangs() -> None:
+    await asyncio.sleep(60)
+
+
+async def _cancels() -> None:
+    raise asyncio.CancelledError
+
+
+async def _exits() -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "cause"),
+    [
+        (_raises, "RuntimeError: feather jam"),
+        (_hangs, "no answer within"),
+        (_cancels, "cancelled its own work"),
+        (_exits, "SystemExit: 3"),
+    ],
+)
+async def test_a_plugin_in_trouble_costs_an_attempt_and_never_the_queue(
+    store: Store, script: Script, trouble: Callable[[], Awaitable[None]], cause: str
+) -> None:
+    """Whatever its hook."""
+    hooks = ("enrich_event", "route_event", "resolve_template", "render", "check_message", "deliver")
+
+    async def strike(hook: str, event: Event) -> None:
+        if event.external_id == hook:
+            await trouble()
+
+    script.trouble = strike
+    rig = Rig(store, script, deadline=1.0)
+    struck = {hook: await rig.push(external_id=hook) for hook in hooks}
+    others = [await rig.push() for _ in range(12)]
+    async with rig.at_work():
+        for event_id in others:
+            await rig.until(event_id, "sent")
+        for hook, event_id in struck.items():
+            found = await rig.settled(event_id, attempts=1)
+            assert f"petitbleu_{hook}: {cause}" in found.reason
+            assert (found.status, found.queued["tries"], found.queued["crashes"]) == ("pending", 1, 0)
+            assert [(one["outcome"], one["scope"]) for one in found.attempts] == [("deferred", "us")]
 
 
 async def test_after_a_crash_behind_the_hand_off_it_is_repeated_once(store: Store, script: Script) -> None:

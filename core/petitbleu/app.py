@@ -19,7 +19,7 @@ from aiohttp import web
 
 from . import __version__
 from .errors import PluginError, TemplateError
-from .http import health_routes, plain_errors, trusted_proxies
+from .http import health_routes, measured, plain_errors, trusted_proxies
 from .instance import Instance, open_instance
 from .listening import BACKLOG, inherited, listen, url
 from .scrape import Scrape
@@ -30,6 +30,9 @@ logger = logging.getLogger("petitbleu.server")
 
 GC_THRESHOLD = (50_000, 20, 50)
 """Fewer collections than Python's own: nearly nothing of an event is in a cycle."""
+
+ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
+"""Answered however busy the server is."""
 
 Role = Literal["all", "intake", "worker"]
 """`intake` takes requests and never claims; `worker` delivers and answers the health pages only."""
@@ -50,7 +53,11 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
     """
     calls, services, config = instance.calls, instance.services, instance.config
     app = web.Application(
-        middlewares=[trusted_proxies(config.instance.trusted_proxies), plain_errors],
+        middlewares=[
+            measured(instance.metrics, config.http.requests, ALWAYS),
+            trusted_proxies(config.instance.trusted_proxies),
+            plain_errors,
+        ],
         client_max_size=config.http.body_limit,
     )
 
@@ -75,13 +82,8 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
 
 def _scrape(instance: Instance, process: str) -> Scrape:
     config = instance.config
-    limits = {
-        "pending": config.limits.pending,
-        "events": config.limits.events,
-        "concurrency": config.delivery.concurrency,
-        "reserved": config.delivery.reserved,
-    }
     metrics, queue, calls = instance.metrics.registry, instance.queue, instance.calls
+    limits = config.bounds()
     return Scrape(
         metrics,
         queue,

@@ -222,7 +222,13 @@ class Calls:
             raise
         except TimeoutError:
             raise self._failed(implementation, hook, f"no answer within {deadline:g} s", hung=True) from None
-        except Exception as error:
+        except asyncio.CancelledError as error:
+            # ours ends the work; one that comes from inside would end it without a trace
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise self._failed(implementation, hook, "cancelled its own work") from error
+        except (Exception, SystemExit) as error:
             raise self._failed(implementation, hook, f"{type(error).__name__}: {error}") from error
 
     def _arguments(self, implementation: HookImpl, values: Mapping[str, Any]) -> Sequence[Any]:

@@ -1,8 +1,10 @@
 """One event, from claim to outcome, in one straight line.
 
-    claim ─► too late? ─► enrich ─► route ─► resolve ─► render ─► check ─► deliver ─► outcome ─► store ─► observers
+    claim ─► in time? ─► enrich ─► route ─► resolve ─► render ─► check ─► in time? ─► deliver ─► outcome ─► store ─►
+    observers
 
-No transaction is open while a plugin or a provider is at work. What a stage raises becomes a retry with a reason.
+Whether it is in time is asked once more right before the hand-off. No transaction is open while a plugin or a provider
+is at work. What a stage raises becomes a retry with a reason.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from .metrics import Metrics
 from .queue import AttemptRecord, Claimed, Step, WorkQueue
 from .rendering import LimitReached
 from .retry import delay
-from .store.payload import micros
+from .store.payload import micros, optional_micros
 from .throttle import Throttle
 from .types import (
     Attempt,
@@ -44,6 +46,8 @@ logger = logging.getLogger("petitbleu.delivery")
 
 MOST_CRASHES = 3
 MOST_UNKNOWNS = 2
+LAG = 100_000
+"""Microseconds by which our copy of the database's clock may be behind it. The claim went by that clock itself."""
 
 
 @dataclass(slots=True)
@@ -119,10 +123,10 @@ class Delivery:
                         self._failpoints.passed("after_reply")
                     step = self._outcome(work, outcome)
         except HandOffRefused as refused:
-            if claimed.expires is None or self._now() < claimed.expires:
+            step = self._untimely(work, " before it could be handed over")
+            if step is None:
                 logger.warning("%s; another worker has it", refused, extra={"event": claimed.id})
                 return
-            step = self._final(work, EXPIRED, "its expiration passed before it could be handed over")
         except NotNow as not_now:
             step = self._put_back(work, not_now)
             quiet = step.status == PENDING
@@ -169,8 +173,16 @@ class Delivery:
             step = self._outcome(work, lost)
             # the try that was cut off is written down; a repeat follows at once, under the next number
             return step if step.due is None else replace(step, due=self._now())
-        if claimed.expires is not None and self._now() >= claimed.expires:
-            return self._final(work, EXPIRED, "its expiration passed")
+        return self._untimely(work)
+
+    def _untimely(self, work: Work, when: str = "") -> Step | None:
+        """Too late, or too soon: that may have changed since the claim."""
+        expires, scheduled = work.claimed.expires, optional_micros(work.claimed.event.scheduled)
+        now = self._now()
+        if expires is not None and now >= expires:
+            return self._final(work, EXPIRED, f"its expiration passed{when}")
+        if scheduled is not None and now < scheduled - LAG:
+            return self._later(work, scheduled, "its scheduled time has not come", counts=False)
         return None
 
     async def _message(self, work: Work, event: Event) -> Message | Step:
@@ -201,12 +213,14 @@ class Delivery:
             return self._final(work, IGNORED, verdict.reason)
         if isinstance(verdict, Hold):
             return self._later(work, micros(verdict.until), verdict.reason, counts=False)
-        return message
+        return self._untimely(work) or message
 
     async def _deliver(self, work: Work, message: Message) -> Outcome:
         async def hand_off(provider: str) -> None:
             if self._failpoints:
                 self._failpoints.passed("before_handoff")
+            if self._untimely(work) is not None:
+                raise HandOffRefused(f"event {work.claimed.id}: this is not its time")
             await self._queue.hand_off(work.claimed, provider)
             work.handed_off = provider
             if self._failpoints:
@@ -265,6 +279,7 @@ class Delivery:
         retry = channel.retry if channel is not None else Retry()
         attempt = attempt or self._attempt(work, outcome)
         if counts and work.claimed.tries + 1 >= retry.tries:
+            self._metrics.limit_reached("delivery.retry.tries")
             return self._final(work, EXPIRED, f"the last of {retry.tries} tries failed: {outcome.text}", attempt)
         seconds = delay(work.number, retry, outcome.retry_after, self._random)
         due = self._now() + int(seconds * 1_000_000)

@@ -282,10 +282,12 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
             data=config.limits.data,
             lifetime=timedelta(seconds=config.delivery.lifetime),
             deadline=config.limits.deadline,
+            untold=config.limits.untold,
         ),
         zone,
         store.now,
         time.monotonic,
+        metrics,
     )
     status = Status(store, cell, table, brands, zone)
     lifetime = timedelta(seconds=config.delivery.lifetime)
@@ -293,7 +295,7 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
     operations = Operations(
         store, copies, calls, cell, brands, lifetime, config.limits.pending, store.now, time.monotonic
     )
-    auth = Authenticator(config.operators, config.sessions, now)
+    auth = Authenticator(config.operators, config.sessions, now, limit_reached=metrics.limit_reached)
 
     async def pending() -> tuple[int, int]:
         return await within(config.limits.deadline, queue.depth(time.monotonic)), config.limits.pending

@@ -99,6 +99,11 @@ class Metrics:
         self._rescued = Counter(
             "petitbleu_leases_rescued", "Events taken back from workers that gave no sign.", registry=registry
         )
+        self._requests = counter("http_requests", "Requests that were answered.", "path", "status")
+        self._requests_under_way = Gauge(
+            "petitbleu_http_requests_under_way", "Requests that were not yet answered.", registry=registry
+        )
+        self._limits_reached = counter("limits_reached", "How often a limit of the configuration held.", "limit")
         self._woken = counter("wakeups", "Announcements of work between processes.", "way")
         self._purged = counter("purged_rows", "Rows deleted since their time was over.", "table")
         self._put_backs = counter(
@@ -109,6 +114,20 @@ class Metrics:
         )
         for queue in Queue:
             self._under_way(queue.value)
+
+    # ----------------------------------------------------------------------------------------------------------- HTTP
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        self._requests_under_way.inc()
+        try:
+            yield
+        finally:
+            self._requests_under_way.dec()
+
+    def answered(self, path: str, status: int) -> None:
+        """`path` is that of the route; "" is no route of ours."""
+        self._requests(path, str(status)).inc()
 
     # --------------------------------------------------------------------------------------------------------- intake
 
@@ -131,6 +150,10 @@ class Metrics:
 
     def accepted(self, event: Event) -> None:
         self._accepted(event.queue.value, event.type).inc()
+
+    def limit_reached(self, limit: str) -> None:
+        """`limit` is the setting's name, such as `limits.pending`."""
+        self._limits_reached(limit).inc()
 
     # ---------------------------------------------------------------------------------------------------------- queue
 

@@ -178,6 +178,13 @@ class WorkQueue:
             self.announce()
         return stored
 
+    async def known(self, events: Sequence[Event]) -> int:
+        """How many of the events have a key that stands for an earlier event, and so need no room."""
+        asked = [propose(0, event, self._windows).key for event in events]
+        rows = [{"key": key} for key in sorted({*asked} - {""})]
+        found = {row["key"] for row in await self._store.rows("known_keys", rows)} if rows else set()
+        return sum(key in found for key in asked)
+
     async def _write_events(self, calls: list[Sequence[Event]]) -> list[list[Stored] | EventsRefused]:
         self._metrics.batch("store", len(calls))
         ids = iter(await self._take_ids(sum(len(events) for events in calls)))

@@ -52,6 +52,14 @@ class Config(Sections):
     def template_directory(self) -> Path:
         return self.templates.directory
 
+    def bounds(self) -> dict[str, float]:
+        """Every number that bounds something (pieces, bytes, seconds), by the name of its setting."""
+        found: dict[str, float] = {}
+        for name in _BOUNDING:
+            found.update(_numbers(name, getattr(self, name)))
+        del found["http.port"]
+        return found
+
     def brand_values(self, name: str) -> dict[str, Any]:
         """What templates know as `brand`; without a name, of the instance's brand."""
         name = name or self.instance.brand
@@ -59,6 +67,17 @@ class Config(Sections):
         if brand is None:
             return {}
         return {**brand.variables, **brand.model_dump(exclude={"variables", "share"}), "name": brand.name or name}
+
+
+_BOUNDING = ("http", "sessions", "delivery", "limits", "retention", "monitoring", "templates")
+
+
+def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+    elif isinstance(value, Settings | Mapping):
+        for key, inner in value.items() if isinstance(value, Mapping) else value:
+            yield from _numbers(f"{name}.{key}", inner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,7 @@ class Http(Section):
     host: str = Field("127.0.0.1", min_length=1, description="Address or host name to listen on.")
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
     body_limit: Bytes = Field(8_388_608, description="Bytes of a request body at most.")
+    requests: Count = Field(1000, description="Requests under way at once; further ones are answered 503.")
     shutdown: Duration = Field(10.0, description="How long open requests may take to finish when the server stops.")
 
 
@@ -345,6 +346,7 @@ class LimitSettings(Section):
     attribute: Count = Field(4096, description="Characters of one attribute of an event.")
     data: Bytes = Field(1_048_576, description="Bytes of one event, as JSON.")
     deadline: Duration = Field(5.0, description="How long storing the events of a call may take.")
+    untold: Count = Field(10_000, description="Accepted events that wait for slow plugins; of more they hear nothing.")
 
 
 class Retention(Section):

@@ -264,7 +264,10 @@ class Store:
             return
         if self.dialect == "sqlite":
             level = (await self.connection.execute_query_dict("PRAGMA synchronous"))[0]["synchronous"]
+            journal = (await self.connection.execute_query_dict("PRAGMA journal_mode"))[0]["journal_mode"]
             bad = [] if level >= 2 else [f"synchronous={level}"]
+            # a crash in the middle of a transaction spoils the file where no journal outlives it
+            bad += [f"journal_mode={journal}"] if journal in ("off", "memory") else []
         else:
             settings = await self.connection.execute_query_dict(
                 "SELECT name, setting FROM pg_settings "

@@ -52,6 +52,7 @@ QUERIES = {
         SELECT key, 0, '', 0 FROM {rows:key text} WHERE true ORDER BY key
         ON CONFLICT (key) DO UPDATE SET until = idempotency.until
         RETURNING key, event, digest, CASE WHEN until > {now} THEN 1 ELSE 0 END AS holds""",
+    "known_keys": "SELECT key FROM idempotency WHERE key IN (SELECT key FROM {rows:key text}) AND until > {now}",
     "take_keys": """
         UPDATE idempotency SET event = j.event, digest = j.digest, until = j.until
         FROM {rows:key text, event bigint, digest text, until bigint} WHERE idempotency.key = j.key""",
@@ -222,7 +223,20 @@ QUERIES = {
 }
 
 REPEATABLE = frozenset(
-    ("take_ids", "promote", "next_due", "flows", "renew", "overdue", "rescue", "release", "hand_off", "depth", "now")
+    (
+        "take_ids",
+        "known_keys",
+        "promote",
+        "next_due",
+        "flows",
+        "renew",
+        "overdue",
+        "rescue",
+        "release",
+        "hand_off",
+        "depth",
+        "now",
+    )
 )
 """Those that may be run once more when nobody knows whether they took effect: it makes no difference, or costs a gap in
 the ids. A claim is none: its events would be leased to nobody."""
