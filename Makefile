@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench faults clean
 
 demo: $(VENV)/.run
 	$(BIN)/petitbleu demo
@@ -32,6 +32,13 @@ test-all:
 			echo "== Python $$version"; $(MAKE) test PYTHON=$$python VENV=.venv-$$version || exit 1; \
 		else echo "== Python $$version: not found"; fi; \
 	done
+
+# servers, databases and mail sinks that are killed, cut, stopped and filled up; half an hour on two cores.
+# CASES="F1 F11" chooses, FAULTS_SIZE=10 is for longer runs; see tests/faults/README.md
+FAULTS_SIZE ?= 1
+CASES ?=
+faults: $(VENV)/.dev
+	PYTHONPATH=tests:tests/support $(BIN)/python -m faults --cases "$(CASES)" --size $(FAULTS_SIZE)
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info

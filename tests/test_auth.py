@@ -32,6 +32,8 @@ class Clock:
     def __init__(self) -> None:
         self.time = datetime(2026, 10, 5, 12, tzinfo=UTC)
         self.slept: list[float] = []
+        self.reached: list[str] = []
+        """Limits that held somebody up."""
 
     def now(self) -> datetime:
         return self.time
@@ -68,7 +70,13 @@ async def starting(url: str, clock: Clock) -> AsyncIterator[Start]:
     async with open_store(url):
 
         def start(known: dict[str, OperatorSettings] | None = None, **settings: Any) -> Authenticator:
-            return Authenticator(known or operators(), Sessions(**settings), clock.now, sleep=clock.sleep)
+            return Authenticator(
+                known or operators(),
+                Sessions(**settings),
+                clock.now,
+                sleep=clock.sleep,
+                limit_reached=clock.reached.append,
+            )
 
         yield start
 
@@ -174,6 +182,7 @@ async def test_an_operator_has_a_limited_number_of_sessions(database_url: str, c
             sessions.append(await auth.logon("mc", "demo/pass", HERE))
             await auth.authenticate(token(sessions[-1].token))
         await expired(auth.authenticate(token(sessions[0].token)))
+        assert clock.reached == ["sessions.per_operator"]
         for session in (*sessions[1:], other):
             await auth.authenticate(token(session.token))
 
@@ -367,6 +376,7 @@ async def test_guesses_at_the_same_time_wait_for_each_other(database_url: str, c
         await denied(auth.logon("mc", "wrong", HERE))
         await asyncio.gather(*(denied(auth.logon("mc", f"wrong{n}", HERE)) for n in range(20)))
         assert clock.slept == [1, 2, 4]
+        assert clock.reached == ["sessions.guess_waiting"] * 17
 
 
 async def test_memory_is_bounded(database_url: str, clock: Clock) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from petitbleu import Settings
@@ -26,6 +26,7 @@ from petitbleu.config import (
 from petitbleu.config.build import SAMPLE_PASSWORD
 from petitbleu.config.settings import Sections
 from petitbleu.errors import ConfigError
+from petitbleu.instance import plan
 from petitbleu.plugins import load
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -281,7 +282,8 @@ templates: {directory: tempaltes}
         "petitbleu.yaml:1:96: instance.brand: 'sohp' is not declared in brands; did you mean 'shop'?",
         "petitbleu.yaml:2:1: htpp: is not a setting here; did you mean 'http'?",
         "petitbleu.yaml:4:9: http.port: should be a whole number between 0 and 65535",
-        "petitbleu.yaml:5:3: http.trusted: is not a setting here; settings here are host, port, body_limit, shutdown",
+        "petitbleu.yaml:5:3: http.trusted: is not a setting here; settings here are host, port, body_limit, requests, "
+        "shutdown",
         "petitbleu.yaml:6:13: durability: should be full or relaxed; did you mean 'relaxed'?",
         "petitbleu.yaml:10:20: plugins.mail.providers.main.host: should be text that is not empty",
         "petitbleu.yaml:10:30: plugins.mail.providers.main.port: should be a whole number between 1 and 65535",
@@ -410,15 +412,53 @@ def test_channels_nobody_serves(tmp_path: Path) -> None:
     write(
         tmp_path,
         petitbleu="routing:\n  rules:\n  - {when: {channel: email}, channel: sms}\n  - {when: {}, channel: emial}\n"
-        "delivery: {retry: {email: {tries: 3}, fax: {}}}\n",
+        "delivery:\n  retry: {email: {tries: 3}, fax: {}}\n  providers:\n"
+        "    email/main: {rate: 5, destinations: {a.example: {concurrency: 1}, '*': {rate: 2.5}}}\n    fax/main: {}\n",
     )
     raw = read(tmp_path)
-    assert build_config(raw, {}).delivery.retry["email"].tries == 3
+    delivery = build_config(raw, {}).delivery
+    assert delivery.retry["email"].tries == 3
+    assert delivery.providers["email/main"].destinations["*"].rate == 2.5
     check_channels(raw, ["email", "sms", "emial", "fax"])
     with pytest.raises(ConfigError) as refused:
         check_channels(raw, ["email", "sms"])
-    assert [problem.path for problem in refused.value.problems] == ["routing.rules.1.channel", "delivery.retry.fax"]
+    paths = ["routing.rules.1.channel", "delivery.retry.fax", "delivery.providers.fax/main"]
+    assert [problem.path for problem in refused.value.problems] == paths
     assert "did you mean 'email'?" in str(refused.value)
+
+
+def test_providers_nobody_has(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        petitbleu="delivery:\n  providers:\n    email/main: {rate: 5}\n    email/mian: {rate: 5}\n    sms/x: {}\n",
+    )
+    raw = read(tmp_path)
+    check_channels(raw, ["email", "sms"], {"email": (), "sms": ()})
+    with pytest.raises(ConfigError) as refused:
+        check_channels(raw, ["email", "sms"], {"email": ("main", "other"), "sms": ()})
+    (problem,) = refused.value.problems
+    assert (problem.path, problem.text) == (
+        "delivery.providers.email/mian",
+        "email has no provider 'mian'; did you mean 'main'?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "path", "text"),
+    [
+        ("main: {rate: 5}", "main", "should be channel/provider, such as email/main"),
+        ("email/main: {rate: 0}", "email/main.rate", "should be a number between 0.01 and 1000000"),
+        ("email/main: {concurrency: 0}", "email/main.concurrency", "should be a whole number of at least 1"),
+        ("email/main: {destinations: {'a b': {}}}", "email/main.destinations.a b", "should be a destination such as"),
+    ],
+)
+def test_limits_of_providers_that_make_no_sense(tmp_path: Path, limits: str, path: str, text: str) -> None:
+    write(tmp_path, petitbleu=f"delivery: {{providers: {{{limits}}}}}\n")
+    with pytest.raises(ConfigError) as refused:
+        build(tmp_path)
+    (problem,) = refused.value.problems
+    assert problem.path == f"delivery.providers.{path}"
+    assert text in problem.text
 
 
 # -------------------------------------------------------------------------------------------- finding, schema, advice
@@ -502,3 +542,22 @@ def test_nothing_is_written_into_the_package(tmp_path: Path, monkeypatch: pytest
     assert find_config() == SAMPLE
     url = build_config(read_config(SAMPLE), Calls(load(["email", "soap_ingest"]), 1.0).settings_types()).database_url()
     assert url == f"sqlite://{tmp_path}/var/petitbleu.db"
+
+
+def test_every_number_that_bounds_something_is_told() -> None:
+    """What is none: numbers that name something, and what belongs to one event type or brand."""
+    config = plan(SAMPLE, ["delivery.retry.email.tries=4"]).config
+    others = {"instance", "event_types", "brands", "statuses", "plugin_settings", "operators"}
+    sections = {name: value for name, value in config if name not in others}
+    told = config.bounds()
+    assert told == {name: value for name, value in numbers("", sections) if name != "http.port"}
+    assert (told["limits.pending"], told["delivery.retry.email.tries"]) == (100_000, 4)
+    assert told["templates.limits.seconds"] == 2
+
+
+def numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield name.removeprefix("."), value
+    elif isinstance(value, Settings | dict):
+        for key, inner in value.items() if isinstance(value, dict) else value:
+            yield from numbers(f"{name}.{key}", inner)

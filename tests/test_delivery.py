@@ -21,6 +21,7 @@ from petitbleu import (
     Failed,
     Hold,
     Message,
+    NotNow,
     Outcome,
     Queue,
     Retry,
@@ -35,10 +36,12 @@ from petitbleu import (
 )
 from petitbleu.calls import Calls
 from petitbleu.delivery import Delivery
+from petitbleu.metrics import Metrics
 from petitbleu.plugins import Loaded, load
-from petitbleu.queue import WorkQueue
+from petitbleu.queue import Claimed, WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
+from petitbleu.throttle import Feedback, Shared, Throttle
 from petitbleu.worker import Limits, Worker
 
 LEASE = 30.0
@@ -50,6 +53,10 @@ async def _sent(message: Message, attempt: Attempt) -> Outcome:
     return Delivered("loft", "250 flew", "250", "ref-1")
 
 
+async def _none(hook: str, event: Event) -> None:
+    """No trouble."""
+
+
 class Script:
     """A channel and every answer of the pipeline; tests replace what they are about."""
 
@@ -59,6 +66,8 @@ class Script:
         self.template: TemplateRef | None = TemplateRef("note", "pigeon", 4)
         self.verdict: Suppress | Hold | None = None
         self.rendering: Callable[[], Content | None] = lambda: Content({"text": "hello"}, {})
+        self.trouble: Callable[[str, Event], Awaitable[None]] = _none
+        """Awaited by each hook with its name."""
         self.messages: list[Message] = []
         self.heard: list[tuple[int, str, str]] = []
         self.unknown: str = "retry_once"
@@ -70,23 +79,33 @@ class Script:
         return [Channel("pigeon", "mobilePhone", Settings, unknown=unknown, retry=retry)]
 
     @hookimpl
+    async def petitbleu_enrich_event(self, event: Event) -> Event | None:
+        await self.trouble("enrich_event", event)
+        return None
+
+    @hookimpl
     async def petitbleu_route_event(self, event: Event) -> Route | None:
+        await self.trouble("route_event", event)
         return self.route
 
     @hookimpl
     async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef | None:
+        await self.trouble("resolve_template", event)
         return self.template
 
     @hookimpl
     async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Mapping[str, Any]) -> Content | None:
+        await self.trouble("render", event)
         return self.rendering()
 
     @hookimpl
     async def petitbleu_check_message(self, message: Message) -> Suppress | Hold | None:
+        await self.trouble("check_message", message.event)
         return self.verdict
 
     @hookimpl
     async def petitbleu_deliver(self, message: Message, attempt: Attempt) -> Outcome:
+        await self.trouble("deliver", message.event)
         self.messages.append(message)
         return await self.deliver(message, attempt)
 
@@ -105,11 +124,29 @@ class Rig:
         self.store = store
         self.queue = WorkQueue(store, 1, LEASE)
         brands = {"shop": {"name": "Shop"}}
+        shared, metrics = Shared(store, self.queue.incarnation, LEASE), Metrics()
+        self._metrics = metrics
+        feedback = Feedback(places=concurrency, window=2, pause=60.0, wait=0.02)
+        self.throttle = Throttle(shared, feedback, {}, store.now, lambda: 1.0, metrics)
         delivery = Delivery(
-            self.queue, calls, calls.channels(), lambda name: brands[name], "test", deadline, store.now, lambda: 1.0
+            self.queue,
+            calls,
+            calls.channels(),
+            lambda name: brands[name],
+            "test",
+            deadline,
+            store.now,
+            lambda: 1.0,
+            metrics,
+            self.throttle,
         )
         limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
-        self.worker = Worker(self.queue, delivery, limits, store.now)
+        self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
+
+    def doubtful(self, cause: str) -> float:
+        """Messages sent again though a provider may have the first one."""
+        labels = {"channel": "pigeon", "cause": cause}
+        return self._metrics.registry.get_sample_value("petitbleu_possible_duplicates_total", labels) or 0.0
 
     async def push(self, **changes: Any) -> int:
         values: dict[str, Any] = {
@@ -280,6 +317,91 @@ async def test_a_providers_trouble_costs_the_event_no_try_and_its_wish_is_heeded
     assert found.status == "pending"
 
 
+async def _refused(message: Message, attempt: Attempt) -> Outcome:
+    await attempt.admit("loft", "roof")
+    return Deferred("loft", "421 closed", Scope.PROVIDER, "421")
+
+
+async def test_while_a_provider_is_paused_its_events_pay_nothing_and_are_no_news(store: Store, script: Script) -> None:
+    script.deliver = _refused
+    rig = Rig(store, script)
+    async with rig.at_work():
+        for _ in range(2):
+            await rig.settled(await rig.push(), attempts=1)
+        heard = list(script.heard)
+        event_id = await rig.push()
+        found = await rig.settled(event_id)
+        assert (found.status, found.errors, found.attempts) == ("pending", 0, [])
+        assert found.reason.startswith("pigeon/loft is paused until ")
+        assert found.reason.endswith(" UTC, because: 421 closed")
+        assert [found.queued[name] for name in ("tries", "attempts", "crashes", "handed_off")] == [0, 0, 0, ""]
+        assert 59 < (found.queued["due"] - store.now()) / 1e6 < 62
+        assert script.heard == heard
+        # the ones that found out come back no sooner
+        (row,) = await store.read("SELECT min(due) AS due FROM queue", [])
+        assert row["due"] >= found.queued["due"] - 2_000_000
+        script.deliver = _sent
+        await store.shift_clock(63)
+        await rig.until(event_id, "sent")
+
+
+async def test_while_a_provider_is_paused_nothing_more_is_claimed_for_it(store: Store, script: Script) -> None:
+    script.deliver = _refused
+    rig = Rig(store, script)
+    async with rig.at_work():
+        for _ in range(3):
+            await rig.settled(await rig.push())
+        seen = len(script.messages)
+        untouched = [await rig.push() for _ in range(20)]
+        await asyncio.sleep(0.5)
+        assert len(script.messages) == seen
+        assert {(await rig.event(one)).reason for one in untouched} == {""}
+
+
+async def test_a_provider_that_hangs_fails_though_nothing_was_handed_over(store: Store, script: Script) -> None:
+    async def hang(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.admit("loft", "roof")
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    script.deliver = hang
+    rig = Rig(store, script, deadline=0.05)
+    async with rig.at_work():
+        for _ in range(2):
+            await rig.settled(await rig.push())
+    (pause,) = rig.throttle.pauses().values()
+    assert pause.reason == "no answer within 0.05 s"
+
+
+async def test_a_second_provider_that_takes_none_leaves_the_first_ones_answer_unknown(
+    store: Store, script: Script
+) -> None:
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.admit("loft", "roof")
+        await attempt.hand_off("loft")
+        raise NotNow("the other one is busy", store.now())
+
+    script.deliver = deliver
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push(), attempts=1)
+    assert [(one["outcome"], one["provider"]) for one in found.attempts] == [("unknown", "loft")]
+
+
+async def test_a_plugin_that_raises_says_nothing_of_the_provider(store: Store, script: Script) -> None:
+    async def broken(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.admit("loft", "roof")
+        raise RuntimeError("feather jam")
+
+    script.deliver = broken
+    rig = Rig(store, script)
+    async with rig.at_work():
+        for _ in range(5):
+            await rig.settled(await rig.push())
+    assert rig.throttle.pauses() == {}
+    assert [state.in_use for state in rig.throttle.states()] == [0]
+
+
 async def test_a_try_that_would_come_after_expiration_is_not_waited_for(store: Store, script: Script) -> None:
     async def defer(message: Message, attempt: Attempt) -> Outcome:
         return Deferred("loft", "451 fog", Scope.MESSAGE)
@@ -313,6 +435,126 @@ async def test_expiration_is_checked_again_at_the_hand_off(store: Store, script:
     assert "before it could be handed over" in found.reason
 
 
+async def test_what_expires_while_it_is_rendered_is_offered_to_no_provider(store: Store, script: Script) -> None:
+    async def slow(hook: str, event: Event) -> None:
+        if hook == "render":
+            await store.shift_clock(31)
+
+    script.trouble = slow
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.settled(await rig.push(expiration=moment(store.now()) + timedelta(seconds=30)))
+    assert (found.status, found.reason, script.messages) == ("expired", "its expiration passed", [])
+
+
+@pytest.mark.parametrize("hook", ["render", "deliver"])
+async def test_what_was_claimed_too_soon_goes_back_until_its_time(store: Store, script: Script, hook: str) -> None:
+    """The database's clock was ahead when it was claimed, and is put right while it is on its way."""
+    noted: list[int] = []
+    back = [-3600.0]
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.hand_off("loft")
+        noted.append(attempt.number)
+        return Delivered("loft", "250 flew")
+
+    async def put_right(at: str, event: Event) -> None:
+        if at == hook and back:
+            await store.shift_clock(back.pop())
+
+    script.deliver, script.trouble = deliver, put_right
+    rig = Rig(store, script)
+    event_id = await rig.push(scheduled=moment(store.now()) + timedelta(minutes=30))
+    await store.shift_clock(3600)
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+        assert (found.status, found.reason, found.queued["state"]) == ("pending", "its scheduled time has not come", 0)
+        assert (found.queued["tries"], found.attempts, noted) == (0, [], [])
+        await store.shift_clock(1801)
+        await rig.until(event_id, "sent")
+    assert noted == [1]
+
+
+@pytest.mark.parametrize("late", ["before the hand-off", "after the hand-off"])
+async def test_a_worker_that_lost_its_lease_stops(
+    store: Store, script: Script, caplog: pytest.LogCaptureFixture, late: str
+) -> None:
+    """Another one has the event meanwhile, and what it does is all that counts."""
+    taken: list[Claimed] = []
+    other = WorkQueue(store, 1, LEASE)
+    sent: list[str] = []
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        if late == "after the hand-off":
+            await attempt.hand_off("loft")
+            sent.append("by us")
+        await store.shift_clock(LEASE + 1)
+        assert await other.rescue() == 1
+        taken.extend(await other.claim(Queue.REALTIME, 1))
+        if late == "before the hand-off":
+            await attempt.hand_off("loft")
+            sent.append("by us")
+        return Delivered("loft", "250 flew")
+
+    script.deliver = deliver
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    async with rig.at_work():
+        while not any(words in caplog.text for words in ("another worker has it", "its lease was lost")):
+            await asyncio.sleep(0.01)
+        found = await rig.event(event_id)
+        assert (found.status, found.reason, found.attempts, script.heard) == ("pending", "", [], [])
+        assert (found.queued["lease"], found.queued["crashes"]) == (taken[0].lease, 1)
+    assert sent == (["by us"] if late == "after the hand-off" else [])
+    assert taken[0].handed_off == ("loft" if late == "after the hand-off" else "")
+
+
+async def _fails(message: Message, attempt: Attempt) -> Outcome:
+    await attempt.hand_off("loft")
+    return Failed("loft", "550 no such roof", Scope.ADDRESS, "550")
+
+
+async def _defers(message: Message, attempt: Attempt) -> Outcome:
+    return Deferred("loft", "451 fog", Scope.MESSAGE, "451")
+
+
+async def _loses(message: Message, attempt: Attempt) -> Outcome:
+    await attempt.hand_off("loft")
+    return Unknown("loft", "out of sight")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({}, "sent", "250 flew"),
+        ({"deliver": _fails}, "failed", "550 no such roof"),
+        ({"deliver": _defers}, "expired", "451 fog"),
+        ({"deliver": _loses}, "failed", "out of sight"),
+        ({"verdict": Suppress("unsubscribed")}, "ignored", None),
+        ({"template": None}, "not_covered", None),
+    ],
+)
+async def test_every_event_ends_once_with_reason_time_and_the_providers_words(
+    store: Store, script: Script, changes: dict[str, Any], status: str, words: str | None
+) -> None:
+    vars(script).update(changes)
+    rig = Rig(store, script)
+    event_id = await rig.push(expiration=moment(store.now()) + timedelta(days=1))
+    async with rig.at_work():
+        while (found := await rig.event(event_id)).status == "pending":
+            if found.queued is not None and found.queued["state"] == 0:
+                await store.shift_clock(700)
+            await asyncio.sleep(0.01)
+        await rig.queue.promote()
+        assert await rig.queue.claim(Queue.REALTIME, 1) == []
+    assert (found.status, found.queued) == (status, None)
+    assert found.created <= found.processed <= store.now()
+    assert found.reason
+    assert words is None or words in found.reason
+    assert [attempt["text"] for attempt in found.attempts] == ([words] * len(found.attempts) if words else [])
+    assert [heard for heard in script.heard if heard[1] != "pending"] == [(event_id, status, found.reason)]
+
+
 async def test_a_held_message_waits_without_cost(store: Store, script: Script) -> None:
     until = moment(store.now()) + timedelta(hours=1)
     script.verdict = Hold(until, "quiet hours")
@@ -343,6 +585,7 @@ async def test_no_answer_after_the_hand_off_is_unknown_and_repeated_once(store: 
     assert [attempt["outcome"] for attempt in found.attempts] == ["unknown", "unknown"]
     assert found.reason == "unknown: no answer within 0.1 s"
     assert len({message.key for message in script.messages}) == 1
+    assert (rig.doubtful("no_answer"), rig.doubtful("worker_lost")) == (1, 0)
 
 
 async def test_a_channel_may_hold_what_is_unknown(store: Store, script: Script) -> None:
@@ -370,6 +613,55 @@ async def test_a_plugin_that_fails_before_the_hand_off_costs_a_try(store: Store,
     assert "RuntimeError: feather jam" in found.reason
 
 
+async def _raises() -> None:
+    raise RuntimeError("feather jam")
+
+
+async def _hangs() -> None:
+    await asyncio.sleep(60)
+
+
+async def _cancels() -> None:
+    raise asyncio.CancelledError
+
+
+async def _exits() -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "cause"),
+    [
+        (_raises, "RuntimeError: feather jam"),
+        (_hangs, "no answer within"),
+        (_cancels, "cancelled its own work"),
+        (_exits, "SystemExit: 3"),
+    ],
+)
+async def test_a_plugin_in_trouble_costs_an_attempt_and_never_the_queue(
+    store: Store, script: Script, trouble: Callable[[], Awaitable[None]], cause: str
+) -> None:
+    """Whatever its hook."""
+    hooks = ("enrich_event", "route_event", "resolve_template", "render", "check_message", "deliver")
+
+    async def strike(hook: str, event: Event) -> None:
+        if event.external_id == hook:
+            await trouble()
+
+    script.trouble = strike
+    rig = Rig(store, script, deadline=1.0)
+    struck = {hook: await rig.push(external_id=hook) for hook in hooks}
+    others = [await rig.push() for _ in range(12)]
+    async with rig.at_work():
+        for event_id in others:
+            await rig.until(event_id, "sent")
+        for hook, event_id in struck.items():
+            found = await rig.settled(event_id, attempts=1)
+            assert f"petitbleu_{hook}: {cause}" in found.reason
+            assert (found.status, found.queued["tries"], found.queued["crashes"]) == ("pending", 1, 0)
+            assert [(one["outcome"], one["scope"]) for one in found.attempts] == [("deferred", "us")]
+
+
 async def test_after_a_crash_behind_the_hand_off_it_is_repeated_once(store: Store, script: Script) -> None:
     rig = Rig(store, script)
     event_id = await rig.push()
@@ -381,6 +673,25 @@ async def test_after_a_crash_behind_the_hand_off_it_is_repeated_once(store: Stor
     assert [attempt["outcome"] for attempt in found.attempts] == ["unknown", "delivered"]
     assert [attempt["number"] for attempt in found.attempts] == [1, 2]
     assert found.attempts[0]["text"] == "the worker stopped after the hand-over"
+    assert (rig.doubtful("no_answer"), rig.doubtful("worker_lost")) == (0, 1)
+
+
+async def test_an_answer_that_comes_when_another_has_the_event_counts_as_a_possible_duplicate(
+    store: Store, script: Script
+) -> None:
+    async def overtaken(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.hand_off("loft")
+        await store.shift_clock(LEASE + 1)
+        assert await rig.queue.rescue() == 1
+        script.deliver = _sent
+        return Delivered("loft", "250 late")
+
+    script.deliver = overtaken
+    rig = Rig(store, script)
+    async with rig.at_work():
+        found = await rig.until(await rig.push(), "sent")
+    assert [attempt["outcome"] for attempt in found.attempts] == ["unknown", "delivered"]
+    assert rig.doubtful("lease_lost") == 1
 
 
 async def test_after_such_a_crash_an_expired_event_still_tells_of_the_hand_over(store: Store, script: Script) -> None:
@@ -392,6 +703,24 @@ async def test_after_such_a_crash_an_expired_event_still_tells_of_the_hand_over(
     async with rig.at_work():
         found = await rig.until(event_id, "expired")
     assert [attempt["outcome"] for attempt in found.attempts] == ["unknown"]
+    assert script.messages == []
+
+
+async def test_one_that_was_handed_off_before_the_third_crash_is_parked_as_unknown(
+    store: Store, script: Script
+) -> None:
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    for number in range(3):
+        (claimed,) = await rig.queue.claim(Queue.REALTIME, 1)
+        if number == 1:
+            await rig.queue.hand_off(claimed, "loft")
+        await store.shift_clock(LEASE + 1)
+        await rig.queue.rescue()
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+    assert (found.status, found.reason) == ("failed", "unknown: crashed the worker 3 times")
+    assert [(one["outcome"], one["provider"]) for one in found.attempts] == [("unknown", "loft")]
     assert script.messages == []
 
 

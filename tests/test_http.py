@@ -185,6 +185,44 @@ async def test_a_body_over_the_limit_is_refused(sqlite_url: str) -> None:
             assert "limit" in (await response.text()).lower() or response.status == 413
 
 
+async def test_requests_beyond_the_limit_are_refused_at_once_and_health_is_told(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Calls whose bodies never end hold every place; who comes then is not left waiting."""
+    sets = [*overrides(sqlite_url, "[email, soap_ingest]"), "http.requests=2"]
+    head = "POST /nl/jsp/soaprouter.jsp HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n<a>"
+    async with running(SAMPLE, sets) as server, aiohttp.ClientSession() as session:
+        host, port = server.url.removeprefix("http://").split(":")
+        slow = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+        for _, writer in slow:
+            writer.write(head.encode())
+            await writer.drain()
+        url = f"{server.url}/nl/jsp/soaprouter.jsp"
+
+        async def status() -> tuple[int, str | None]:
+            async with session.post(url, data=b"<a/>") as response:
+                await response.read()
+                return response.status, response.headers.get("Retry-After")
+
+        async def measures() -> str:
+            async with session.get(f"{server.url}/metrics") as response:
+                return await response.text()
+
+        while (refused := await status())[0] != 503:
+            await asyncio.sleep(0.01)
+        assert refused == (503, "2")
+        assert (await get(server, "/healthz"))[0] == 200
+        text = await measures()
+        assert 'petitbleu_limits_reached_total{limit="http.requests"} 1.0' in text
+        assert 'petitbleu_http_requests_total{path="/nl/jsp/soaprouter.jsp",status="503"} 1.0' in text
+        for _, writer in slow:
+            writer.close()
+        while (await status())[0] == 503:
+            await asyncio.sleep(0.01)
+    # callers that hang up are no trouble of ours
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_running_server_follows_publications_of_others(sqlite_url: str) -> None:
     sets = overrides(sqlite_url, "[email, soap_ingest]")
     async with running(SAMPLE, sets) as server:

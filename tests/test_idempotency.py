@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from old_tables import migrate_to
-from petitbleu import Event, EventsRefused, IncomingEvent, Operator, Queue, hookimpl
+from petitbleu import Event, EventsRefused, IncomingEvent, Operator, Queue, Unavailable, hookimpl
 from petitbleu.calls import Calls
 from petitbleu.channels import wishes
 from petitbleu.idempotency import First, Stored, propose, resolve
@@ -293,10 +293,10 @@ class Listener:
 
 @pytest.fixture
 def door(store: Store, queue: WorkQueue) -> Callable[[Listener], Intake]:
-    def make(listener: Listener) -> Intake:
+    def make(listener: Listener, pending: int = 2000) -> Intake:
         loaded: Loaded = load([], [])
         loaded.add_core(listener)
-        limits = Limits(1000, 2000, 4096, 100_000, timedelta(days=2), 5.0)
+        limits = Limits(1000, pending, 4096, 100_000, timedelta(days=2), 5.0)
         types = {"order": TypeRules(repeatable=True), "other": TypeRules()}
         return Intake(queue, Calls(loaded, 1.0), types, wishes([]), limits, UTC, store.now, time.monotonic)
 
@@ -332,3 +332,26 @@ async def test_a_repeat_may_come_after_its_expiration(store: Store, door: Callab
         with pytest.raises(EventsRefused, match=r"event 1.*: expiration: has passed"):
             await intake([late(external_id)], OPERATOR)
     assert await stored(store) == first
+
+
+async def test_a_full_queue_still_answers_what_it_has(store: Store, door: Callable[..., Intake]) -> None:
+    """A repeat takes no room: it gets its first id, and only what is new is refused."""
+    intake = door(Listener(), pending=3)
+
+    def order(external_id: str, total: str = "12", event_type: str = "order") -> IncomingEvent:
+        given = {"type": event_type, "email": "zoe@example.com", "externalId": external_id}
+        return IncomingEvent(Queue.REALTIME, given, {"ctx": {"total": total}})
+
+    first = await intake([order("A"), order("B")], OPERATOR)
+    # one place is left, which is enough for these three
+    assert (await intake([order("A"), order("B"), order("C")], OPERATOR))[:2] == first
+    assert await intake([order("B"), order("A")], OPERATOR) == first[::-1]
+    for more in ([order("D")], [order("A"), order("D")], [order("A", event_type="other")], [order("")]):
+        with pytest.raises(Unavailable, match=r"The queue is full \(3/3\)"):
+            await intake(more, OPERATOR)
+    with pytest.raises(EventsRefused, match="whose content differs"):
+        await intake([order("A", total="13")], OPERATOR)
+    await store.shift_clock(WINDOW + 1)
+    with pytest.raises(Unavailable):
+        await intake([order("A")], OPERATOR)
+    assert len(await stored(store)) == 3

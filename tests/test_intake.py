@@ -27,6 +27,7 @@ from petitbleu.calls import Calls
 from petitbleu.channels import wishes
 from petitbleu.contract import Contract
 from petitbleu.intake import Intake, Limits, TypeRules
+from petitbleu.metrics import Metrics
 from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.store import Store, open_store
@@ -71,7 +72,7 @@ def core() -> Core:
 
 @pytest.fixture
 def door(store: Store, core: Core) -> Callable[..., Intake]:
-    def make(**limits: Any) -> Intake:
+    def make(core: Core = core, metrics: Metrics | None = None, **limits: Any) -> Intake:
         loaded: Loaded = load([], [])
         loaded.add_core(core)
         return Intake(
@@ -83,6 +84,7 @@ def door(store: Store, core: Core) -> Callable[..., Intake]:
             UTC,
             store.now,
             time.monotonic,
+            metrics,
         )
 
     return make
@@ -290,3 +292,25 @@ async def test_created_is_the_databases_time(door: Any, store: Store) -> None:
     (event,) = door().check([incoming()])
     assert abs((event.created - moment(store.now())).total_seconds()) < 5
     assert event.created - datetime.now(UTC) > timedelta(minutes=59)
+
+
+async def test_slow_observers_keep_no_caller_waiting_and_fill_no_memory(door: Any) -> None:
+    gate = asyncio.Event()
+
+    class Slow(Core):
+        @hookimpl
+        async def petitbleu_event_accepted(self, event: Event) -> None:
+            await gate.wait()
+            self.accepted.append(event)
+
+    metrics, slow = Metrics(), Slow()
+    intake = door(core=slow, metrics=metrics, untold=3)
+    ids = [(await intake([incoming()], OPERATOR))[0] for _ in range(6)]
+    gate.set()
+    await intake.settle()
+    # one was being told already
+    heard = [event.id for event in slow.accepted]
+    assert heard == ids[: len(heard)]
+    assert len(heard) in (3, 4)
+    missed = metrics.registry.get_sample_value("petitbleu_limits_reached_total", {"limit": "limits.untold"})
+    assert missed == 6 - len(heard)

@@ -148,8 +148,8 @@ async def test_a_scrape_counts_what_happened(world: World, caplog: pytest.LogCap
     assert page("petitbleu_queue_events", state="ready") == 0
     assert page("petitbleu_queue_oldest_due_seconds") == 0
     assert page("petitbleu_events_under_way") == 0
-    assert page("petitbleu_limit", limit="pending") == 1234
-    assert page("petitbleu_limit", limit="concurrency") == 50
+    assert page("petitbleu_limit", limit="limits.pending") == 1234
+    assert page("petitbleu_limit", limit="delivery.concurrency") == 50
     assert page("petitbleu_database_up") == 1
     assert page("petitbleu_check_ok", plugin="email") in (0, 1)
     assert page("petitbleu_leases_rescued_total") == 0
@@ -251,6 +251,34 @@ async def test_templates_that_want_too_much_and_hooks_that_fail_are_counted(
     page = await world.until(lambda page: bool(page.families["petitbleu_hook_failures"].samples))
     assert page("petitbleu_hook_failures_total", plugin="core", hook="petitbleu_resolve_template") == 1
     assert page("petitbleu_render_limits_total") == 1
+
+
+LIMITS = [
+    "http.body_limit=3000",
+    "limits.attribute=300",
+    "limits.data=800",
+    "limits.pending=2",
+    "delivery.retry.email.tries=1",
+]
+
+
+@pytest.mark.parametrize("sets", [LIMITS])
+async def test_each_limit_tells_how_often_it_held(world: World) -> None:
+    assert "faultcode" in await world.push(email="zoe@example.com", login="m" * 3000)
+    assert "faultcode" in await world.push(email="zoe@example.com", note="n" * 301)
+    assert "faultcode" in await world.push(email="zoe@example.com", login="m" * 900)
+    await world.push(email="451@example.com")
+    for _ in range(2):
+        await world.push(email="later@example.com", scheduled="2999-01-01T00:00:00Z")
+    while "The queue is full" not in await world.push(email="zoe@example.com"):
+        await world.push(email="later@example.com", scheduled="2999-01-01T00:00:00Z")
+    page = await world.until(lambda page: page("petitbleu_steps_total", status="expired") == 1)
+    for limit in ("http.body_limit", "limits.attribute", "limits.data", "limits.pending", "delivery.retry.tries"):
+        assert page("petitbleu_limits_reached_total", limit=limit) >= 1, limit
+    assert page("petitbleu_limits_reached_total", limit="limits.data") == 1
+    assert page("petitbleu_http_requests_total", path="/nl/jsp/soaprouter.jsp", status="200") >= 2
+    assert page("petitbleu_http_requests_total", path="/nl/jsp/soaprouter.jsp", status="500") >= 4
+    assert page("petitbleu_http_requests_under_way") == 1
 
 
 async def test_openmetrics_is_spoken_to_those_who_ask(world: World) -> None:

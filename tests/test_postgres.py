@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,7 +25,7 @@ from petitbleu.lifecycle import SENT
 from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
 from petitbleu.store import CommitUnknown, Store, StoreError, open_store
 from petitbleu.store.payload import moment
-from petitbleu.store.postgres import credentials, keep_as_it_is
+from petitbleu.store.postgres import broken_off, credentials, keep_as_it_is
 from tortoise.exceptions import OperationalError
 
 LEASE = 30.0
@@ -238,6 +239,41 @@ async def test_a_database_that_stays_away_is_told_to_the_caller(store: Store) ->
     with pytest.raises(Unavailable):
         await store.again(fail, patience=0.2)
     assert tries > 4
+
+
+async def test_a_doubt_is_not_forgotten_when_the_next_try_does_not_even_begin(store: Store) -> None:
+    """The first try may have stored it: that the database is down now does not undo it."""
+    errors: list[Exception] = [CommitUnknown(), ConnectionRefusedError(), ConnectionRefusedError()]
+
+    async def fail() -> None:
+        raise errors.pop(0)
+
+    with pytest.raises(CommitUnknown):
+        await store.again(fail)
+    errors += [ConnectionRefusedError(), ConnectionRefusedError()]
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await store.again(fail)
+
+
+async def test_what_finds_no_room_is_tried_again_and_did_not_happen(store: Store) -> None:
+    errors: list[Exception] = [
+        asyncpg.DiskFullError("could not extend file"),
+        asyncpg.OutOfMemoryError("out of memory"),
+    ]
+
+    async def write() -> str:
+        if errors:
+            raise errors.pop(0)
+        return "stored"
+
+    assert await store.again(write, patience=5.0) == "stored"
+    assert not any(broken_off(error) for error in (asyncpg.DiskFullError(""), asyncpg.OutOfMemoryError("")))
+
+
+async def test_a_machines_clock_that_is_set_moves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = store.now()
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    assert 0 <= store.now() - before < 60_000_000
 
 
 async def test_an_error_that_is_no_lost_connection_is_not_retried(store: Store) -> None:

@@ -268,11 +268,22 @@ def test_parameters_stand_in_the_order_they_are_given(name: str) -> None:
     assert Queries("postgres")[name].count("$") == Queries("sqlite")[name].count("?")
 
 
-async def test_a_database_that_may_forget_is_refused(tmp_path: Path) -> None:
-    async with open_store(f"sqlite://{tmp_path}/weak.db?synchronous=NORMAL") as store:
-        with pytest.raises(StoreError, match=r"synchronous=1.*durability: relaxed"):
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ("synchronous=NORMAL", "synchronous=1"),
+        ("synchronous=OFF", "synchronous=0"),
+        ("journal_mode=OFF", "journal_mode=off"),
+        ("journal_mode=MEMORY", "journal_mode=memory"),
+    ],
+)
+async def test_a_file_that_may_forget_is_refused(tmp_path: Path, parameters: str, told: str) -> None:
+    async with open_store(f"sqlite://{tmp_path}/weak.db?{parameters}") as store:
+        with pytest.raises(StoreError, match=rf"\({told}\).*durability: relaxed"):
             await store.check_durability(relaxed=False)
         await store.check_durability(relaxed=True)
+    async with open_store(f"sqlite://{tmp_path}/sound.db?synchronous=EXTRA&journal_mode=DELETE") as store:
+        await store.check_durability(relaxed=False)
 
 
 async def test_migrations_are_applied_once_and_match_the_models(tmp_path: Path) -> None:

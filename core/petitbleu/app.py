@@ -19,16 +19,20 @@ from aiohttp import web
 
 from . import __version__
 from .errors import PluginError, TemplateError
-from .http import health_routes, plain_errors, trusted_proxies
+from .http import health_routes, measured, plain_errors, trusted_proxies
 from .instance import Instance, open_instance
 from .listening import BACKLOG, inherited, listen, url
 from .scrape import Scrape
 from .supervisor import stop_signals
+from .types import Check
 
 logger = logging.getLogger("petitbleu.server")
 
 GC_THRESHOLD = (50_000, 20, 50)
 """Fewer collections than Python's own: nearly nothing of an event is in a cycle."""
+
+ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
+"""Answered however busy the server is."""
 
 Role = Literal["all", "intake", "worker"]
 """`intake` takes requests and never claims; `worker` delivers and answers the health pages only."""
@@ -49,10 +53,18 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
     """
     calls, services, config = instance.calls, instance.services, instance.config
     app = web.Application(
-        middlewares=[trusted_proxies(config.instance.trusted_proxies), plain_errors],
+        middlewares=[
+            measured(instance.metrics, config.http.requests, ALWAYS),
+            trusted_proxies(config.instance.trusted_proxies),
+            plain_errors,
+        ],
         client_max_size=config.http.body_limit,
     )
-    health = health_routes(services, calls.health, draining.is_set, instance.horizon.checks)
+
+    async def checks() -> dict[str, list[Check]]:
+        return await calls.health() | {"providers": instance.throttle.checks()}
+
+    health = health_routes(services, checks, draining.is_set, instance.horizon.checks)
     routes = [*health, _scrape(instance, process).route()]
     if role != "worker":
         accept = instance.metrics.measured(instance.intake)
@@ -70,15 +82,19 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
 
 def _scrape(instance: Instance, process: str) -> Scrape:
     config = instance.config
-    limits = {
-        "pending": config.limits.pending,
-        "events": config.limits.events,
-        "concurrency": config.delivery.concurrency,
-        "reserved": config.delivery.reserved,
-    }
     metrics, queue, calls = instance.metrics.registry, instance.queue, instance.calls
+    limits = config.bounds()
     return Scrape(
-        metrics, queue, calls, instance.horizon, instance.purge, __version__, limits, config.limits.deadline, process
+        metrics,
+        queue,
+        calls,
+        instance.throttle,
+        instance.horizon,
+        instance.purge,
+        __version__,
+        limits,
+        config.limits.deadline,
+        process,
     )
 
 
@@ -98,7 +114,7 @@ async def running(
 
     `sockets` are those to accept on, if a parent process has opened them.
     """
-    async with open_instance(directory, overrides, plugins_running=True) as instance:
+    async with open_instance(directory, overrides, plugins_running=True) as instance, instance.throttle.shared():
         http = instance.config.http
         stop = asyncio.Event()
         runner = web.AppRunner(

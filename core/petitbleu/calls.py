@@ -18,7 +18,7 @@ from aiohttp import web
 from pluggy import HookImpl
 
 from .commands import Command
-from .errors import HandOffRefused, PetitbleuError, PluginError, TemplateError
+from .errors import HandOffRefused, NotNow, PetitbleuError, PluginError, TemplateError
 from .plugins import Loaded
 from .services import Accept, Services
 from .types import (
@@ -50,8 +50,8 @@ logger = logging.getLogger("petitbleu.plugins")
 class HookFailed(PetitbleuError):
     """An asked plugin raised, hung or answered with something else than the hook's type."""
 
-    def __init__(self, plugin: str, hook: str, cause: str) -> None:
-        self.plugin, self.hook, self.cause = plugin, hook, cause
+    def __init__(self, plugin: str, hook: str, cause: str, hung: bool = False) -> None:
+        self.plugin, self.hook, self.cause, self.hung = plugin, hook, cause, hung
         super().__init__(f"plugin {plugin}, {hook}: {cause}")
 
 
@@ -143,7 +143,8 @@ class Calls:
     # ------------------------------------------------------------------------------------------------------- address
 
     async def deliver(self, message: Message, attempt: Attempt, deadline: float) -> Outcome:
-        """The outcome as the channel's owner gives it. Raises `HookFailed` when it fails, `HandOffRefused`."""
+        """The outcome as the channel's owner gives it. Raises `HookFailed` when it fails, `HandOffRefused`,
+        `NotNow`."""
         implementation = self._owners[message.channel]
         values = {"message": message, "attempt": attempt}
         answer: Outcome = await self._await(implementation, "petitbleu_deliver", values, deadline)
@@ -217,11 +218,17 @@ class Calls:
                 return stop.value
             async with asyncio.timeout(deadline):
                 return await _resumed(running, waiting)
-        except (HandOffRefused, TemplateError):
+        except (HandOffRefused, NotNow, TemplateError):
             raise
         except TimeoutError:
-            raise self._failed(implementation, hook, f"no answer within {deadline:g} s") from None
-        except Exception as error:
+            raise self._failed(implementation, hook, f"no answer within {deadline:g} s", hung=True) from None
+        except asyncio.CancelledError as error:
+            # ours ends the work; one that comes from inside would end it without a trace
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise self._failed(implementation, hook, "cancelled its own work") from error
+        except (Exception, SystemExit) as error:
             raise self._failed(implementation, hook, f"{type(error).__name__}: {error}") from error
 
     def _arguments(self, implementation: HookImpl, values: Mapping[str, Any]) -> Sequence[Any]:
@@ -235,9 +242,9 @@ class Calls:
             for name in implementation.argnames
         ]
 
-    def _failed(self, implementation: HookImpl, hook: str, cause: str) -> HookFailed:
+    def _failed(self, implementation: HookImpl, hook: str, cause: str, hung: bool = False) -> HookFailed:
         self.failures[implementation.plugin_name, hook] += 1
-        return HookFailed(implementation.plugin_name, hook, cause)
+        return HookFailed(implementation.plugin_name, hook, cause, hung)
 
     def _error(self, plugin: str, hook: str, cause: str) -> PluginError:
         return PluginError(plugin, self._loaded.distribution(plugin), hook, cause)

@@ -1,8 +1,10 @@
 """One event, from claim to outcome, in one straight line.
 
-    claim ─► too late? ─► enrich ─► route ─► resolve ─► render ─► check ─► deliver ─► outcome ─► store ─► observers
+    claim ─► in time? ─► enrich ─► route ─► resolve ─► render ─► check ─► in time? ─► deliver ─► outcome ─► store ─►
+    observers
 
-No transaction is open while a plugin or a provider is at work. What a stage raises becomes a retry with a reason.
+Whether it is in time is asked once more right before the hand-off. No transaction is open while a plugin or a provider
+is at work. What a stage raises becomes a retry with a reason.
 """
 
 from __future__ import annotations
@@ -11,16 +13,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from .calls import Calls, HookFailed
-from .errors import HandOffRefused, PetitbleuError, TemplateError
+from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
+from .failpoints import Failpoints
 from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from .metrics import Metrics
 from .queue import AttemptRecord, Claimed, Step, WorkQueue
 from .rendering import LimitReached
 from .retry import delay
-from .store.payload import micros
+from .store.payload import micros, optional_micros
+from .throttle import Throttle
 from .types import (
     Attempt,
     Channel,
@@ -41,6 +46,8 @@ logger = logging.getLogger("petitbleu.delivery")
 
 MOST_CRASHES = 3
 MOST_UNKNOWNS = 2
+LAG = 100_000
+"""Microseconds by which our copy of the database's clock may be behind it. The claim went by that clock itself."""
 
 
 @dataclass(slots=True)
@@ -75,6 +82,8 @@ class Delivery:
         now: Callable[[], int],
         random: Callable[[], float],
         metrics: Metrics | None = None,
+        throttle: Throttle | None = None,
+        failpoints: Failpoints | None = None,
     ) -> None:
         self._queue = queue
         self._calls = calls
@@ -85,6 +94,8 @@ class Delivery:
         self._now = now
         self._random = random
         self._metrics = metrics or Metrics()
+        self._throttle = throttle
+        self._failpoints = failpoints
 
     async def process(self, work: Work) -> None:
         with self._metrics.under_way(work.claimed.event.queue):
@@ -95,20 +106,30 @@ class Delivery:
         event = claimed.event
         work.started = self._now()
         outcome: Outcome | None = None
+        quiet = False
         try:
+            if self._failpoints:
+                self._failpoints.passed("after_claim")
             step = self._stop_before(work)
             if step is None:
                 made = await self._message(work, event)
                 if isinstance(made, Step):
                     step = made
                 else:
+                    if self._failpoints:
+                        self._failpoints.passed("after_render")
                     outcome = await self._deliver(work, made)
+                    if self._failpoints:
+                        self._failpoints.passed("after_reply")
                     step = self._outcome(work, outcome)
         except HandOffRefused as refused:
-            if claimed.expires is None or self._now() < claimed.expires:
+            step = self._untimely(work, " before it could be handed over")
+            if step is None:
                 logger.warning("%s; another worker has it", refused, extra={"event": claimed.id})
                 return
-            step = self._final(work, EXPIRED, "its expiration passed before it could be handed over")
+        except NotNow as not_now:
+            step = self._put_back(work, not_now)
+            quiet = step.status == PENDING
         except TemplateError as error:
             if isinstance(error.__cause__, LimitReached):
                 self._metrics.render_limit()
@@ -120,10 +141,19 @@ class Delivery:
         except Exception as error:
             logger.exception("event %d could not be worked on", claimed.id, extra={"event": claimed.id})
             step = self._retry(work, Deferred("", f"{type(error).__name__}: {error}", Scope.US), counts=True)
+        if self._failpoints:
+            self._failpoints.passed("before_result")
         # the answer of a provider is never lost to a cancellation
         if not await asyncio.shield(self._queue.record(step)):
             text = "event %d: its lease was lost, %s is not recorded"
             logger.warning(text, claimed.id, step.status, extra={"event": claimed.id})
+            if work.handed_off:
+                self._metrics.possible_duplicate(work.channel, "lease_lost")
+            return
+        if self._failpoints:
+            self._failpoints.passed("after_result")
+        # nothing happened to an event that is put back
+        if quiet:
             return
         self._metrics.recorded(step)
         await self._calls.outcome_recorded(event, step.status, outcome, step.reason)
@@ -132,14 +162,27 @@ class Delivery:
         """What can be said without looking at the event's content."""
         claimed = work.claimed
         if claimed.crashes >= MOST_CRASHES:
-            return self._final(work, FAILED, f"crashed the worker {claimed.crashes} times")
+            reason = f"crashed the worker {claimed.crashes} times"
+            if not claimed.handed_off:
+                return self._final(work, FAILED, reason)
+            # it may have arrived: that it failed is more than anybody knows
+            attempt = self._attempt(work, Unknown(claimed.handed_off, reason))
+            return replace(self._final(work, FAILED, f"unknown: {reason}", attempt), unknowns=claimed.unknowns + 1)
         if claimed.handed_off:
             lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over")
             step = self._outcome(work, lost)
             # the try that was cut off is written down; a repeat follows at once, under the next number
             return step if step.due is None else replace(step, due=self._now())
-        if claimed.expires is not None and self._now() >= claimed.expires:
-            return self._final(work, EXPIRED, "its expiration passed")
+        return self._untimely(work)
+
+    def _untimely(self, work: Work, when: str = "") -> Step | None:
+        """Too late, or too soon: that may have changed since the claim."""
+        expires, scheduled = work.claimed.expires, optional_micros(work.claimed.event.scheduled)
+        now = self._now()
+        if expires is not None and now >= expires:
+            return self._final(work, EXPIRED, f"its expiration passed{when}")
+        if scheduled is not None and now < scheduled - LAG:
+            return self._later(work, scheduled, "its scheduled time has not come", counts=False)
         return None
 
     async def _message(self, work: Work, event: Event) -> Message | Step:
@@ -170,20 +213,42 @@ class Delivery:
             return self._final(work, IGNORED, verdict.reason)
         if isinstance(verdict, Hold):
             return self._later(work, micros(verdict.until), verdict.reason, counts=False)
-        return message
+        return self._untimely(work) or message
 
     async def _deliver(self, work: Work, message: Message) -> Outcome:
         async def hand_off(provider: str) -> None:
+            if self._failpoints:
+                self._failpoints.passed("before_handoff")
+            if self._untimely(work) is not None:
+                raise HandOffRefused(f"event {work.claimed.id}: this is not its time")
             await self._queue.hand_off(work.claimed, provider)
             work.handed_off = provider
+            if self._failpoints:
+                self._failpoints.passed("after_handoff")
 
+        with self._metrics.delivering(message.channel):
+            if self._throttle is None:
+                return await self._handed(work, message, Attempt(work.number, hand_off))
+            ticket = self._throttle.ticket(message.channel, work.claimed.event)
+            admit = partial(self._throttle.admit, ticket)
+            try:
+                outcome = await self._handed(work, message, Attempt(work.number, hand_off, admit))
+                self._throttle.learn(ticket, outcome)
+                return outcome
+            except HookFailed as failed:
+                if failed.hung:
+                    self._throttle.learn(ticket, Unknown(ticket.name, failed.cause))
+                raise
+            finally:
+                self._throttle.close(ticket)
+
+    async def _handed(self, work: Work, message: Message, attempt: Attempt) -> Outcome:
         try:
-            with self._metrics.delivering(message.channel):
-                return await self._calls.deliver(message, Attempt(work.number, hand_off), self._deadline)
-        except HookFailed as failed:
+            return await self._calls.deliver(message, attempt, self._deadline)
+        except (HookFailed, NotNow) as stopped:
             if not work.handed_off:
                 raise
-            return Unknown(work.handed_off, failed.cause)
+            return Unknown(work.handed_off, stopped.cause if isinstance(stopped, HookFailed) else str(stopped))
 
     # -------------------------------------------------------------------------------------------- what comes of it
 
@@ -214,12 +279,21 @@ class Delivery:
         retry = channel.retry if channel is not None else Retry()
         attempt = attempt or self._attempt(work, outcome)
         if counts and work.claimed.tries + 1 >= retry.tries:
+            self._metrics.limit_reached("delivery.retry.tries")
             return self._final(work, EXPIRED, f"the last of {retry.tries} tries failed: {outcome.text}", attempt)
         seconds = delay(work.number, retry, outcome.retry_after, self._random)
         due = self._now() + int(seconds * 1_000_000)
+        if self._throttle is not None and outcome.scope is Scope.PROVIDER:
+            due = self._throttle.due(work.channel, outcome.provider, due)
         if work.claimed.expires is not None and due >= work.claimed.expires:
             return self._final(work, EXPIRED, f"it expires before its next try; the last said: {outcome.text}", attempt)
         return self._later(work, due, outcome.text, counts, attempt)
+
+    def _put_back(self, work: Work, not_now: NotNow) -> Step:
+        expires = work.claimed.expires
+        if expires is not None and not_now.due >= expires:
+            return self._final(work, EXPIRED, f"it expires before its next try; {not_now}")
+        return self._later(work, not_now.due, str(not_now), counts=False)
 
     def _later(self, work: Work, due: int, reason: str, counts: bool, attempt: AttemptRecord | None = None) -> Step:
         claimed = work.claimed

@@ -11,7 +11,8 @@ PetitbleuError
 ├── XmlRefused             not XML, or XML we will not read
 ├── QueryRefused           a question we do not answer
 ├── TemplateError          a template that is missing, broken or fails to render
-└── HandOffRefused         lease lost, expired or cancelled: do not send
+├── HandOffRefused         lease lost, expired or cancelled: do not send
+└── NotNow                 the provider is given nothing more at the moment
 """
 
 from __future__ import annotations
@@ -113,3 +114,12 @@ class TemplateError(PetitbleuError):
 
 class HandOffRefused(PetitbleuError):
     """The message must not be sent now: its lease is gone, it expired or was cancelled. Plugins let it pass."""
+
+
+class NotNow(PetitbleuError):
+    """The provider has enough, or is left alone: the event comes back at `due` (microseconds, by the database's clock),
+    at no cost to it. Plugins let it pass."""
+
+    def __init__(self, reason: str, due: int) -> None:
+        self.due = due
+        super().__init__(reason)

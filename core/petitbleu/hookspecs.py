@@ -166,7 +166,8 @@ async def petitbleu_check_message(message: Message, settings: Any, state: Any) -
 async def petitbleu_deliver(message: Message, attempt: Attempt, settings: Any, state: Any) -> Outcome:
     """Hand one message to a provider and say how it ended.
 
-    Await `attempt.hand_off(provider)` right before the point of no return. A failure or time-out before it defers the
+    Await `attempt.admit(provider, destination)` before a connection is used, and `attempt.hand_off(provider)` right
+    before the point of no return. A failure or time-out before it defers the
     event (scope us, the try counts); after it the outcome is *unknown*. Since 0.1.
     """
     raise AssertionError

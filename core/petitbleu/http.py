@@ -5,16 +5,20 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from .metrics import Metrics
 from .networks import AnyNetwork, within
 from .services import Services
 from .types import Check
 
 logger = logging.getLogger("petitbleu.http")
+
+BUSY = "2"
+"""`Retry-After` of what is refused unread, in seconds."""
 
 
 def trusted_proxies(networks: Sequence[AnyNetwork]) -> Middleware:
@@ -49,6 +53,47 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def measured(metrics: Metrics, requests: int, exempt: Set[str]) -> Middleware:
+    """Count what is answered, and refuse at once what is more than `requests` at a time.
+
+    The paths of `exempt` are answered all the same: they tell what is wrong.
+    """
+    under_way = 0
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal under_way
+        if under_way >= requests and request.path not in exempt:
+            metrics.limit_reached("http.requests")
+            metrics.answered(_path(request), 503)
+            # what is left unread of the request would be taken for the next one
+            headers = {"Retry-After": BUSY, "Connection": "close"}
+            return web.Response(status=503, text=f"More than {requests} requests at a time\n", headers=headers)
+        under_way += 1
+        status = 500
+        try:
+            with metrics.request():
+                response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            under_way -= 1
+            metrics.answered(_path(request), status)
+            if request.content.total_bytes > request.client_max_size:
+                metrics.limit_reached("http.body_limit")
+
+    return middleware
+
+
+def _path(request: web.Request) -> str:
+    """As the route has it, so that callers cannot make labels."""
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical
 
 
 @web.middleware

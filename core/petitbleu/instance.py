@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import socket
 import time
@@ -26,8 +27,10 @@ from .config import Config, build_config, check_channels, find_config, read_conf
 from .config.settings import TypeRetention
 from .contract import Contract
 from .data import elements
+from .deadlines import within
 from .delivery import Delivery
 from .errors import PetitbleuError
+from .failpoints import Failpoints, read_failpoints
 from .horizon import HorizonWatch
 from .intake import Intake, TypeRules
 from .intake import Limits as IntakeLimits
@@ -45,6 +48,7 @@ from .store import Store, open_store
 from .store.epoch import guard
 from .store.payload import decode
 from .templates import Drafts, Templates
+from .throttle import Feedback, Limit, ProviderLimits, Shared, Throttle
 from .types import Channel, Content, Event, Retry
 from .wakeup import Wakeup
 from .worker import Limits as WorkerLimits
@@ -76,6 +80,7 @@ class Instance:
     horizon: HorizonWatch
     wakeup: Wakeup | None
     """None where processes cannot tell each other of work."""
+    throttle: Throttle
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
@@ -104,7 +109,8 @@ def plan(directory: Path | None, overrides: Sequence[str]) -> Plan:
     loaded.settings.update(config.plugin_settings)
     calls = Calls(loaded, config.delivery.hook_deadline)
     channels = {name: _tuned(config, channel) for name, channel in calls.channels().items()}
-    check_channels(raw, {wish.channel for wish in wishes(channels.values()).values()})
+    served = {wish.channel for wish in wishes(channels.values()).values()}
+    check_channels(raw, served, {name: channel.providers for name, channel in channels.items()})
     return Plan(config, loaded, calls, channels)
 
 
@@ -112,6 +118,15 @@ def _tuned(config: Config, channel: Channel) -> Channel:
     """With the administrator's retries in place of the plugin's."""
     retry = config.delivery.retry.get(channel.name)
     return channel if retry is None else replace(channel, retry=Retry(retry.first, retry.cap, retry.tries))
+
+
+def _provider_limits(config: Config) -> dict[tuple[str, str], ProviderLimits]:
+    found = {}
+    for name, one in config.delivery.providers.items():
+        channel, _, provider = name.partition("/")
+        destinations = {key: Limit(value.rate, value.concurrency) for key, value in one.destinations.items()}
+        found[channel, provider] = ProviderLimits(Limit(one.rate, one.concurrency), destinations)
+    return found
 
 
 def brand_of(config: Config, event_type: str, asked: str) -> str:
@@ -133,7 +148,7 @@ async def open_instance(
     async with open_store(planned.config.database_url(), guard=watchful) as store:
         await store.check_durability(planned.config.durability == "relaxed")
         await _prepare_tables(store)
-        instance = _assemble(planned, store)
+        instance = _assemble(planned, store, read_failpoints(os.environ))
         await instance.templates.refresh()
         async with AsyncExitStack() as stack:
             if plugins_running:
@@ -168,7 +183,7 @@ async def _named(plugin: str, lifespan: contextlib.AbstractAsyncContextManager[o
             logger.exception("plugin %s did not stop cleanly", plugin)
 
 
-def _assemble(planned: Plan, store: Store) -> Instance:
+def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Instance:
     config, calls, channels = planned.config, planned.calls, planned.channels
 
     def now() -> datetime:
@@ -205,6 +220,16 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         metrics,
     )
     planned.loaded.add_core(answers)
+    throttle = Throttle(
+        Shared(store, queue.incarnation, config.delivery.lease),
+        Feedback(
+            places=config.delivery.concurrency, lease=config.delivery.lease, **config.delivery.feedback.model_dump()
+        ),
+        _provider_limits(config),
+        store.now,
+        random.random,
+        metrics,
+    )
     delivery = Delivery(
         queue,
         calls,
@@ -215,6 +240,8 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         store.now,
         random.random,
         metrics,
+        throttle,
+        failpoints,
     )
     worker = Worker(
         queue,
@@ -232,6 +259,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
             {name: brand.share for name, brand in config.brands.items()},
             {name: declared.share for name, declared in config.event_types.items()},
         ),
+        throttle,
     )
     intake = Intake(
         queue,
@@ -254,10 +282,12 @@ def _assemble(planned: Plan, store: Store) -> Instance:
             data=config.limits.data,
             lifetime=timedelta(seconds=config.delivery.lifetime),
             deadline=config.limits.deadline,
+            untold=config.limits.untold,
         ),
         zone,
         store.now,
         time.monotonic,
+        metrics,
     )
     status = Status(store, cell, table, brands, zone)
     lifetime = timedelta(seconds=config.delivery.lifetime)
@@ -265,10 +295,10 @@ def _assemble(planned: Plan, store: Store) -> Instance:
     operations = Operations(
         store, copies, calls, cell, brands, lifetime, config.limits.pending, store.now, time.monotonic
     )
-    auth = Authenticator(config.operators, config.sessions, now)
+    auth = Authenticator(config.operators, config.sessions, now, limit_reached=metrics.limit_reached)
 
     async def pending() -> tuple[int, int]:
-        return await queue.depth(time.monotonic), config.limits.pending
+        return await within(config.limits.deadline, queue.depth(time.monotonic)), config.limits.pending
 
     async def load_event(event_id: int) -> Event | None:
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])
@@ -313,6 +343,7 @@ def _assemble(planned: Plan, store: Store) -> Instance:
         _purge(config, store, queue.incarnation, metrics),
         HorizonWatch(store, config.monitoring.horizon),
         Wakeup(store.listener, metrics) if store.dialect == "postgres" and config.delivery.announce else None,
+        throttle,
     )
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, TypeVar
 
 from .addresses import email_address, instant, phone_number, registration_token
 from .calls import Calls, HookFailed
 from .channels import EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, Wish, default_wish
 from .contract import Contract
 from .data import Element, json_size
+from .deadlines import within
 from .errors import AccessDenied, EventProblem, EventsRefused, Unavailable
+from .metrics import Metrics
 from .queue import WorkQueue
 from .suggest import did_you_mean
 from .types import Event, IncomingEvent, Operator, Queue
@@ -41,13 +43,15 @@ _CANONICAL = {
     )
 } | {"registrationid": REGISTRATION_TOKEN, "devicetoken": REGISTRATION_TOKEN}
 
+T = TypeVar("T")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`events` of one call, `pending` in the queue, `attribute` characters of one attribute, `data` bytes of one
-    event as JSON; `lifetime` is how long an event without an expiration may live; `deadline` is for one call."""
+    event as JSON; `lifetime` is how long an event without an expiration may live; `deadline` is for one call; `untold`
+    accepted events wait for slow observers."""
 
     events: int
     pending: int
@@ -55,6 +59,7 @@ class Limits:
     data: int
     lifetime: timedelta
     deadline: float
+    untold: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Intake:
         time_zone: tzinfo,
         now: Callable[[], int],
         monotonic: Callable[[], float],
+        metrics: Metrics | None = None,
     ) -> None:
         self._queue = queue
         self._calls = calls
@@ -93,32 +99,40 @@ class Intake:
         self._time_zone = time_zone
         self._now = now
         self._monotonic = monotonic
+        self._metrics = metrics or Metrics()
         self._untold: deque[Event] = deque()
         self._teller: asyncio.Task[None] | None = None
 
     async def __call__(self, events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
         if not operator.may("push"):
             raise AccessDenied
-        await self._room(len(events))
+        depth = self._queue.known_depth(self._monotonic)
+        if depth is None:
+            depth = await self._look(self._queue.depth(self._monotonic))
+        beyond = depth + len(events) - self._limits.pending
+        if beyond > 0 and not any(map(self._may_be_known, events)):
+            raise self._full(depth)
         if not events:
             return []
         checked = self.check(events)
         if any(not operator.may("push", event.type, self._types[event.type].brand) for event in checked):
             raise AccessDenied
+        # what is stored already needs no room
+        if beyond > 0 and beyond > await self._look(self._queue.known(checked)):
+            raise self._full(depth)
         await self._ask(checked)
         try:
             async with asyncio.timeout(self._limits.deadline):
                 stored = await self._queue.store(checked)
         except TimeoutError:
-            raise Unavailable(
-                "the database did not answer in time; it is not known whether it stored the events"
-            ) from None
+            raise self._late("it is not known whether it stored the events") from None
         self._tell(replace(event, id=one.id) for event, one in zip(checked, stored, strict=True) if one.fresh)
         return [one.id for one in stored]
 
     def check(self, events: Sequence[IncomingEvent]) -> list[Event]:
         """The events, valid, with id 0. Raises `EventsRefused` with every problem of every event."""
         if len(events) > self._limits.events:
+            self._metrics.limit_reached("limits.events")
             text = f"{len(events)} events in one call; the limit is {self._limits.events}"
             raise EventsRefused([EventProblem(self._limits.events + 1, "", "", text)])
         created = datetime.fromtimestamp(self._now() / 1e6, UTC)
@@ -128,10 +142,25 @@ class Intake:
             raise EventsRefused(problems)
         return [event for event in checked if event is not None]
 
-    async def _room(self, coming: int) -> None:
-        depth = await self._queue.depth(self._monotonic)
-        if depth + coming > self._limits.pending:
-            raise Unavailable(f"The queue is full ({depth}/{self._limits.pending})")
+    async def _look(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await within(self._limits.deadline, work)
+        except TimeoutError:
+            raise self._late("nothing is stored") from None
+
+    def _late(self, but: str) -> Unavailable:
+        self._metrics.limit_reached("limits.deadline")
+        return Unavailable(f"the database did not answer in time; {but}")
+
+    def _full(self, depth: int) -> Unavailable:
+        self._metrics.limit_reached("limits.pending")
+        return Unavailable(f"The queue is full ({depth}/{self._limits.pending})")
+
+    def _may_be_known(self, event: IncomingEvent) -> bool:
+        """Told before it is checked, since a full queue is no time for work in vain."""
+        given = {name.lower(): value.strip() for name, value in event.attributes.items()}
+        rules = self._types.get(given.get("type", ""))
+        return rules is not None and rules.repeatable and bool(given.get("externalid"))
 
     async def _ask(self, events: Sequence[Event]) -> None:
         problems = []
@@ -146,8 +175,12 @@ class Intake:
             raise EventsRefused(problems)
 
     def _tell(self, events: Iterable[Event]) -> None:
-        """Observers hear of it after the commit and keep no caller waiting."""
-        self._untold.extend(events)
+        """Observers hear of it after the commit and keep no caller waiting; those that are too slow miss some."""
+        for event in events:
+            if len(self._untold) >= self._limits.untold:
+                self._metrics.limit_reached("limits.untold")
+            else:
+                self._untold.append(event)
         if self._untold and (self._teller is None or self._teller.done()):
             self._teller = asyncio.create_task(self._tell_all())
 
@@ -236,6 +269,7 @@ class Intake:
         for name, value in given.items():
             canonical = _CANONICAL.get(name.lower(), name)
             if len(value) > self._limits.attribute:
+                self._metrics.limit_reached("limits.attribute")
                 found.append((canonical, f"has {len(value)} characters; the limit is {self._limits.attribute}"))
             elif canonical in values and values[canonical] != value:
                 found.append((canonical, "is given twice with different values"))
@@ -271,6 +305,7 @@ class Intake:
     def _content(self, event_type: str, data: Mapping[str, Any]) -> list[tuple[str, str]]:
         size = json_size(data)
         if size > self._limits.data:
+            self._metrics.limit_reached("limits.data")
             return [("ctx", f"the event has {size} bytes; the limit is {self._limits.data}")]
         rules = self._types.get(event_type)
         return rules.contract.problems(data.get("ctx")) if rules is not None and rules.contract is not None else []

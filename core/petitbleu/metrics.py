@@ -93,13 +93,41 @@ class Metrics:
         self._repeated = Counter(
             "petitbleu_events_repeated", "Events that were known already and got the first one's id.", registry=registry
         )
+        self._doubtful = counter(
+            "possible_duplicates", "Messages sent again though a provider may have the first one.", "channel", "cause"
+        )
         self._rescued = Counter(
             "petitbleu_leases_rescued", "Events taken back from workers that gave no sign.", registry=registry
         )
+        self._requests = counter("http_requests", "Requests that were answered.", "path", "status")
+        self._requests_under_way = Gauge(
+            "petitbleu_http_requests_under_way", "Requests that were not yet answered.", registry=registry
+        )
+        self._limits_reached = counter("limits_reached", "How often a limit of the configuration held.", "limit")
         self._woken = counter("wakeups", "Announcements of work between processes.", "way")
         self._purged = counter("purged_rows", "Rows deleted since their time was over.", "table")
+        self._put_backs = counter(
+            "put_backs", "Events put back because a provider was given no more.", "channel", "provider", "reason"
+        )
+        self._probes = counter(
+            "probes", "Messages by which a provider was tried after a pause.", "channel", "provider", "result"
+        )
         for queue in Queue:
             self._under_way(queue.value)
+
+    # ----------------------------------------------------------------------------------------------------------- HTTP
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        self._requests_under_way.inc()
+        try:
+            yield
+        finally:
+            self._requests_under_way.dec()
+
+    def answered(self, path: str, status: int) -> None:
+        """`path` is that of the route; "" is no route of ours."""
+        self._requests(path, str(status)).inc()
 
     # --------------------------------------------------------------------------------------------------------- intake
 
@@ -122,6 +150,10 @@ class Metrics:
 
     def accepted(self, event: Event) -> None:
         self._accepted(event.queue.value, event.type).inc()
+
+    def limit_reached(self, limit: str) -> None:
+        """`limit` is the setting's name, such as `limits.pending`."""
+        self._limits_reached(limit).inc()
 
     # ---------------------------------------------------------------------------------------------------------- queue
 
@@ -166,8 +198,19 @@ class Metrics:
         finally:
             self._delivery(channel).observe(self._clock() - started)
 
+    def put_back(self, channel: str, provider: str, reason: str) -> None:
+        self._put_backs(channel, provider, reason).inc()
+
+    def probed(self, channel: str, provider: str, result: str) -> None:
+        self._probes(channel, provider, result).inc()
+
     def render_limit(self) -> None:
         self._render_limits.inc()
+
+    def possible_duplicate(self, channel: str, cause: str) -> None:
+        """`no_answer`: of the provider; `worker_lost`: it stopped after the hand-over; `lease_lost`: the answer came
+        when somebody else had the event."""
+        self._doubtful(channel, cause).inc()
 
     def recorded(self, step: Step) -> None:
         """A step that the database has."""
@@ -175,6 +218,8 @@ class Metrics:
         self._steps(event.queue.value, step.status).inc()
         if attempt is not None:
             self._attempts(attempt.channel, attempt.provider, attempt.outcome, attempt.scope).inc()
+        if step.due is not None and step.unknowns > step.claimed.unknowns:
+            self.possible_duplicate(step.channel, "worker_lost" if step.claimed.handed_off else "no_answer")
         if step.status == SENT:
             start = max(event.scheduled or event.created, event.created)
             self._sent_after(event.queue.value).observe(max(0.0, step.at / 1e6 - start.timestamp()))

@@ -178,6 +178,13 @@ class WorkQueue:
             self.announce()
         return stored
 
+    async def known(self, events: Sequence[Event]) -> int:
+        """How many of the events have a key that stands for an earlier event, and so need no room."""
+        asked = [propose(0, event, self._windows).key for event in events]
+        rows = [{"key": key} for key in sorted({*asked} - {""})]
+        found = {row["key"] for row in await self._store.rows("known_keys", rows)} if rows else set()
+        return sum(key in found for key in asked)
+
     async def _write_events(self, calls: list[Sequence[Event]]) -> list[list[Stored] | EventsRefused]:
         self._metrics.batch("store", len(calls))
         ids = iter(await self._take_ids(sum(len(events) for events in calls)))
@@ -278,14 +285,17 @@ class WorkQueue:
         lane = LANES[queue]
         return [Flow(row["channel"], row["type"]) for row in await self._store.rows("flows", lane, lane, lane, lane)]
 
-    async def claim(self, queue: Queue, places: Mapping[Flow, int] | int) -> list[Claimed]:
-        """Up to so many due events of each flow, the most urgent first; a number is for every flow there is."""
+    async def claim(self, queue: Queue, places: Mapping[Flow, int] | int, *, expired: bool = False) -> list[Claimed]:
+        """Up to so many due events of each flow, the most urgent first; a number is for every flow there is.
+
+        `expired` takes only those whose time is over.
+        """
         if isinstance(places, int):
             places = dict.fromkeys(await self.flows(queue), places)
         if not places:
             return []
         with self._metrics.claiming(queue):
-            lease, rows = await self._store.again(lambda: self._take(queue, places))
+            lease, rows = await self._store.again(lambda: self._take(queue, places, expired))
         if rows:
             self._metrics.batch("claim", len(rows))
         claimed = [
@@ -305,17 +315,19 @@ class WorkQueue:
         ]
         return sorted(claimed, key=lambda one: (one.event.priority, one.id))
 
-    async def _take(self, queue: Queue, places: Mapping[Flow, int]) -> tuple[str, Sequence[Mapping[str, Any]]]:
+    async def _take(
+        self, queue: Queue, places: Mapping[Flow, int], expired: bool
+    ) -> tuple[str, Sequence[Mapping[str, Any]]]:
         """Always under a new lease: what a lost answer named is nobody's, and must not be kept with what is ours."""
         lease = self._new_lease()
-        if self._store.dialect == "postgres":
+        if self._store.dialect == "postgres" and not expired:
             rows = [{"channel": flow.channel, "type": flow.type, "most": most} for flow, most in places.items()]
             return lease, await self._store.rows("claim_flows", lease, self._lease, LANES[queue], rows)
         found: list[Mapping[str, Any]] = []
         async with self._store.transaction() as transaction:
             for flow, most in places.items():
                 values = (lease, self._lease, LANES[queue], flow.channel, flow.type, most)
-                found += await self._store.rows("claim", *values, on=transaction)
+                found += await self._store.rows("claim_expired" if expired else "claim", *values, on=transaction)
         return lease, found
 
     def _new_lease(self) -> str:
@@ -407,12 +419,18 @@ class WorkQueue:
 
     # ----------------------------------------------------------------------------------------------------- look
 
+    def known_depth(self, clock: Callable[[], float], fresh: float = 0.5) -> int | None:
+        """Open events, if they were counted within `fresh` seconds; what this process stored since is in it."""
+        counted, depth = self._depth
+        return depth if counted and clock() - counted <= fresh else None
+
     async def depth(self, clock: Callable[[], float], fresh: float = 0.5) -> int:
         """Open events, counted at most every `fresh` seconds."""
-        counted, depth = self._depth
-        if not counted or clock() - counted > fresh:
-            depth = int((await self._store.rows("depth"))[0]["depth"])
-            self._depth = (clock(), depth)
+        known = self.known_depth(clock, fresh)
+        if known is not None:
+            return known
+        depth = int((await self._store.rows("depth"))[0]["depth"])
+        self._depth = (clock(), depth)
         return depth
 
     async def backlog(self, on: BaseDBAsyncClient | None = None) -> list[Backlog]:

@@ -24,6 +24,7 @@ from .calls import Calls
 from .horizon import Horizon, HorizonWatch
 from .queue import Backlog, WorkQueue
 from .retention import Purge
+from .throttle import Throttle
 from .types import Check
 
 logger = logging.getLogger("petitbleu.http")
@@ -74,6 +75,7 @@ class Scrape(Collector):
         registry: CollectorRegistry,
         queue: WorkQueue,
         calls: Calls,
+        throttle: Throttle,
         horizon: HorizonWatch,
         purge: Purge,
         version: str,
@@ -85,6 +87,7 @@ class Scrape(Collector):
         self._registry = registry
         self._queue = queue
         self._calls = calls
+        self._throttle = throttle
         self._horizon = horizon
         self._purge = purge
         self._version = version
@@ -177,7 +180,32 @@ class Scrape(Collector):
             failures.add_metric(labels, number)
         dropped = CounterMetricFamily("petitbleu_log_lines_dropped", "Log lines that nobody took in time.")
         dropped.add_metric([], logs.dropped())
-        return build, limits, database, depth, age, horizon, dead, purge, checks, failures, dropped
+        return build, limits, database, depth, age, horizon, dead, purge, checks, failures, dropped, *self._providers()
+
+    def _providers(self) -> Iterable[Metric]:
+        labels = ["channel", "provider"]
+        paused = GaugeMetricFamily("petitbleu_provider_paused", "Whether a provider is left alone.", labels=labels)
+        window = GaugeMetricFamily("petitbleu_provider_window", "Messages it may have at once.", labels=labels)
+        in_use = GaugeMetricFamily("petitbleu_provider_in_use", "Messages it has.", labels=labels)
+        waiting = GaugeMetricFamily("petitbleu_provider_waiting", "Messages that wait for it.", labels=labels)
+        destinations = GaugeMetricFamily(
+            "petitbleu_provider_destinations_paused", "Destinations that are left alone.", labels=labels
+        )
+        limit = GaugeMetricFamily(
+            "petitbleu_provider_limit", "Limits of the configuration.", labels=[*labels, "destination", "limit"]
+        )
+        for one in self._throttle.states():
+            name = [one.channel, one.provider]
+            paused.add_metric(name, one.paused is not None)
+            window.add_metric(name, one.window)
+            in_use.add_metric(name, one.in_use)
+            waiting.add_metric(name, one.waiting)
+            destinations.add_metric(name, one.destinations)
+            for destination, limits in {"": one.limits.whole, **one.limits.destinations}.items():
+                for kind, value in (("rate", limits.rate), ("concurrency", limits.concurrency)):
+                    if value is not None:
+                        limit.add_metric([*name, destination, kind], value)
+        return paused, window, in_use, waiting, destinations, limit
 
 
 class _Exposed(Collector):

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -120,6 +120,16 @@ class Message:
     key: str
 
 
+class Admit(Protocol):
+    """The type of `Attempt.admit`."""
+
+    def __call__(self, provider: str, destination: str, at_once: int = 0, /) -> Awaitable[None]: ...
+
+
+async def unlimited(provider: str, destination: str, at_once: int = 0, /) -> None:
+    """An `Attempt.admit` that nothing stands against, for tests of plugins."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One hand-over of a message to a provider, as the channel's plugin sees it."""
@@ -129,6 +139,10 @@ class Attempt:
     hand_off: Callable[[str], Awaitable[None]]
     """Await with the provider's name right before the point of no return (final dot, `submit_sm`, POST).
     Raises `HandOffRefused` when the message must not go out any more: give the connection back and let it through."""
+    admit: Admit = unlimited
+    """Await with the provider's name and the destination behind it (a domain, a network, "" where there is none) before
+    a connection is used, and with how many messages this process can give it at once, if that is limited.
+    Raises `NotNow` when the provider is given nothing more at the moment: let it through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +254,8 @@ class Channel:
     unknown: Literal["retry_once", "hold"] = "retry_once"
     """What follows an `Unknown` outcome."""
     retry: Retry = Retry()
+    providers: tuple[str, ...] = ()
+    """Those it hands messages to, where the settings name them: limits for others are refused as misspelt."""
 
 
 @dataclass(frozen=True, slots=True)

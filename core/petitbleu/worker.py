@@ -13,6 +13,7 @@ from .delivery import Delivery, Work
 from .heartbeat import Heartbeat
 from .queue import Claimed, WorkQueue
 from .shares import Flow, Shares
+from .throttle import Throttle
 from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
@@ -22,6 +23,10 @@ FRESH = 0.1
 AHEAD = 0.05
 """Seconds of work that are claimed before there is a place for it."""
 MOST_AHEAD = 500
+EXPIRY = 5.0
+"""Seconds between looks for expired events of flows whose provider takes nothing."""
+MOST_EXPIRED = 100
+"""Of one flow at one look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +54,14 @@ class Worker:
         limits: Limits,
         now: Callable[[], int],
         shares: Shares = Shares(),
+        throttle: Throttle | None = None,
     ) -> None:
         self._queue = queue
         self._delivery = delivery
         self._limits = limits
         self._now = now
         self._shares = shares
+        self._throttle = throttle
         self._under_way: dict[int, tuple[Work, asyncio.Task[None]]] = {}
         self._next: dict[Queue, deque[Claimed]] = {queue: deque() for queue in Queue}
         self._taken: dict[Queue, Counter[Flow]] = {queue: Counter() for queue in Queue}
@@ -63,6 +70,7 @@ class Worker:
         """Flows that have something to claim, as last seen."""
         self._seen: dict[Queue, float] = dict.fromkeys(Queue, 0.0)
         self._looked = 0.0
+        self._expired = 0.0
         self._pace = Pace()
         self._working = False
         self.heartbeat = Heartbeat(queue, limits.lease, queue.look_again)
@@ -96,6 +104,7 @@ class Worker:
                 await self._promote(clock)
                 for queue in Queue:
                     claimed += await self._claim(queue, clock)
+                await self._end_expired(clock)
             except Exception:
                 logger.exception("the queue cannot be read; trying again in %g s", self._limits.poll)
             if not stop.is_set() and not claimed:
@@ -128,11 +137,32 @@ class Worker:
     def _free(self, queue: Queue) -> int:
         """Real time takes every free place; batch leaves the reserved ones."""
         limits = self._limits
-        free = limits.concurrency - len(self._under_way)
+        throttle = self._throttle
+        free = limits.concurrency - len(self._under_way) + (0 if throttle is None else throttle.parked())
         if queue is Queue.BATCH:
             batch = self._taken[queue].total() - len(self._next[queue])
+            batch -= 0 if throttle is None else throttle.parked(queue)
             free = min(free, limits.concurrency - limits.reserved - batch)
         return free
+
+    def _open(self, queue: Queue) -> list[Flow]:
+        """Waiting flows whose provider takes more."""
+        waiting = self._waiting[queue]
+        if self._throttle is None or not waiting:
+            return waiting
+        blocked = self._throttle.blocked()
+        return [flow for flow in waiting if flow not in blocked] if blocked else waiting
+
+    def _fitting(self, queue: Queue, places: dict[Flow, int]) -> dict[Flow, int]:
+        """No more of each flow than its provider takes."""
+        if self._throttle is None:
+            return places
+        fitting = {}
+        for flow, most in places.items():
+            room = self._throttle.room(flow, self._taken[queue][flow])
+            if room != 0:
+                fitting[flow] = most if room is None else min(most, room)
+        return fitting
 
     def _most(self) -> int:
         """Places of one flow: a flow whose messages take long leaves some to the others."""
@@ -152,7 +182,9 @@ class Worker:
         elif left:
             self._waiting[queue] = list({*waiting, *left})
             left.clear()
-        places = self._shares.places(room, self._waiting[queue], self._taken[queue], self._most() + ahead)
+        places = self._fitting(
+            queue, self._shares.places(room, self._open(queue), self._taken[queue], self._most() + ahead)
+        )
         if not places:
             return 0
         claimed = await self._queue.claim(queue, places)
@@ -160,6 +192,17 @@ class Worker:
         self._waiting[queue] = [flow for flow in self._waiting[queue] if found[flow] >= places.get(flow, 0)]
         self._admit(claimed)
         return len(claimed)
+
+    async def _end_expired(self, clock: Callable[[], float]) -> None:
+        """Events that nobody claims, because their provider takes none, have their time all the same."""
+        if self._throttle is None or clock() - self._expired < EXPIRY:
+            return
+        self._expired = clock()
+        blocked = self._throttle.blocked()
+        for queue in Queue:
+            if blocked and self._free(queue) > 0:
+                places = dict.fromkeys(blocked, MOST_EXPIRED)
+                self._admit(await self._queue.claim(queue, places, expired=True))
 
     # ------------------------------------------------------------------------------------------------- `queue.Taker`
 
@@ -170,11 +213,12 @@ class Worker:
         now = self._now() / 1e6
         ahead = self._ahead()
         fitting = {
-            queue: 0 if self._waiting[queue] else self._free(queue) + ahead - len(self._next[queue]) for queue in Queue
+            queue: 0 if self._open(queue) else self._free(queue) + ahead - len(self._next[queue]) for queue in Queue
         }
+        blocked = frozenset[Flow]() if self._throttle is None else self._throttle.blocked()
         for count, event in enumerate(events):
             late = event.scheduled is not None and event.scheduled.timestamp() > now
-            if late or fitting[event.queue] <= 0:
+            if late or fitting[event.queue] <= 0 or _flow(event) in blocked:
                 return count
             for queue in Queue:
                 fitting[queue] -= 1

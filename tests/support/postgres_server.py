@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit, urlunsplit
 
 NAMED = "PETITBLEU_TEST_POSTGRES"
@@ -31,6 +32,9 @@ _SETTINGS = {
     "log_checkpoints": "off",
     "autovacuum_naptime": "5s",
 }
+
+
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 class NoServer(Exception):
@@ -61,11 +65,26 @@ def postgres_server(
     if named := environment.get(NAMED):
         yield PostgresServer(named, "the one that " + NAMED + " names")
         return
+    with postgres_cluster(directory or quick_directory()) as cluster:
+        yield cluster.server
+
+
+@contextmanager
+def postgres_cluster(directory: Path, settings: Mapping[str, str] = _NO_SETTINGS) -> Iterator[PostgresCluster]:
+    """A running server of our own, which may be killed and started again; it ends with the block, and so does its data.
+
+    Its data lies in a new folder of `directory`; `settings` come on top of the usual ones.
+    """
     # not below the tests' own directory, which nobody but their user may enter; short, for the socket's name
-    folder = Path(tempfile.mkdtemp(prefix="pb-pg-", dir=directory or quick_directory()))
+    folder = Path(tempfile.mkdtemp(prefix="pb-pg-", dir=directory))
     try:
-        with _binaries() as (binaries, origin), _running(binaries, folder):
-            yield PostgresServer(f"postgres://postgres@/postgres?host={folder}", origin)
+        with _binaries() as (binaries, origin):
+            cluster = PostgresCluster(binaries, origin, folder, {**_SETTINGS, **settings})
+            try:
+                cluster.start()
+                yield cluster
+            finally:
+                cluster.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -117,59 +136,92 @@ def _unprivileged() -> dict[str, object]:
     return {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
 
 
-@contextmanager
-def _running(binaries: Path, folder: Path) -> Iterator[None]:
-    user = _unprivileged()
-    folder.chmod(0o755)
-    data, log = folder / "data", folder / "log"
-    data.mkdir(mode=0o700)
-    log.touch()
-    if user:
-        for path in (folder, data, log):
-            os.chown(path, int(str(user["user"])), int(str(user["group"])))
-    environment = {"PATH": os.defpath, "LC_ALL": "C", "HOME": str(folder), "TZ": "UTC"}
+class PostgresCluster:
+    """The files of a server and, between `start` and `stop` or `kill`, its process."""
 
-    def start(*words: str | Path) -> subprocess.Popen[bytes]:
-        with log.open("ab") as output:
+    def __init__(self, binaries: Path, origin: str, folder: Path, settings: Mapping[str, str]) -> None:
+        self.server = PostgresServer(f"postgres://postgres@/postgres?host={folder}", origin)
+        self.folder, self.data, self._log = folder, folder / "data", folder / "log"
+        self._binaries = binaries
+        self._settings = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        self._user = _unprivileged()
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.chmod(0o755)
+        self.data.mkdir(mode=0o700)
+        self._log.touch()
+        if self._user:
+            for path in (folder, self.data, self._log):
+                os.chown(path, int(str(self._user["user"])), int(str(self._user["group"])))
+        made = self._run(
+            binaries / "initdb", "--pgdata", self.data, "--username=postgres", "--auth=trust", "--encoding=UTF8",
+            "--no-locale", "--no-sync", "--no-instructions",
+        )  # fmt: skip
+        if made.wait(120) != 0:
+            raise NoServer(f"{binaries / 'initdb'} failed:\n{self._end_of_log()}")
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        if self._process is None:
+            raise NoServer("PostgreSQL does not run")
+        return self._process.pid
+
+    def start(self, seconds: float = 30.0) -> None:
+        """Returns when it takes connections. After a `kill` the old backends may hold its memory for a moment."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._process = self._run(self._binaries / "postgres", "-D", self.data, "-k", self.folder, *self._settings)
+            while time.monotonic() < end and self._process.poll() is None:
+                if self._ready(self._process.pid):
+                    return
+                time.sleep(0.02)
+            time.sleep(0.1)
+        self.kill()
+        raise NoServer(f"PostgreSQL does not start:\n{self._end_of_log()}")
+
+    def kill(self) -> None:
+        """SIGKILL to the postmaster: its backends end when they notice."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """SIGINT, PostgreSQL's fast shutdown."""
+        if self._process is None:
+            return
+        self._process.send_signal(2)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _run(self, *words: str | Path) -> subprocess.Popen[bytes]:
+        environment = {"PATH": os.defpath, "LC_ALL": "C", "HOME": str(self.folder), "TZ": "UTC"}
+        with self._log.open("ab") as output:
             return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-                [str(word) for word in words], stdout=output, stderr=output, cwd=folder, env=environment, **user
+                [str(word) for word in words],
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                env=environment,
+                **self._user,
             )
 
-    made = start(
-        binaries / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale",
-        "--no-sync", "--no-instructions",
-    )  # fmt: skip
-    if made.wait(120) != 0:
-        raise NoServer(f"{binaries / 'initdb'} failed:\n{_end_of(log)}")
-    settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
-    server = start(binaries / "postgres", "-D", data, "-k", folder, *settings)
-    try:
-        _await_ready(server, data / "postmaster.pid", log)
-        yield
-    finally:
-        # SIGINT is PostgreSQL's fast shutdown
-        server.send_signal(2)
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+    def _ready(self, pid: int) -> bool:
+        """Its own status file says so: the first line has the process, the last one its state."""
+        status = self.data / "postmaster.pid"
+        lines = _lines(status) if status.is_file() else []
+        return len(lines) > 1 and lines[0].strip() == str(pid) and lines[-1].strip() == "ready"
 
-
-def _await_ready(server: subprocess.Popen[bytes], status: Path, log: Path) -> None:
-    """The last line of its own status file says so."""
-    for _ in range(600):
-        if server.poll() is not None:
-            break
-        if status.is_file() and (lines := _lines(status)) and lines[-1].strip() == "ready":
-            return
-        time.sleep(0.05)
-    raise NoServer(f"PostgreSQL does not start:\n{_end_of(log)}")
+    def _end_of_log(self) -> str:
+        return "\n".join(_lines(self._log)[-20:])
 
 
 def _lines(path: Path) -> Sequence[str]:
-    return path.read_text("utf-8", "replace").splitlines()
-
-
-def _end_of(log: Path) -> str:
-    return "\n".join(_lines(log)[-20:])
+    try:
+        return path.read_text("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []

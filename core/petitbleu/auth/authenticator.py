@@ -33,7 +33,8 @@ class _Known:
 class Authenticator:
     """Implements `services.Auth` over the operators of the configuration and the table of sessions.
 
-    A session that another process ended may hold here for `settings.cache` more seconds. Needs an open store.
+    A session that another process ended may hold here for `settings.cache` more seconds. `limit_reached` is told which
+    setting held somebody up. Needs an open store.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Authenticator:
         now: Callable[[], datetime],
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        limit_reached: Callable[[str], None] = lambda limit: None,
     ) -> None:
         self._operators = {
             login: Operator(login, frozenset(one.rights), one.event_types, one.brands)
@@ -51,10 +53,11 @@ class Authenticator:
         self._settings = settings
         self._now = now
         self._random_bytes = random_bytes
+        self._limit_reached = limit_reached
         self._password_networks = {login: one.password_token_from for login, one in operators.items()}
         self._trusted_networks = {login: one.trusted_from for login, one in operators.items()}
         hashes = {login: one.password.get_secret_value() for login, one in operators.items() if one.password}
-        self._passwords = Passwords(hashes, settings, now, random_bytes, sleep)
+        self._passwords = Passwords(hashes, settings, now, random_bytes, sleep, limit_reached)
         self._sessions: Remembered[str, _Known] = Remembered(settings.remembered, settings.cache, now)
 
     async def authenticate(self, credentials: Credentials) -> Operator:
@@ -136,6 +139,7 @@ class Authenticator:
         live = SessionRow.filter(login=login, expires__gt=now)
         extra = await live.count() - self._settings.per_operator + 1
         if extra > 0:
+            self._limit_reached("sessions.per_operator")
             for row in await live.order_by("created").limit(extra):
                 await self._end(row, now)
 

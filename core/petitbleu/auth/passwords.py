@@ -51,10 +51,12 @@ class Passwords:
         now: Callable[[], datetime],
         random_bytes: Callable[[int], bytes],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        limit_reached: Callable[[str], None] = lambda limit: None,
     ) -> None:
         self._hashes = hashes
         self._settings = settings
         self._sleep = sleep
+        self._limit_reached = limit_reached
         self._key = random_bytes(32)
         self._decoy = _decoy(hashes, random_bytes)
         # a pool of its own holds the cap on memory even when callers hang up while they are checked
@@ -76,6 +78,7 @@ class Passwords:
         if guesses is None:
             self._guesses.put(caller, guesses := _Guesses())
         if guesses.wrong and guesses.waiting >= self._settings.guess_waiting:
+            self._limit_reached("sessions.guess_waiting")
             return False
         guesses.waiting += 1
         try:

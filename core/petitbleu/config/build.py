@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic import SecretStr, ValidationError
@@ -51,6 +52,14 @@ class Config(Sections):
     def template_directory(self) -> Path:
         return self.templates.directory
 
+    def bounds(self) -> dict[str, float]:
+        """Every number that bounds something (pieces, bytes, seconds), by the name of its setting."""
+        found: dict[str, float] = {}
+        for name in _BOUNDING:
+            found.update(_numbers(name, getattr(self, name)))
+        del found["http.port"]
+        return found
+
     def brand_values(self, name: str) -> dict[str, Any]:
         """What templates know as `brand`; without a name, of the instance's brand."""
         name = name or self.instance.brand
@@ -58,6 +67,17 @@ class Config(Sections):
         if brand is None:
             return {}
         return {**brand.variables, **brand.model_dump(exclude={"variables", "share"}), "name": brand.name or name}
+
+
+_BOUNDING = ("http", "sessions", "delivery", "limits", "retention", "monitoring", "templates")
+
+
+def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+    elif isinstance(value, Settings | Mapping):
+        for key, inner in value.items() if isinstance(value, Mapping) else value:
+            yield from _numbers(f"{name}.{key}", inner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +136,11 @@ def build_config(raw: RawConfig, plugin_settings_types: Mapping[str, type[Settin
     return Config.model_construct(**values, directory=raw.directory.absolute(), plugin_settings=plugin_settings)
 
 
-def check_channels(raw: RawConfig, channels: Collection[str]) -> None:
-    """Refuse rules and retries for channels that are not among `channels`. Raises `ConfigError`."""
+def check_channels(
+    raw: RawConfig, channels: Collection[str], providers: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> None:
+    """Refuse rules, retries and limits for channels that are not among `channels`, and limits for other providers than
+    those a channel says it has. Raises `ConfigError`."""
     named = [
         (node.place, path, node.value)
         for pattern in ("routing.rules.*.channel", "routing.rules.*.when.channel")
@@ -126,10 +149,20 @@ def check_channels(raw: RawConfig, channels: Collection[str]) -> None:
     named += [
         (node.key or node.place, path, path[-1]) for path, node in _select(raw.tree, ["delivery", "retry", "*"], ())
     ]
+    limited = [
+        (node.key or node.place, path, *str(path[-1]).partition("/")[::2])
+        for path, node in _select(raw.tree, ["delivery", "providers", "*"], ())
+    ]
+    named += [(place, path, channel) for place, path, channel, _ in limited]
     problems = [
         ConfigProblem(str(place), dotted(path), f"no plugin here serves the channel {name!r}{_hint(name, channels)}")
         for place, path, name in named
         if isinstance(name, str) and name and name not in channels
+    ]
+    problems += [
+        ConfigProblem(str(place), dotted(path), f"{channel} has no provider {name!r}{_hint(name, known)}")
+        for place, path, channel, name in limited
+        if (known := providers.get(channel)) and name not in known
     ]
     if problems:
         raise ConfigError(problems)

@@ -128,6 +128,7 @@ class Http(Section):
     host: str = Field("127.0.0.1", min_length=1, description="Address or host name to listen on.")
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
     body_limit: Bytes = Field(8_388_608, description="Bytes of a request body at most.")
+    requests: Count = Field(1000, description="Requests under way at once; further ones are answered 503.")
     shutdown: Duration = Field(10.0, description="How long open requests may take to finish when the server stops.")
 
 
@@ -280,6 +281,35 @@ class RetrySettings(Section):
     tries: Count = Field(12, description="Tries in all.")
 
 
+class LimitOfOne(Section):
+    rate: Annotated[float, Field(ge=0.01, le=1_000_000, allow_inf_nan=False)] | None = Field(
+        None, description="Messages a second, of all processes together."
+    )
+    concurrency: Count | None = Field(None, description="Messages at once, of all processes together.")
+
+
+Destination = Annotated[
+    str, _checked(r"\*|[^\s/\x00-\x1f\x7f]{1,255}", "a destination such as example.com, or * for each other one")
+]
+ProviderName = Annotated[
+    str, _checked(r"[^\s/\x00-\x1f\x7f]{1,64}/[^\s\x00-\x1f\x7f]{1,64}", "channel/provider, such as email/main")
+]
+
+
+class ProviderSettings(LimitOfOne):
+    destinations: dict[Destination, LimitOfOne] = Field(
+        default_factory=dict, description="By destination, such as a domain, or * for each other one."
+    )
+
+
+class FeedbackSettings(Section):
+    window: Count = Field(10, description="Messages at once with a provider of which nothing is known yet.")
+    pause: Duration = Field(5.0, description="How long a failing provider is left alone; doubles with each pause.")
+    pause_cap: Duration = Field(300.0, description="The longest such pause.")
+    wait: Duration = Field(2.0, description="How long a message waits in its place for a provider that is busy.")
+    back_cap: Duration = Field(30.0, description="How long after that it is put back at most.")
+
+
 class DeliverySettings(Section):
     concurrency: Count = Field(50, description="Messages under way at once in one worker.")
     reserved: int = Field(10, ge=0, description="How many of them are kept free for the real-time queue.")
@@ -296,6 +326,12 @@ class DeliverySettings(Section):
     retry: dict[str, RetrySettings] = Field(
         default_factory=dict, description="By channel name: tries and waits in place of the plugin's own."
     )
+    providers: dict[ProviderName, ProviderSettings] = Field(
+        default_factory=dict, description="By channel/provider: what it may be given, and what each destination may."
+    )
+    feedback: FeedbackSettings = Field(
+        default_factory=FeedbackSettings, description="How what providers answer sets what they are given."
+    )
 
     @model_validator(mode="after")
     def _room_for_batch(self) -> DeliverySettings:
@@ -310,6 +346,7 @@ class LimitSettings(Section):
     attribute: Count = Field(4096, description="Characters of one attribute of an event.")
     data: Bytes = Field(1_048_576, description="Bytes of one event, as JSON.")
     deadline: Duration = Field(5.0, description="How long storing the events of a call may take.")
+    untold: Count = Field(10_000, description="Accepted events that wait for slow plugins; of more they hear nothing.")
 
 
 class Retention(Section):

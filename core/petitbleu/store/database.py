@@ -17,7 +17,7 @@ import asyncpg
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.backends.base.config_generator import expand_db_url
 from tortoise.context import TortoiseContext
-from tortoise.exceptions import BaseORMException
+from tortoise.exceptions import BaseORMException, OperationalError
 from tortoise.migrations.executor import MigrationExecutor
 from tortoise.transactions import in_transaction
 
@@ -47,6 +47,8 @@ class Store:
         self._address = address
         self.dialect = dialect
         self.queries = Queries(dialect, shift)
+        # SQLite's clock is this machine's and is set with it; PostgreSQL's must not be taken to be set with ours
+        self._clock = time.time_ns if dialect == "sqlite" else time.monotonic_ns
         self._skew = 0
 
     @property
@@ -79,26 +81,38 @@ class Store:
             yield transaction
 
     async def again(self, work: Callable[[], Awaitable[T]], *, twice: bool = True, patience: float = 0.0) -> T:
-        """The result of `work`, started afresh if its connection was lost: at once, then for `patience` seconds.
+        """The result of `work`, started afresh if its connection was lost: at once, then for `patience` seconds. On
+        SQLite, where a file may be locked or its disk full, only for `patience`.
 
         `twice` says that it may take effect twice; otherwise `CommitUnknown` ends it. Raises `Unavailable`.
         """
-        if self.dialect == "sqlite":
+        if self.dialect == "sqlite" and not patience:
             return await work()
         clock = asyncio.get_running_loop().time
         end, pause = clock() + patience, 0.0
+        doubtful = False
         while True:
             try:
                 return await work()
             except Exception as error:
-                if not (lost(error) or (twice and isinstance(error, CommitUnknown))):
+                if not (self._passing(error) or (twice and isinstance(error, CommitUnknown))):
                     raise
+                # what an earlier try may have done is not undone by a later one that did not even begin
+                doubtful = doubtful or isinstance(error, CommitUnknown)
                 if pause and clock() + pause > end:
+                    if doubtful:
+                        raise CommitUnknown from error
                     raise Unavailable(f"the database cannot be reached: {type(error).__name__}: {error}") from error
-            # the others of the pool are likely to be as dead
-            await self._context.db()._expire_connections()  # type: ignore[attr-defined]
+            if self.dialect == "postgres":
+                # the others of the pool are likely to be as dead
+                await self._context.db()._expire_connections()  # type: ignore[attr-defined]
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0) or 0.05
+
+    def _passing(self, error: Exception) -> bool:
+        if self.dialect == "postgres":
+            return lost(error)
+        return isinstance(error, OperationalError | sqlite3.OperationalError)
 
     @asynccontextmanager
     async def apart(self) -> AsyncIterator[BaseDBAsyncClient]:
@@ -173,12 +187,12 @@ class Store:
 
     def now(self) -> int:
         """The database's clock in microseconds, as last compared with ours."""
-        return time.time_ns() // 1000 + self._skew
+        return self._clock() // 1000 + self._skew
 
     async def compare_clocks(self) -> None:
-        before = time.time_ns() // 1000
+        before = self._clock() // 1000
         theirs = int((await self.rows("now"))[0]["now"])
-        after = time.time_ns() // 1000
+        after = self._clock() // 1000
         # within the round trip and the millisecond that SQLite's clock counts in, both clocks agree
         self._skew = 0 if before - 1000 <= theirs <= after else theirs - (before + after) // 2
 
@@ -250,7 +264,10 @@ class Store:
             return
         if self.dialect == "sqlite":
             level = (await self.connection.execute_query_dict("PRAGMA synchronous"))[0]["synchronous"]
+            journal = (await self.connection.execute_query_dict("PRAGMA journal_mode"))[0]["journal_mode"]
             bad = [] if level >= 2 else [f"synchronous={level}"]
+            # a crash in the middle of a transaction spoils the file where no journal outlives it
+            bad += [f"journal_mode={journal}"] if journal in ("off", "memory") else []
         else:
             settings = await self.connection.execute_query_dict(
                 "SELECT name, setting FROM pg_settings "

@@ -147,6 +147,45 @@ class IdempotencyRow(Model):
         table = "idempotency"
 
 
+# A provider that is left alone, or a destination behind it. While `probing` is in the future, the process `prober`
+# tries it again.
+class PauseRow(Model):
+    key = fields.CharField(max_length=400, primary_key=True)
+    until = fields.BigIntField()
+    number = fields.IntField()
+    since = fields.BigIntField()
+    reason = fields.TextField()
+    prober = fields.CharField(max_length=36, db_default="")
+    probing = fields.BigIntField(db_default=0)
+
+    class Meta:
+        table = "pauses"
+
+
+# A limit that all processes share. `due` is when its rate allows the next message; the row also is the lock on the
+# holders of its places.
+class QuotaRow(Model):
+    key = fields.CharField(max_length=400, primary_key=True)
+    due = fields.BigIntField()
+
+    class Meta:
+        table = "quotas"
+
+
+# Places of such a limit that a process has until `until`.
+class QuotaHolderRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    key = fields.CharField(max_length=400)
+    holder = fields.CharField(max_length=36)
+    held = fields.IntField()
+    wanted = fields.IntField()
+    until = fields.BigIntField()
+
+    class Meta:
+        table = "quota_holders"
+        unique_together = (("key", "holder"),)
+
+
 class CounterRow(Model):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.BigIntField()

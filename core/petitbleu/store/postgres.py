@@ -28,12 +28,14 @@ _LOST = (
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.IdleSessionTimeoutError,
-    asyncpg.TooManyConnectionsError,
+    # disk, memory or the places for connections are used up
+    asyncpg.InsufficientResourcesError,
 )
 
 
 def lost(error: BaseException) -> bool:
-    """The connection is gone or could not be had: what was not committed did not happen, and another may do better.
+    """The connection is gone or could not be had, or there was no room: what was not committed did not happen, and
+    another try may do better.
 
     A time-out is no such error: the statement may still be under way, and would hardly be quicker a second time.
     """
@@ -42,9 +44,9 @@ def lost(error: BaseException) -> bool:
 
 
 _NOT_BEGUN = (
-    # refused before a statement was sent: it cannot have taken effect
+    # refused outright, mostly before a statement was sent: it cannot have taken effect
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
     ConnectionRefusedError,
     FileNotFoundError,
 )

@@ -52,6 +52,7 @@ QUERIES = {
         SELECT key, 0, '', 0 FROM {rows:key text} WHERE true ORDER BY key
         ON CONFLICT (key) DO UPDATE SET until = idempotency.until
         RETURNING key, event, digest, CASE WHEN until > {now} THEN 1 ELSE 0 END AS holds""",
+    "known_keys": "SELECT key FROM idempotency WHERE key IN (SELECT key FROM {rows:key text}) AND until > {now}",
     "take_keys": """
         UPDATE idempotency SET event = j.event, digest = j.digest, until = j.until
         FROM {rows:key text, event bigint, digest text, until bigint} WHERE idempotency.key = j.key""",
@@ -85,6 +86,13 @@ QUERIES = {
                        CROSS JOIN LATERAL (SELECT id FROM queue
                                            WHERE state = 1 AND lane = {2} AND channel = j.channel AND type = j.type
                                            ORDER BY priority, id LIMIT j.most {skip_locked}) one){end}
+        RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
+                  {now} AS claimed, (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
+    # of flows from which nothing else is claimed
+    "claim_expired": """
+        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
+        WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
+                       AND expires <= {now} ORDER BY priority, id LIMIT {5} {skip_locked}){end}
         RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
                   {now} AS claimed, (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     "renew": """
@@ -174,12 +182,61 @@ QUERIES = {
     # one pass over the narrow table: the partial indexes lack `due`, and looking rows up one by one takes twice as long
     "backlog": """
         SELECT lane, state, count(*) AS events, min(due) AS due, {now} AS now FROM queue GROUP BY lane, state""",
+    # the flow to providers
+    "pauses": "SELECT key, until, number, since, reason, probing FROM pauses",
+    "pause": """
+        INSERT INTO pauses (key, until, number, since, reason, prober, probing) VALUES ({0}, {1}, {2}, {3}, {4}, '', 0)
+        ON CONFLICT (key) DO UPDATE SET until = excluded.until, number = excluded.number, reason = excluded.reason,
+                    prober = '', probing = 0
+        WHERE pauses.until <= {now} AND (pauses.probing <= {now} OR pauses.prober = {5})""",
+    "resume": "DELETE FROM pauses WHERE key = {0}",
+    "probe": """
+        UPDATE pauses SET prober = {0}, probing = {now} + {1} WHERE key = {2} AND until <= {now} AND probing <= {now}
+        RETURNING key""",
+    "still_probing": "UPDATE pauses SET probing = {now} + {0} WHERE prober = {1}",
+    "leave_probe": "UPDATE pauses SET prober = '', probing = 0 WHERE key = {0} AND prober = {1}",
+    # the row is there and locked until the end of the transaction
+    "lock_quota": """
+        INSERT INTO quotas (key, due) VALUES ({0}, 0) ON CONFLICT (key) DO UPDATE SET due = quotas.due
+        RETURNING due, {now} AS now""",
+    "move_quota": "UPDATE quotas SET due = {0} WHERE key = {1}",
+    # several at once, in one order for all, so that no two transactions wait for each other
+    "lock_quotas": """
+        INSERT INTO quotas (key, due) SELECT key, 0 FROM {rows:key text} WHERE true ORDER BY key
+        ON CONFLICT (key) DO UPDATE SET due = quotas.due
+        RETURNING key""",
+    "quota_holders": """
+        SELECT key, held, wanted FROM quota_holders
+        WHERE holder <> {0} AND until > {now} AND key IN (SELECT key FROM {rows:key text})""",
+    "hold_quotas": """
+        INSERT INTO quota_holders (key, holder, held, wanted, until)
+        SELECT key, {0}, held, wanted, {now} + {1} FROM {rows:key text, held int, wanted int} WHERE true
+        ON CONFLICT (key, holder)
+        DO UPDATE SET held = excluded.held, wanted = excluded.wanted, until = excluded.until""",
+    "leave_quotas": "DELETE FROM quota_holders WHERE holder = {0}",
+    "purge_pauses": "DELETE FROM pauses WHERE until < {now} - 3600000000 AND probing <= {now}",
+    "purge_holders": "DELETE FROM quota_holders WHERE until < {now} - 3600000000",
+    "purge_quotas": """
+        DELETE FROM quotas WHERE due < {now} - 3600000000 AND key NOT IN (SELECT key FROM quota_holders)""",
     "now": "SELECT {now} AS now",
     **UPKEEP,
 }
 
 REPEATABLE = frozenset(
-    ("take_ids", "promote", "next_due", "flows", "renew", "overdue", "rescue", "release", "hand_off", "depth", "now")
+    (
+        "take_ids",
+        "known_keys",
+        "promote",
+        "next_due",
+        "flows",
+        "renew",
+        "overdue",
+        "rescue",
+        "release",
+        "hand_off",
+        "depth",
+        "now",
+    )
 )
 """Those that may be run once more when nobody knows whether they took effect: it makes no difference, or costs a gap in
 the ids. A claim is none: its events would be leased to nobody."""

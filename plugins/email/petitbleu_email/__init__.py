@@ -36,9 +36,12 @@ def petitbleu_settings_type() -> type[Settings]:
 
 
 @hookimpl
-def petitbleu_channels() -> Sequence[Channel]:
+def petitbleu_channels(settings: EmailSettings | None) -> Sequence[Channel]:
     parts = (Part("html", "body.html.j2", escape="html"), Part("text", "body.txt.j2"))
-    return [Channel(CHANNEL, address="email", fields=EmailFields, aliases=("0", "mail"), parts=parts)]
+    providers = () if settings is None else tuple(settings.providers)
+    return [
+        Channel(CHANNEL, address="email", fields=EmailFields, aliases=("0", "mail"), parts=parts, providers=providers)
+    ]
 
 
 @hookimpl

@@ -56,8 +56,6 @@ class Provider(Section):
     messages_per_connection: int = Field(100, ge=1)
     idle: Seconds = 30
     """Seconds an unused connection is kept."""
-    pause: float = Field(5, ge=0, le=3600)
-    """Seconds without new connections after one that failed; meanwhile messages are deferred at once."""
     timeouts: Timeouts = Timeouts()
 
     @field_validator("local_hostname")

@@ -39,11 +39,11 @@ class Pool:
         self._slots = asyncio.Semaphore(provider.connections)
         self._idle: list[tuple[Connection, asyncio.TimerHandle]] = []
         self._closing: set[asyncio.Task[None]] = set()
-        self._down: tuple[float, Outcome] | None = None
         self.trouble: Trouble | None = None
         self.used = False
 
     async def send(self, mail: Mail, attempt: Attempt) -> Outcome:
+        await attempt.admit(self.name, mail.recipient.domain, self.provider.connections)
         if not self._slots.locked():
             await self._slots.acquire()
         else:
@@ -87,17 +87,7 @@ class Pool:
         return None
 
     async def _open(self) -> Connection:
-        if self._down is not None and self._now() < self._down[0]:
-            raise ConnectFailed(self._down[1])
-        try:
-            connection = await open_connection(
-                self.name, self.provider, self._context, self._host_name, self._reply_length
-            )
-        except ConnectFailed as failed:
-            self._down = self._now() + self.provider.pause, failed.outcome
-            raise
-        self._down = None
-        return connection
+        return await open_connection(self.name, self.provider, self._context, self._host_name, self._reply_length)
 
     def _give_back(self, connection: Connection) -> None:
         if connection.usable:
@@ -122,7 +112,7 @@ class Pool:
 
     async def probe(self) -> str:
         """A new session, opened and closed without a message; what it is like. Raises `ConnectFailed`."""
-        connection = await open_connection(self.name, self.provider, self._context, self._host_name, self._reply_length)
+        connection = await self._open()
         try:
             return connection.description
         finally:

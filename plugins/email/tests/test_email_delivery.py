@@ -20,6 +20,7 @@ from petitbleu import (
     Failed,
     HandOffRefused,
     Message,
+    NotNow,
     Outcome,
     Queue,
     Scope,
@@ -262,7 +263,7 @@ async def test_421_drops_the_connection(stage: str) -> None:
 @pytest.mark.parametrize("fault", [CUT, RESET, HANG, "not SMTP at all"])
 @pytest.mark.parametrize("stage", ["connect", "ehlo", "mail", "rcpt", "data"])
 async def test_before_the_hand_off_it_is_the_providers_trouble(stage: str, fault: str) -> None:
-    async with relaying(**{stage: [fault, REPLIES[stage]]}) as relay, mailer(relay.port, pause=0) as to:
+    async with relaying(**{stage: [fault, REPLIES[stage]]}) as relay, mailer(relay.port) as to:
         outcome = await send(to)
         assert isinstance(outcome, Deferred)
         assert outcome.scope is Scope.PROVIDER
@@ -322,26 +323,38 @@ async def test_a_relay_that_accepts_nothing_fails_no_message(replies: dict[str, 
     assert reply in check.text
 
 
-async def test_a_relay_that_is_down_is_left_alone_for_a_while() -> None:
+async def test_a_relay_that_is_down_is_named_with_its_address() -> None:
     async with relaying() as relay:
         port = relay.port
-    async with mailer(port, pause=60) as to:
-        first = await send(to)
-        again = await send(to)
-    assert isinstance(first, Deferred)
-    assert first.scope is Scope.PROVIDER
-    assert f"main (127.0.0.1:{port}): connect:" in first.text
-    assert again == first
+    async with mailer(port) as to:
+        outcome = await send(to)
+    assert isinstance(outcome, Deferred)
+    assert outcome.scope is Scope.PROVIDER
+    assert f"main (127.0.0.1:{port}): connect:" in outcome.text
 
 
-async def test_a_pause_makes_no_connections_and_ends() -> None:
-    replies = ["421 4.3.2 not now", REPLIES["connect"]]
-    async with relaying(connect=replies) as relay, mailer(relay.port, pause=0.1) as to:
-        outcomes = [await send(to) for _ in range(3)]
-        assert [type(outcome) for outcome in outcomes] == [Deferred] * 3
-        assert relay.sessions == 1
-        await asyncio.sleep(0.11)
-        assert isinstance(await send(to), Delivered)
+async def test_the_core_is_asked_before_a_connection_is_made() -> None:
+    asked = []
+
+    async def admit(provider: str, destination: str, at_once: int = 0) -> None:
+        asked.append((provider, destination, at_once, relay.sessions))
+
+    async with relaying() as relay, mailer(relay.port, connections=7) as to:
+        await to.deliver(make(address="zoe@Exämple.org"), Attempt(1, free, admit))
+    assert asked == [("main", "xn--exmple-cua.org", 7, 0)]
+    assert len(relay.contents) == 1
+
+
+async def test_when_the_core_says_not_now_nothing_is_connected_or_remembered() -> None:
+    async def admit(provider: str, destination: str, at_once: int = 0) -> None:
+        raise NotNow("paused", 1)
+
+    async with relaying() as relay, mailer(relay.port) as to:
+        with pytest.raises(NotNow, match="paused"):
+            await to.deliver(make(), Attempt(1, free, admit))
+        (check,) = [pool.check(300) for pool in to.pools.values()]
+    assert relay.sessions == 0
+    assert (check.ok, check.text) == (True, "nothing sent yet")
 
 
 async def test_a_cancelled_delivery_frees_its_connection() -> None:

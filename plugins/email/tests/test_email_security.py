@@ -383,7 +383,7 @@ def test_ehlo_says_a_full_name_or_an_address(host_name: str, socket_name: Any, e
 
 
 async def test_the_hooks_fit_together() -> None:
-    (channel,) = petitbleu_email.petitbleu_channels()
+    (channel,) = petitbleu_email.petitbleu_channels(None)
     assert (channel.name, channel.address, channel.unknown) == ("email", "email", "retry_once")
     assert [(part.name, part.file, part.escape) for part in channel.parts] == [
         ("html", "body.html.j2", "html"),

@@ -108,6 +108,8 @@ async def _body(request: web.Request, limits: XmlLimits) -> bytes:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise XmlRefused(f"the document has more than {limits.size} bytes, which is the limit") from None
+    except ConnectionError:
+        raise XmlRefused("the connection ended in the middle of the body") from None
     except web.RequestPayloadError:
         raise XmlRefused("the body does not agree with its Content-Encoding or Transfer-Encoding") from None
 

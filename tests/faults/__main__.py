@@ -1,0 +1,60 @@
+"""`python -m faults [--cases "F1 F11"] [--size 1.0]`: run cases, print a table, write `benchmarks/out/faults.json`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from .cases import CASES
+from .rig import Row, rigged, rows_of
+
+OUT = Path(__file__).parent.parent.parent / "benchmarks" / "out" / "faults.json"
+_COLUMNS = "{:<5}{:<42}{:>7}{:>6}{:>5}{:>5}{:>10}{:>7}  {}"
+
+
+def line(row: Row) -> str:
+    judged = row.judged
+    recovery = "-" if judged.recovery is None else f"{judged.recovery:.1f} s"
+    return _COLUMNS.format(
+        row.case, row.variant[:41], judged.acked, judged.lost, judged.dup, judged.h, recovery, f"{row.seconds:.0f} s",
+        row.verdict,
+    )  # fmt: skip
+
+
+async def run(numbers: list[str], size: float, out: Path) -> int:
+    rows: list[Row] = []
+    print(_COLUMNS.format("case", "", "acked", "lost", "dup", "H", "recovery", "took", "verdict"), flush=True)
+    for number in numbers:
+        # each with a server of its own, so that no case works with what another one left
+        with rigged(size) as rig:
+            async for row in rows_of(CASES[number], rig):
+                rows.append(row)
+                print(line(row), flush=True)
+                if row.figures:
+                    print(" " * 5 + ", ".join(f"{name} {value}" for name, value in row.figures.items()), flush=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", "utf-8")
+    lacked = [row for row in rows if row.verdict.startswith("lacked")]
+    bad = [row for row in rows if not row.ok and row not in lacked]
+    print(f"{len(rows) - len(bad) - len(lacked)} of {len(rows)} ok, {len(bad)} not, {len(lacked)} not run; {out}")
+    return 1 if bad else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="faults", description="Petitbleu under faults.")
+    parser.add_argument("--cases", default="", help=f"which, by number (default: all): {' '.join(CASES)}")
+    parser.add_argument("--size", type=float, default=1.0, help="factor on the numbers of events (default: 1)")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the rows go as JSON")
+    args = parser.parse_args()
+    numbers = args.cases.replace(",", " ").split() or list(CASES)
+    if unknown := [number for number in numbers if number not in CASES]:
+        print(f"no case {' '.join(unknown)}; there are {' '.join(CASES)}", file=sys.stderr)
+        return 2
+    return asyncio.run(run(numbers, args.size, args.out))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,12 @@
+"""Every case, by its number."""
+
+from __future__ import annotations
+
+from ..rig import Case
+from . import crowds, cuts, failpoints, kills, machine, stops
+
+_MODULES = (crowds, cuts, failpoints, kills, machine, stops)
+CASES: dict[str, Case] = {
+    case.number: case
+    for case in sorted((case for module in _MODULES for case in module.CASES), key=lambda case: int(case.number[1:]))
+}

@@ -1,0 +1,60 @@
+"""A handful of the fault cases, small: `make faults` runs all of them, larger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from faults.cases import CASES, crowds, cuts, failpoints, kills, stops
+from faults.rig import Rig, Row, rigged
+from petitbleu.failpoints import PLACES
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    with rigged(0.1) as made:
+        yield made
+
+
+def check(row: Row) -> None:
+    assert row.verdict == "ok", f"{row.variant}: {row.verdict}; {row.figures}"
+    assert row.judged.acked > 0
+
+
+async def test_a_worker_killed_before_the_hand_off_costs_nothing(rig: Rig) -> None:
+    check(await failpoints.at(rig, "after_render", 30, 12, workers=1))
+
+
+async def test_a_worker_killed_after_the_answer_costs_a_double_at_most(rig: Rig) -> None:
+    row = await failpoints.at(rig, "before_result", 30, 12, workers=1)
+    check(row)
+    # the case is of use only if there was something to double
+    assert 0 < row.judged.dup == row.judged.h
+
+
+async def test_a_commit_whose_answer_is_cut_off_stores_each_event_once(rig: Rig) -> None:
+    check(await cuts.commit_unanswered_at_intake(rig, 12, "keyed", cuts.COMMIT, 3))
+    check(await cuts.commit_unanswered_at_intake(rig, 12, "note", cuts.ANY_KEY, 3))
+
+
+async def test_a_result_whose_answer_is_cut_off_is_sent_once(rig: Rig) -> None:
+    check(await cuts.commit_unanswered_at_result(rig, 20, 4))
+
+
+async def test_killed_backends_are_survived(rig: Rig) -> None:
+    check(await kills.database_killed(rig, 0, 2))
+
+
+async def test_overload_is_refused_early(rig: Rig) -> None:
+    check(await crowds.overload(rig, 4, 60))
+
+
+async def test_a_rolling_restart_loses_and_doubles_nothing(rig: Rig) -> None:
+    check(await stops.rolling(rig, 2, 1.5))
+
+
+async def test_every_case_is_listed_once() -> None:
+    assert list(CASES) == [f"F{number}" for number in (1, 2, *range(4, 20), 22, 23, 24)]
+    assert set(failpoints.DOUBLES) < set(PLACES)
