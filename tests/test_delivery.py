@@ -125,7 +125,7 @@ class Rig:
         self.queue = WorkQueue(store, 1, LEASE)
         brands = {"shop": {"name": "Shop"}}
         shared, metrics = Shared(store, self.queue.incarnation, LEASE), Metrics()
-        self._metrics = metrics
+        self.metrics = metrics
         feedback = Feedback(places=concurrency, window=2, pause=60.0, wait=0.02)
         self.throttle = Throttle(shared, feedback, {}, store.now, lambda: 1.0, metrics)
         delivery = Delivery(
@@ -146,7 +146,7 @@ class Rig:
     def doubtful(self, cause: str) -> float:
         """Messages sent again though a provider may have the first one."""
         labels = {"channel": "pigeon", "cause": cause}
-        return self._metrics.registry.get_sample_value("petitbleu_possible_duplicates_total", labels) or 0.0
+        return self.metrics.registry.get_sample_value("petitbleu_possible_duplicates_total", labels) or 0.0
 
     async def push(self, **changes: Any) -> int:
         values: dict[str, Any] = {
@@ -660,6 +660,10 @@ async def test_a_plugin_in_trouble_costs_an_attempt_and_never_the_queue(
             assert f"petitbleu_{hook}: {cause}" in found.reason
             assert (found.status, found.queued["tries"], found.queued["crashes"]) == ("pending", 1, 0)
             assert [(one["outcome"], one["scope"]) for one in found.attempts] == [("deferred", "us")]
+    hung = {"delivery.hook_deadline": len(hooks) - 1, "delivery.deadline": 1} if trouble is _hangs else {}
+    for limit in ("delivery.hook_deadline", "delivery.deadline"):
+        labels = {"limit": limit}
+        assert rig.metrics.registry.get_sample_value("petitbleu_limits_reached_total", labels) == hung.get(limit)
 
 
 async def test_after_a_crash_behind_the_hand_off_it_is_repeated_once(store: Store, script: Script) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from faults.cases import CASES
 from lxml import etree
 from petitbleu.app import Server, running
 from petitbleu.cli.demo import catching
@@ -44,7 +45,8 @@ EXPECTED_PAGES = {
     "CHANGELOG.md",
     "config/README.md",
     "benchmarks/README.md",
-    *(f"docs/{name}.md" for name in "admins architecture callers dependencies operators plugins templates".split()),  # noqa: SIM905
+    *(f"docs/{page}.md" for page in ("admins", "architecture", "callers", "dependencies", "operators")),
+    *(f"docs/{page}.md" for page in ("plugins", "promises", "templates")),
     *(f"plugins/{folder.name}/README.md" for folder in (ROOT / "plugins").iterdir() if folder.is_dir()),
 }
 
@@ -137,6 +139,25 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_pages_named_in_text_exist(page: Path) -> None:
     written = re.findall(r"`((?:docs|config|core|plugins|tests)/[\w./-]*[\w/])`", prose(page))
     assert [path for path in written if not (ROOT / path).exists() and not (page.parent / path).exists()] == []
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    modules = {path.stem: path for path in [*ROOT.glob("tests/test_*.py"), *ROOT.glob("plugins/*/tests/test_*.py")]}
+    known = {
+        f"{name}::{function}"
+        for name, path in modules.items()
+        for function in re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text("utf-8"), re.M)
+    }
+    page = (ROOT / "docs" / "promises.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in page.splitlines() if line[:4] == "| **"]
+    assert len(rows) > 15
+    for what, *_, proof in rows:
+        proofs = proof.rstrip(" |").split(", ")
+        unknown = [one for one in proofs if one.strip("`") not in known and one not in CASES]
+        assert proofs, what
+        assert unknown == [], what
+    # no case is run for nothing
+    assert {one for *_, proof in rows for one in re.findall(r"F\d+", proof)} == CASES.keys()
 
 
 # ------------------------------------------------------------------------------------------------------------- commands

@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import asyncpg
 import pytest
 from petitbleu import Event, Queue, Unavailable
+from petitbleu.app import running
 from petitbleu.batching import Batcher
 from petitbleu.cli.events import LOCAL
 from petitbleu.config import SAMPLE
@@ -26,6 +27,7 @@ from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
 from petitbleu.store import CommitUnknown, Store, StoreError, open_store
 from petitbleu.store.payload import moment
 from petitbleu.store.postgres import broken_off, credentials, keep_as_it_is
+from postgres_server import postgres_cluster, quick_directory
 from tortoise.exceptions import OperationalError
 
 LEASE = 30.0
@@ -316,6 +318,32 @@ async def test_a_database_that_may_forget_is_refused(postgres_url: str, bystande
         with pytest.raises(StoreError, match=r"synchronous_commit=off.*durability: relaxed"):
             await store.check_durability(relaxed=False)
         await store.check_durability(relaxed=True)
+
+
+@pytest.fixture
+def forgetful() -> Iterator[str]:
+    """The address of a server that confirms what it has not written down."""
+    settings = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    with postgres_cluster(quick_directory(), settings) as cluster:
+        yield cluster.server.url
+
+
+async def test_nothing_is_served_on_a_server_that_may_forget_unless_it_says_so(forgetful: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "petitbleu", "serve", "--set", f"database={forgetful}", "--set", "http.port=0"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.decode() == (
+        "the database may lose acknowledged events (fsync=off, full_page_writes=off, synchronous_commit=off); "
+        "correct it, or write `durability: relaxed` in the configuration to accept the loss\n"
+    )
+    async with open_store(forgetful) as store:
+        assert await store.is_empty()
+    async with running(SAMPLE, [f"database={forgetful}", "http.port=0", "durability=relaxed"]) as server:
+        assert len(await server.instance.queue.put(events(server.instance.store, 1))) == 1
 
 
 async def test_of_several_processes_one_migrates(empty_postgres_url: str) -> None:

@@ -135,6 +135,8 @@ class Delivery:
                 self._metrics.render_limit()
             step = self._final(work, FAILED, str(error))
         except HookFailed as failed:
+            if failed.hung and failed.hook != "petitbleu_deliver":
+                self._metrics.limit_reached("delivery.hook_deadline")
             step = self._retry(work, Deferred("", str(failed), Scope.US), counts=True)
         except PetitbleuError as error:
             step = self._retry(work, Deferred("", str(error), Scope.US), counts=True)
@@ -246,6 +248,8 @@ class Delivery:
         try:
             return await self._calls.deliver(message, attempt, self._deadline)
         except (HookFailed, NotNow) as stopped:
+            if isinstance(stopped, HookFailed) and stopped.hung:
+                self._metrics.limit_reached("delivery.deadline")
             if not work.handed_off:
                 raise
             return Unknown(work.handed_off, stopped.cause if isinstance(stopped, HookFailed) else str(stopped))

@@ -121,6 +121,39 @@ async def test_one_fault_for_three_bad_events_in_a_thousand(server: Server) -> N
     assert await pending(server) == 0
 
 
+@pytest.mark.parametrize("overrides", [["limits.pending=2", "event_types.order_confirmation.idempotency=1h"]])
+async def test_a_full_queue_refuses_early_and_tells_it_everywhere(server: Server) -> None:
+    order = '<rtEvent type="order_confirmation" email="a@example.com" externalId="A"/>'
+    event = '<rtEvent type="welcome" email="a@example.com"/>'
+    _, first = await send(server, call("nms:rtEvent", "PushEvent", "mc/demo", order))
+    assert (await send(server, call("nms:rtEvent", "PushEvent", "mc/demo", event)))[0] == 200
+    async with ClientSession() as session:
+
+        async def get(path: str) -> tuple[int, str]:
+            async with session.get(server.url + path) as response:
+                return response.status, await response.text()
+
+        for method, body in (("PushEvent", event), ("PushEvents", f"<Events>{event}{event}</Events>")):
+            envelope = call("nms:rtEvent", method, "mc/demo", body)
+            async with session.post(f"{server.url}/nl/jsp/soaprouter.jsp", data=envelope) as response:
+                assert (response.status, response.headers["Retry-After"]) == (500, "5")
+                fault = etree.fromstring(await response.read())[0][0]
+            assert [part.text for part in fault] == [
+                "SOAP-ENV:Server",
+                "The server cannot take the call now.",
+                "The queue is full (2/2)",
+            ]
+        status, told = await get("/nl/jsp/mcPing.jsp")
+        assert (told.splitlines()[0], told.splitlines()[2]) == ("Error", "The queue is full (2/2)")
+        status, told = await get("/readyz")
+        assert (status, [one["ok"] for one in json.loads(told)["checks"] if one["name"] == "queue"]) == (503, [False])
+        assert (await get("/healthz"))[0] == 200
+    assert await pending(server) == 2
+    # what it has already is answered
+    _, again = await send(server, call("nms:rtEvent", "PushEvent", "mc/demo", order))
+    assert again[0].text == first[0].text
+
+
 @pytest.mark.parametrize(
     ("attributes", "named"),
     [
