@@ -50,7 +50,9 @@ async def stumbling(rig: Rig, place: str, events: int, every: int) -> Row:
             judged = await world.verdict(60, h="unknown")
         raised = sum("could not be worked on" in line["text"] for line in worker.lines())
     return row(
-        "F11", f"{place}, raises", judged, {"it raised": raised > 0, "it is unknown after the reply only": judged.h == (place != "after_render") * raised}, {"raised": raised},
+        "F11", f"{place}, raises", judged,
+        {"it raised": raised > 0, "unknown after the reply only": judged.h == (place != "after_render") * raised},
+        {"raised": raised},
         dup=judged.h, false_failed=0, failed=0,
     )  # fmt: skip
 
