@@ -728,6 +728,32 @@ async def test_one_that_was_handed_off_before_the_third_crash_is_parked_as_unkno
     assert script.messages == []
 
 
+async def test_what_one_more_crash_would_condemn_is_tried_alone(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    suspects = [await rig.push() for _ in range(3)]
+    for _ in range(2):
+        assert len(await rig.queue.claim(Queue.REALTIME, 3)) == 3
+        await store.shift_clock(LEASE + 1)
+        await rig.queue.rescue()
+    others = [await rig.push() for _ in range(6)]
+    under_way: set[int] = set()
+    company: dict[int, int] = {}
+
+    async def slow(message: Message, attempt: Attempt) -> Outcome:
+        under_way.add(message.event.id)
+        await asyncio.sleep(0.02)
+        company[message.event.id] = len(under_way)
+        under_way.discard(message.event.id)
+        return await _sent(message, attempt)
+
+    script.deliver = slow
+    async with rig.at_work():
+        for event_id in (*suspects, *others):
+            assert (await rig.until(event_id, "sent")).status == "sent"
+    assert [company[one] for one in suspects] == [1, 1, 1]
+    assert max(company[one] for one in others) > 1
+
+
 async def test_an_event_that_crashes_its_worker_three_times_is_parked(store: Store, script: Script) -> None:
     rig = Rig(store, script)
     event_id = await rig.push()

@@ -180,6 +180,30 @@ async def test_a_lost_lease_refuses_every_later_write(store: Store, queue: WorkQ
     assert await queue.record(sent(owner, store))
 
 
+async def test_what_is_given_back_keeps_the_mark_of_an_earlier_try_and_no_other(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store), event(store)])
+    first, second = await queue.claim(Queue.REALTIME, 2)
+    await queue.hand_off(first, "main")
+    await store.shift_clock(LEASE + 1)
+    assert await queue.rescue() == 2
+    claimed = await queue.claim(Queue.REALTIME, 2)
+    await queue.hand_off(claimed[1], "main")  # a mark whose message was given up before it went out
+    await queue.release(claimed)
+    again = await queue.claim(Queue.REALTIME, 2)
+    assert [(one.id, one.handed_off) for one in again] == [(first.id, "main"), (second.id, "")]
+
+
+async def test_what_is_given_back_apart_becomes_due_one_after_the_other(store: Store, queue: WorkQueue) -> None:
+    await queue.put([event(store), event(store)])
+    claimed = await queue.claim(Queue.REALTIME, 2)
+    await queue.release(claimed, 60.0)
+    for one in claimed:
+        assert await queue.claim(Queue.REALTIME, 2) == []
+        await store.shift_clock(61)
+        await queue.promote()
+        assert [(again.id, again.crashes) for again in await queue.claim(Queue.REALTIME, 2)] == [(one.id, 0)]
+
+
 async def test_renewed_leases_are_not_rescued(store: Store, queue: WorkQueue) -> None:
     await queue.put([event(store)])
     (claimed,) = await queue.claim(Queue.REALTIME, 1)

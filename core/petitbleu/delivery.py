@@ -137,12 +137,12 @@ class Delivery:
         except HookFailed as failed:
             if failed.hung and failed.hook != "petitbleu_deliver":
                 self._metrics.limit_reached("delivery.hook_deadline")
-            step = self._retry(work, Deferred("", str(failed), Scope.US), counts=True)
+            step = self._stumbled(work, str(failed))
         except PetitbleuError as error:
-            step = self._retry(work, Deferred("", str(error), Scope.US), counts=True)
+            step = self._stumbled(work, str(error))
         except Exception as error:
             logger.exception("event %d could not be worked on", claimed.id, extra={"event": claimed.id})
-            step = self._retry(work, Deferred("", f"{type(error).__name__}: {error}", Scope.US), counts=True)
+            step = self._stumbled(work, f"{type(error).__name__}: {error}")
         if self._failpoints:
             self._failpoints.passed("before_result")
         # the answer of a provider is never lost to a cancellation
@@ -273,6 +273,12 @@ class Delivery:
                     return replace(self._final(work, FAILED, reason, attempt), unknowns=unknowns)
                 again = Deferred(outcome.provider, f"unknown: {outcome.text}", Scope.PROVIDER)
                 return replace(self._retry(work, again, True, attempt), unknowns=unknowns)
+
+    def _stumbled(self, work: Work, text: str) -> Step:
+        """A failure of ours. It undoes no hand-over: a message that may be out is not simply sent again."""
+        if work.handed_off:
+            return self._outcome(work, Unknown(work.handed_off, text))
+        return self._retry(work, Deferred("", text, Scope.US), counts=True)
 
     def _policy(self, work: Work) -> str:
         channel = self._channels.get(work.channel)

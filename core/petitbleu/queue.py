@@ -361,9 +361,19 @@ class WorkQueue:
             logger.warning("took back %d events from %s, which gave no sign", len(rescued), ", ".join(owners) or "?")
         return len(rescued)
 
-    async def release(self, claimed: Sequence[Claimed]) -> None:
-        """Give back untouched events, at no cost to them."""
-        await self._store.rows("release", [{"id": one.id, "lease": one.lease} for one in claimed])
+    async def release(self, claimed: Sequence[Claimed], apart: float = 0.0) -> None:
+        """Give back untouched events, at no cost to them, each due so many seconds after the one before.
+
+        What an earlier try handed off stays marked so.
+        """
+        wait = int(apart * 1_000_000)
+        rows = [
+            {"id": one.id, "lease": one.lease, "handed_off": one.handed_off, "wait": number * wait}
+            for number, one in enumerate(claimed, 1)
+        ]
+        await self._store.rows("release", rows)
+        if wait:
+            self._wait_until(self._store.now() + wait)
 
     # ------------------------------------------------------------------------------------------------- hand-off
 

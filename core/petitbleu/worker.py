@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from .delivery import Delivery, Work
+from .delivery import MOST_CRASHES, Delivery, Work
 from .heartbeat import Heartbeat
 from .queue import Claimed, WorkQueue
 from .shares import Flow, Shares
@@ -27,6 +27,10 @@ EXPIRY = 5.0
 """Seconds between looks for expired events of flows whose provider takes nothing."""
 MOST_EXPIRED = 100
 """Of one flow at one look."""
+APART = 0.1
+"""Seconds between events that are given back because each has to be tried alone."""
+ALONE = 5.0
+"""Seconds for which at most everything else waits for an event that is tried alone: what crashes does so soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Worker:
     """Claims events and has them delivered until told to stop. `now` is the database's clock in microseconds.
 
     Claimed events beyond the free places wait here, so that claims are few and large: no more than are begun within
-    moments at the pace of the last ones.
+    moments at the pace of the last ones. An event that another crash would condemn is tried alone, lest whatever else
+    is under way be taken for the culprit with it.
     """
 
     def __init__(
@@ -69,6 +74,9 @@ class Worker:
         self._waiting: dict[Queue, list[Flow]] = {queue: [] for queue in Queue}
         """Flows that have something to claim, as last seen."""
         self._seen: dict[Queue, float] = dict.fromkeys(Queue, 0.0)
+        self._suspect: Claimed | None = None
+        """Tried alone, as soon as nothing else is under way."""
+        self._alone_until = 0.0
         self._looked = 0.0
         self._expired = 0.0
         self._pace = Pace()
@@ -100,6 +108,7 @@ class Worker:
                 self._queue.stale = False
                 self._seen = dict.fromkeys(Queue, 0.0)
             claimed = 0
+            self._begin()
             try:
                 await self._promote(clock)
                 for queue in Queue:
@@ -136,6 +145,8 @@ class Worker:
 
     def _free(self, queue: Queue) -> int:
         """Real time takes every free place; batch leaves the reserved ones."""
+        if self._alone():
+            return 0
         limits = self._limits
         throttle = self._throttle
         free = limits.concurrency - len(self._under_way) + (0 if throttle is None else throttle.parked())
@@ -169,6 +180,8 @@ class Worker:
         return max(1, self._limits.concurrency - self._limits.reserved // 2)
 
     async def _claim(self, queue: Queue, clock: Callable[[], float]) -> int:
+        if self._alone():
+            return 0
         ahead = self._ahead()
         kept = len(self._next[queue])
         room = self._free(queue) + ahead - kept
@@ -190,7 +203,8 @@ class Worker:
         claimed = await self._queue.claim(queue, places)
         found = Counter(_flow(one.event) for one in claimed)
         self._waiting[queue] = [flow for flow in self._waiting[queue] if found[flow] >= places.get(flow, 0)]
-        self._admit(claimed)
+        await self._set_apart([one for one in claimed if _suspicious(one)])
+        self._admit([one for one in claimed if not _suspicious(one)])
         return len(claimed)
 
     async def _end_expired(self, clock: Callable[[], float]) -> None:
@@ -204,11 +218,25 @@ class Worker:
                 places = dict.fromkeys(blocked, MOST_EXPIRED)
                 self._admit(await self._queue.claim(queue, places, expired=True))
 
+    async def _set_apart(self, suspects: Sequence[Claimed]) -> None:
+        """Keep the first, and give the others back for a little while."""
+        if not suspects:
+            return
+        kept = 0 if self._suspect is not None else 1
+        if suspects[kept:]:
+            await self._queue.release(suspects[kept:], APART)
+        for one in suspects[:kept]:
+            self._suspect, self._alone_until = one, asyncio.get_running_loop().time() + ALONE
+            self._hold(one)
+
+    def _alone(self) -> bool:
+        return self._suspect is not None and asyncio.get_running_loop().time() < self._alone_until
+
     # ------------------------------------------------------------------------------------------------- `queue.Taker`
 
     def room(self, events: Sequence[Event]) -> int:
         """Fresh events overtake nothing: there is room while no older one waits to be claimed."""
-        if not self._working:
+        if not self._working or self._alone():
             return 0
         now = self._now() / 1e6
         ahead = self._ahead()
@@ -234,24 +262,34 @@ class Worker:
 
     def _admit(self, claimed: Sequence[Claimed]) -> None:
         for one in claimed:
-            self.heartbeat.hold(one.lease)
-            queue = one.event.queue
-            self._taken[queue][_flow(one.event)] += 1
-            self._next[queue].append(one)
+            self._hold(one)
+            self._next[one.event.queue].append(one)
         self._begin()
 
+    def _hold(self, claimed: Claimed) -> None:
+        self.heartbeat.hold(claimed.lease)
+        self._taken[claimed.event.queue][_flow(claimed.event)] += 1
+
     def _begin(self) -> None:
+        suspect = self._suspect
+        if suspect is not None and suspect.id not in self._under_way and not (self._under_way and self._alone()):
+            self._start(suspect)
         for queue, following in self._next.items():
             while following and self._free(queue) > 0:
-                claimed = following.popleft()
-                work = Work(claimed, claimed.event.channel)
-                task = asyncio.create_task(self._delivery.process(work))
-                self._under_way[claimed.id] = work, task
-                task.add_done_callback(partial(self._done, claimed))
+                self._start(following.popleft())
+
+    def _start(self, claimed: Claimed) -> None:
+        work = Work(claimed, claimed.event.channel)
+        task = asyncio.create_task(self._delivery.process(work))
+        self._under_way[claimed.id] = work, task
+        task.add_done_callback(partial(self._done, claimed))
 
     def _done(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
         del self._under_way[claimed.id]
         self._let_go(claimed)
+        if claimed is self._suspect:
+            self._suspect = None
+            self._queue.arrived.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # its lease runs out and it is rescued; here it must only be seen
             event = claimed.id
@@ -274,6 +312,8 @@ class Worker:
         unspent = [claimed for following in self._next.values() for claimed in following]
         for following in self._next.values():
             following.clear()
+        if self._suspect is not None and self._suspect.id not in self._under_way:
+            unspent.append(self._suspect)
         for claimed in unspent:
             self._let_go(claimed)
         waiting = list(self._under_way.values())
@@ -309,6 +349,10 @@ class Pace:
             self._last = self._count / over
             self._began, self._count = now, 0
         return self._last
+
+
+def _suspicious(claimed: Claimed) -> bool:
+    return claimed.crashes == MOST_CRASHES - 1
 
 
 def _flow(event: Event) -> Flow:

@@ -106,8 +106,10 @@ QUERIES = {
                        LIMIT {0} {skip_locked}){end}
         RETURNING id""",
     "release": """
-        UPDATE queue SET state = 1, lease = NULL, leased_until = NULL, handed_off = ''
-        FROM {rows:id bigint, lease text} WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2
+        UPDATE queue SET state = CASE WHEN j.wait > 0 THEN 0 ELSE 1 END, lease = NULL, leased_until = NULL,
+               due = CASE WHEN j.wait > 0 THEN {now} + j.wait ELSE queue.due END, handed_off = j.handed_off
+        FROM {rows:id bigint, lease text, handed_off text, wait bigint}
+        WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2
         RETURNING queue.id AS id""",
     "hand_off": """
         UPDATE queue SET handed_off = j.provider

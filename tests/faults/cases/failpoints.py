@@ -1,4 +1,4 @@
-"""F11: workers that kill themselves at a place on an event's way."""
+"""F11: workers that kill themselves, or stumble, at a place on an event's way."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ async def at(
         )  # fmt: skip
 
 
+async def stumbling(rig: Rig, place: str, events: int, every: int) -> Row:
+    """An error of the server's own instead of a death: after the hand-over it is an unknown, before it costs a try."""
+    async with rig.world() as world:
+        intake = await world.site.serve("intake")
+        worker = await world.site.serve("worker", environment={VARIABLE: f"{place}:{every}:raise"})
+        async with world.callers(intake) as callers:
+            await callers.pushed(events)
+            judged = await world.verdict(60, h="unknown")
+        raised = sum("could not be worked on" in line["text"] for line in worker.lines())
+    return row(
+        "F11", f"{place}, raises", judged,
+        {"it raised": raised > 0, "unknown after the reply only": judged.h == (place != "after_render") * raised},
+        {"raised": raised},
+        dup=judged.h, false_failed=0, failed=0,
+    )  # fmt: skip
+
+
 async def f11(rig: Rig) -> AsyncIterator[Row]:
     for place in PLACES:
         yield await at(rig, place, rig.events(240), 40)
@@ -47,6 +64,8 @@ async def f11(rig: Rig) -> AsyncIterator[Row]:
         yield await at(rig, place, rig.events(600), 150, concurrency=20)
     for place in ("before_handoff", "after_handoff", "before_result"):
         yield await at(rig, place, rig.events(120), 40, workers=1, dialect="sqlite")
+    for place in ("after_render", "after_reply"):
+        yield await stumbling(rig, place, rig.events(120), 25)
 
 
 CASES = (Case("F11", "kill -9 at each failpoint", f11),)

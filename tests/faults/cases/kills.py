@@ -33,7 +33,10 @@ async def servers_killed(rig: Rig, kills: int, dialect: Dialect = "postgres") ->
         port = free_port()
         words = ("--processes", "2")
         await world.sink.tell(SLOW)
+        began = time.monotonic()
         server = await world.site.serve("all", *words, port=port, ready=2)
+        # a machine that has other things to do takes its time even when nothing is wrong
+        usual = time.monotonic() - began
         ready: list[float] = []
         done = False
         async with world.callers(server) as callers:
@@ -63,8 +66,8 @@ async def servers_killed(rig: Rig, kills: int, dialect: Dialect = "postgres") ->
         "F1",
         f"kill -9 of servers, {kills} times, {dialect}",
         judged,
-        {"ready within 5 s": max(ready) <= 5},
-        {"ready in s": round(max(ready), 1)},
+        {"ready within 5 s, or thrice the usual": max(ready) <= max(5, 3 * usual)},
+        {"ready in s": round(max(ready), 1), "usually": round(usual, 1)},
         dup=judged.h,
         failed=0,
         false_failed=0,
