@@ -388,6 +388,23 @@ async def test_a_slow_destination_leaves_room_for_the_others(store: Store) -> No
     assert throttle.blocked() == frozenset()
 
 
+async def test_a_destination_that_takes_a_little_longer_may_have_what_nobody_needs(store: Store) -> None:
+    throttle = process(store, feedback=Feedback(places=40, window=20, wait=0.02))
+    under = Under(throttle)
+    for _ in range(600):
+        under.end(DELIVERED, await under.enter(destination="quick.example"))
+    ahead = 0.0
+    for _ in range(10):
+        ticket = await under.enter(destination="big.example")
+        ahead += 0.2
+        await store.shift_clock(ahead)
+        under.end(DELIVERED, ticket)
+    assert throttle.states()[0].window > 30
+    for _ in range(20):
+        await under.enter(destination="big.example")
+        under.end(DELIVERED, await under.enter(destination="quick.example"))
+
+
 async def test_whoever_leaves_frees_everything(store: Store) -> None:
     throttle = process(store)
     ticket = throttle.ticket("email", event())

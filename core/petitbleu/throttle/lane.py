@@ -18,6 +18,8 @@ RECENT = 60_000_000
 """Microseconds for which a destination counts as one of several."""
 MOMENT = 5_000.0
 """Microseconds in which nobody is slow."""
+LONG = 1_000_000
+"""Microseconds for which others may be without a place that a slow destination has."""
 SLOW = 3.0
 """So many times as long as usual makes a destination a slow one."""
 
@@ -169,17 +171,18 @@ class Provider:
 
     def room(self, spot: Lane, now: int) -> int:
         """Places a destination may have. While there are others, that is half of them until one of its messages has
-        ended, then all; but if they take long beside those of the others the fewer the longer, down to a tenth, and no
-        more than a tenth where the others need the rest."""
+        ended, then all. If its messages take long beside those of the others, it has no more than a tenth where the
+        others need the rest; and if they take so long that this would come late, the fewer the longer at any time."""
         most = self.lane.window.places
         if now - self.mixed > RECENT:
             return most
-        times = spot.age(now) / self._age_of_others(spot, now)
-        if times <= SLOW:
-            return most if spot.usual.value else max(1, most // 2)
-        if self.lane.in_use * 10 >= most * 9:
+        age = spot.age(now)
+        times = age / self._age_of_others(spot, now)
+        if times > SLOW and self.lane.in_use * 10 >= most * 9:
             return max(1, most // 10)
-        return max(1, int(most * max(0.1, SLOW / 2 / times)))
+        if times > SLOW and age > LONG:
+            return max(1, int(most * max(0.1, SLOW / 2 / times)))
+        return most if spot.usual.value else max(1, most // 2)
 
     def _age_of_others(self, spot: Lane, now: int) -> float:
         """As that of those under way now, or that of the quicker ones, or what is too little to speak of."""

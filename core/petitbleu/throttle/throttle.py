@@ -309,14 +309,16 @@ class Throttle:
                     return now
                 kind, one = obstacle or Obstacle("window", lane)
                 if kind == "paused":
-                    if await self._probe(one, now):
+                    # what goes to a destination that is paused too would say little of the provider
+                    telling = one is spot or spot.pause is None or spot.pause.over(now)
+                    if telling and await self._probe(one, now):
                         ticket.probing = one
                         return self._now()
                     raise self._put_back(ticket, kind, one, self._now(), 1)
                 if kind in ("rate", "concurrency") and await self._ask(kind, one, now):
                     now = self._now()
                     continue
-                places = lane.window.places if one is lane else min(spot.window.places, provider.room(spot, now))
+                places = lane.window.places if one is lane else max(provider.room(spot, now), spot.in_use)
                 if now >= end or one.waiting > self._most_waiting(one, places, now):
                     raise self._put_back(ticket, kind, one, now, places)
                 seconds = min(SLICE, (end - now) / 1e6)
