@@ -322,7 +322,7 @@ async def test_what_is_our_own_fault_says_nothing_and_frees_the_probe(store: Sto
     await store.shift_clock(10.1)
     await fail(throttle, 1, Deferred("main", "no sender", Scope.US))
     assert len(throttle.pauses()) == 1
-    await throttle.exchange()
+    await throttle.exchange.look()
     await fail(throttle, 1, DELIVERED)
     assert throttle.pauses() == {}
 
@@ -491,8 +491,8 @@ async def test_a_pause_is_known_to_all_and_only_one_probes(stores: tuple[Store, 
     one, two = (process(store, name) for store, name in zip(stores, ("one", "two"), strict=True))
     await fail(two, 1, DELIVERED)
     await fail(one, 4)
-    await one.exchange()
-    await two.exchange()
+    await one.exchange.look()
+    await two.exchange.look()
     with pytest.raises(NotNow, match="because: connection refused"):
         await Under(two).enter()
     for store in stores:
@@ -504,7 +504,7 @@ async def test_a_pause_is_known_to_all_and_only_one_probes(stores: tuple[Store, 
     (winner,) = [each for each in under if each.open]
     winner.end(DELIVERED)
     for throttle in (one, two, one):
-        await throttle.exchange()
+        await throttle.exchange.look()
     assert one.pauses() == two.pauses() == {}
     await under[0].enter()
     await under[1].enter()
@@ -513,8 +513,8 @@ async def test_a_pause_is_known_to_all_and_only_one_probes(stores: tuple[Store, 
 async def test_a_provider_met_later_is_known_to_be_paused(stores: tuple[Store, Store]) -> None:
     one, two = (process(store, name) for store, name in zip(stores, ("one", "two"), strict=True))
     await fail(one, 4)
-    await one.exchange()
-    await two.exchange()
+    await one.exchange.look()
+    await two.exchange.look()
     assert [check.ok for check in two.checks()] == [False]
     with pytest.raises(NotNow, match="paused"):
         await Under(two).enter()
@@ -523,15 +523,15 @@ async def test_a_provider_met_later_is_known_to_be_paused(stores: tuple[Store, S
 async def test_the_probe_of_a_process_that_died_is_free_after_a_lease(stores: tuple[Store, Store]) -> None:
     one, two = (process(store, name) for store, name in zip(stores, ("one", "two"), strict=True))
     await fail(one, 4)
-    await one.exchange()
+    await one.exchange.look()
     for store in stores:
         await store.shift_clock(10.1)
     await Under(one).enter()
-    await two.exchange()
+    await two.exchange.look()
     with pytest.raises(NotNow):
         await Under(two).enter()
     await stores[1].shift_clock(10.1 + LEASE + 1)
-    await two.exchange()
+    await two.exchange.look()
     await Under(two).enter()
 
 
@@ -550,8 +550,8 @@ async def test_concurrency_is_that_of_all_processes_and_moves_to_where_it_is_nee
     for _ in range(3):
         first.end(DELIVERED)
     # what was of no use since the look before
-    await one.exchange()
-    await one.exchange()
+    await one.exchange.look()
+    await one.exchange.look()
     for number in range(3):
         await second.enter(destination=f"{number}.example")
     for under in (first, second):
@@ -575,7 +575,7 @@ async def test_what_a_dead_process_had_is_free_after_a_lease(stores: tuple[Store
 async def test_what_a_process_had_is_free_at_once_when_it_stops(stores: tuple[Store, Store]) -> None:
     limits = limited(concurrency=4)
     one, two = (process(store, name, QUICK, limits) for store, name in zip(stores, ("one", "two"), strict=True))
-    async with one.shared():
+    async with one.exchange.running():
         under = Under(one)
         for number in range(4):
             await under.enter(destination=f"{number}.example")
@@ -627,14 +627,14 @@ async def test_many_limited_destinations_are_asked_for_together_and_forgotten(st
     for name in names:
         await first.enter(destination=name)
         await second.enter(destination=name)
-    await asyncio.gather(*(throttle.exchange() for throttle in (one, two) for _ in range(3)))
+    await asyncio.gather(*(throttle.exchange.look() for throttle in (one, two) for _ in range(3)))
     (held,) = await stores[0].read("SELECT count(*) AS rows, sum(held) AS held FROM quota_holders", [])
     assert (held["rows"], held["held"]) == (100, 100)
     for under in (first, second):
         while under.open:
             under.end(DELIVERED)
     for throttle in (one, one, two, two):
-        await throttle.exchange()
+        await throttle.exchange.look()
     (held,) = await stores[0].read("SELECT sum(held) AS held FROM quota_holders", [])
     assert held["held"] == 0
     for store in stores:
@@ -647,13 +647,13 @@ async def test_many_limited_destinations_are_asked_for_together_and_forgotten(st
 async def test_a_pause_of_a_provider_nobody_has_any_more_is_forgotten(store: Store) -> None:
     throttle = process(store)
     await fail(throttle, 4)
-    await throttle.exchange()
+    await throttle.exchange.look()
     await store.shift_clock(3500)
     await Shared(store, "one", LEASE).purge()
     assert len(await Shared(store, "one", LEASE).pauses()) == 1
     await store.shift_clock(3700)
     await Shared(store, "one", LEASE).purge()
-    await throttle.exchange()
+    await throttle.exchange.look()
     assert throttle.checks() == []
 
 
@@ -669,7 +669,7 @@ async def test_a_probe_given_up_before_it_began_is_free_for_the_next(store: Stor
         (ended,) = await asyncio.gather(task, return_exceptions=True)
         if isinstance(ended, Ticket):
             throttle.close(ended)
-        await throttle.exchange()
+        await throttle.exchange.look()
         await store.shift_clock(10.1 + turns * 2)
     await fail(throttle, 1, DELIVERED)
     assert throttle.pauses() == {}
@@ -685,7 +685,7 @@ async def test_a_probe_that_goes_elsewhere_is_free_for_the_next(store: Store) ->
     throttle.learn(ticket, Delivered("other", "250 taken"))
     throttle.close(ticket)
     assert len(throttle.pauses()) == 1
-    await throttle.exchange()
+    await throttle.exchange.look()
     await fail(throttle, 1, DELIVERED)
     assert throttle.pauses() == {}
 

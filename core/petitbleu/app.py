@@ -114,7 +114,10 @@ async def running(
 
     `sockets` are those to accept on, if a parent process has opened them.
     """
-    async with open_instance(directory, overrides, plugins_running=True) as instance, instance.throttle.shared():
+    async with (
+        open_instance(directory, overrides, plugins_running=True) as instance,
+        instance.throttle.exchange.running(),
+    ):
         http = instance.config.http
         stop = asyncio.Event()
         runner = web.AppRunner(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import NotNow
@@ -20,27 +20,22 @@ from ..retry import delay
 from ..shares import Flow
 from ..store.payload import moment
 from ..types import Check, Deferred, Delivered, Event, Failed, Outcome, Queue, Retry, Scope, Unknown
-from .lane import RECENT, Lane, Places, Provider
+from .exchange import Exchange
+from .lane import RECENT, Lane, Provider
 from .limits import Feedback, ProviderLimits
-from .shared import Pause, Shared, Wish
+from .shared import Pause, Shared
 from .window import Window
 
 logger = logging.getLogger("petitbleu.delivery")
 
 SLICE = 0.1
 """Seconds after which who waits looks for itself whether there is room."""
-LOOK = 1.0
-"""Seconds between looks at what the other processes say."""
-ASK = 100_000
-"""Microseconds between two questions for more places."""
 BRIEF = 100_000
 """Microseconds for which many may wait for a provider though others have work."""
 SPREAD = 1_000_000
 """Microseconds over which events come back after a pause, at least."""
 COMING_BACK = 5_000
 """Microseconds of that spread for each event."""
-PURGE = 600
-"""Looks between two clearances of what nobody uses any more."""
 _UNLIMITED = ProviderLimits()
 _ADDRESS = re.compile(r"[^\s<>]*@[^\s<>]*")
 
@@ -97,27 +92,20 @@ class Throttle:
         random: Callable[[], float],
         metrics: Metrics,
     ) -> None:
-        self._shared = shared
         self._feedback = feedback
         self._limits = limits
         self._now = now
         self._random = random
         self._metrics = metrics
         self._providers: dict[tuple[str, str], Provider] = {}
-        self._paused: dict[str, Pause] = {}
-        """By key, as last read."""
-        self._news: dict[str, Pause | None] = {}
-        """Pauses made or ended here that the database does not have yet."""
-        self._left: set[str] = set()
-        """Probes that taught nothing, to be given up."""
-        self._changed = asyncio.Event()
+        self.exchange = Exchange(shared, self._lanes, self._open_again, feedback.lease, now)
+        """With the other processes."""
         self._refused: dict[Flow, Lane] = {}
         """The providers that the last event of a flow was not let in with."""
         self._ways: dict[Flow, Provider] = {}
         """Where the last event of each flow went that was let in."""
         self._here: dict[Flow, int] = {}
         """Events of each flow that are being delivered."""
-        self._asking = asyncio.Lock()
 
     # ------------------------------------------------------------------------------------------------------ delivery
 
@@ -243,7 +231,7 @@ class Throttle:
             for lane in (one.lane, *one.spots.values())
             if lane.pause is not None
         }
-        return {key: pause for key, pause in self._paused.items() if self._news.get(key, pause) is not None} | known
+        return self.exchange.pauses() | known
 
     def checks(self) -> list[Check]:
         """For the health page: what is paused, of providers as a failure."""
@@ -258,17 +246,15 @@ class Throttle:
         limits = self._limits.get((channel, name), _UNLIMITED)
         most = min(self._feedback.places, limits.whole.concurrency or self._feedback.places)
         lane = Lane(channel, name, Window(self._feedback.window, most), limits.whole)
-        lane.pause = self._paused.get(lane.key)
+        lane.pause = self.exchange.pauses().get(lane.key)
         found = self._providers[channel, name] = Provider(lane, limits, self._feedback.window)
         return found
 
     def _leave(self, ticket: Ticket) -> None:
         if ticket.probing is not None:
             # nothing was learnt
-            self._left.add(ticket.probing.key)
-            ticket.probing.probing = False
+            self.exchange.leave_probe(ticket.probing)
             ticket.probing = None
-            self._changed.set()
         provider, spot = ticket.provider, ticket.spot
         if provider is None or spot is None:
             return
@@ -311,11 +297,11 @@ class Throttle:
                 if kind == "paused":
                     # what goes to a destination that is paused too would say little of the provider
                     telling = one is spot or spot.pause is None or spot.pause.over(now)
-                    if telling and await self._probe(one, now):
+                    if telling and await self.exchange.probe(one, now):
                         ticket.probing = one
                         return self._now()
                     raise self._put_back(ticket, kind, one, self._now(), 1)
-                if kind in ("rate", "concurrency") and await self._ask(kind, one, now):
+                if kind in ("rate", "concurrency") and await self.exchange.ask(kind, one, now):
                     now = self._now()
                     continue
                 places = lane.window.places if one is lane else max(provider.room(spot, now), spot.in_use)
@@ -339,47 +325,6 @@ class Throttle:
         if lane.limit.rate is not None:
             soon = min(soon, lane.limit.rate * BRIEF / 1e6)
         return max(self._feedback.stake, min(most // 2, int(soon)))
-
-    async def _ask(self, kind: str, lane: Lane, now: int) -> bool:
-        """Get more of a shared limit, if it makes sense to ask; whether anything may have changed."""
-        quota = lane.tokens if kind == "rate" else lane.places
-        if quota is None or quota.ask_at > now:
-            return False
-        async with self._asking:
-            if quota.ask_at > self._now():
-                return True
-            quota.ask_at = self._now() + ASK
-            try:
-                if lane.tokens is quota:
-                    count, due, then = await self._shared.tokens(lane.key, lane.tokens.rate)
-                    lane.tokens.granted(count, due, then)
-                    lane.wake(count)
-                else:
-                    # with some to spare, or each message that comes on top would ask
-                    await self._ask_places([(lane, (lane.in_use + lane.waiting) * 3 // 2)])
-            except Exception as error:
-                logger.warning("limits of %s cannot be read: %s: %s", lane.name, type(error).__name__, error)
-                return False
-        return True
-
-    async def _ask_places(self, wishes: Sequence[tuple[Lane, int]]) -> None:
-        """Lanes, and how many places each has use for beside those that were of use since it last asked."""
-        began = self._now()
-        asked: dict[str, tuple[Lane, Places, int]] = {}
-        for lane, wanted in wishes:
-            if (places := lane.places) is not None:
-                asked[lane.key] = lane, places, min(places.limit, max(places.wanted, wanted, lane.in_use))
-                places.wanted = lane.in_use
-        if not asked:
-            return
-        held = await self._shared.places(
-            [Wish(key, places.limit, wanted, lane.in_use) for key, (lane, places, wanted) in sorted(asked.items())]
-        )
-        for key, (lane, places, wanted) in asked.items():
-            places.held, places.until = held[key], began + int(self._feedback.lease * 1e6)
-            if places.held == wanted < places.limit:
-                places.ask_at = 0
-            lane.wake(max(0, places.held - lane.in_use))
 
     def _put_back(self, ticket: Ticket, kind: str, lane: Lane, now: int, places: int) -> NotNow:
         feedback = self._feedback
@@ -415,7 +360,7 @@ class Throttle:
         lane.pause = Pause(now + int(seconds * 1e6), number, since, reason)
         lane.probing = False
         lane.wake(len(lane.waiters))
-        self._tell(lane)
+        self.exchange.tell(lane)
         text = "%s is left alone for %.0f s, pause %d in a row: %s"
         logger.warning(text, lane.key, seconds, number, reason, extra={"provider": lane.provider})
 
@@ -425,7 +370,7 @@ class Throttle:
             self._pause(lane, 1 if lane.pause is None else lane.pause.number + 1, outcome)
             return
         self._open_again(lane)
-        self._tell(lane)
+        self.exchange.tell(lane)
         logger.info("%s is written to again", lane.key, extra={"provider": lane.provider})
 
     def _open_again(self, lane: Lane) -> None:
@@ -433,99 +378,6 @@ class Throttle:
         if not lane.destination:
             for spot in self._providers[lane.channel, lane.provider].spots.values():
                 spot.window.reset()
-
-    def _tell(self, lane: Lane) -> None:
-        self._news[lane.key] = lane.pause
-        self._changed.set()
-
-    async def _probe(self, lane: Lane, now: int) -> bool:
-        """Whether this message is the one by which the provider is tried again."""
-        pause = lane.pause
-        if pause is None or not pause.over(now) or lane.probing or pause.probed(now):
-            return False
-        lane.probing = True
-        try:
-            await self._tell_news()
-            if await self._shared.probe(lane.key):
-                return True
-        except Exception as error:
-            logger.warning("%s cannot be probed: %s: %s", lane.key, type(error).__name__, error)
-        except BaseException:
-            # cancelled: it may be ours, and nobody is here to use it
-            lane.probing = False
-            self._left.add(lane.key)
-            self._changed.set()
-            raise
-        # somebody else tries it, or has brought it back; the next look tells
-        lane.probing = False
-        lane.pause = replace(pause, probing=now + int(LOOK * 1e6))
-        return False
-
-    # ------------------------------------------------------------------------------------------------ other processes
-
-    @asynccontextmanager
-    async def shared(self) -> AsyncIterator[None]:
-        """While entered, what other processes know is known here within a second, and the other way round."""
-        task = asyncio.create_task(self._keep())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            probes = [lane.key for lane in self._lanes() if lane.probing]
-            try:
-                async with asyncio.timeout(LOOK):
-                    await self._tell_news()
-                    await self._shared.leave(probes)
-            except Exception as error:
-                logger.warning("limits could not be given back: %s: %s", type(error).__name__, error)
-
-    async def _keep(self) -> None:
-        looks = 0
-        while True:
-            self._changed.clear()
-            try:
-                await self.exchange()
-                if looks % PURGE == PURGE - 1:
-                    await self._shared.purge()
-            except Exception as error:
-                text = "what other processes know of providers cannot be read: %s: %s"
-                logger.warning(text, type(error).__name__, error)
-            looks += 1
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK):
-                    await self._changed.wait()
-
-    async def exchange(self) -> None:
-        """Tell what is new here, and look at what is new elsewhere."""
-        await self._tell_news()
-        lanes = self._lanes()
-        if any(lane.probing for lane in lanes):
-            await self._shared.still_probing()
-        await self._ask_places([(lane, lane.in_use + lane.waiting) for lane in lanes if lane.borrows])
-        self._paused = await self._shared.pauses()
-        for lane in self._lanes():
-            found = self._paused.get(lane.key)
-            # what changed here while the others were asked is newer
-            if lane.key in self._news or lane.probing or found == lane.pause:
-                continue
-            if found is None:
-                self._open_again(lane)
-            lane.pause = found
-
-    async def _tell_news(self) -> None:
-        while self._news:
-            key, pause = next(iter(self._news.items()))
-            if pause is None:
-                await self._shared.resume(key)
-            else:
-                await self._shared.pause(key, pause)
-            if self._news.get(key) is pause:
-                del self._news[key]
-        while self._left:
-            key = next(iter(self._left))
-            await self._shared.leave_probe(key)
-            self._left.discard(key)
 
     def _lanes(self) -> list[Lane]:
         return [lane for one in self._providers.values() for lane in (one.lane, *one.spots.values())]
