@@ -175,9 +175,15 @@ async def test_a_lost_lease_refuses_every_later_write(store: Store, queue: WorkQ
     with pytest.raises(HandOffRefused):
         await queue.hand_off(zombie, "main")
     assert not await queue.record(sent(zombie, store))
+    assert not await queue.record(Step(zombie, PENDING, "451 later", "email", due=store.now(), at=store.now()))
     await queue.release([zombie])
+    held = await store.read("SELECT lease, leased_until, handed_off, state FROM queue", [])
+    await queue.renew([zombie.lease])
+    assert await store.read("SELECT lease, leased_until, handed_off, state FROM queue", []) == held
     await queue.hand_off(owner, "main")
     assert await queue.record(sent(owner, store))
+    assert await status_of(store, owner.id) == (SENT, "250 ok")
+    assert len(await store.read("SELECT * FROM attempts", [])) == 1
 
 
 async def test_what_is_given_back_keeps_the_mark_of_an_earlier_try_and_no_other(store: Store, queue: WorkQueue) -> None:
