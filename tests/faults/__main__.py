@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,11 @@ def line(row: Row) -> str:
 
 
 async def run(numbers: list[str], size: float, out: Path) -> int:
+    # an end by signal ends what was started, too
+    me = asyncio.current_task()
+    assert me is not None
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(ending, me.cancel)
     rows: list[Row] = []
     print(_COLUMNS.format("case", "", "acked", "lost", "dup", "H", "recovery", "took", "verdict"), flush=True)
     for number in numbers:
@@ -53,7 +59,10 @@ def main() -> int:
     if unknown := [number for number in numbers if number not in CASES]:
         print(f"no case {' '.join(unknown)}; there are {' '.join(CASES)}", file=sys.stderr)
         return 2
-    return asyncio.run(run(numbers, args.size, args.out))
+    try:
+        return asyncio.run(run(numbers, args.size, args.out))
+    except asyncio.CancelledError:
+        return 130
 
 
 if __name__ == "__main__":
