@@ -36,6 +36,7 @@ from petitbleu import (
 )
 from petitbleu.calls import Calls
 from petitbleu.delivery import Delivery
+from petitbleu.failpoints import Failpoint, Failpoints
 from petitbleu.metrics import Metrics
 from petitbleu.plugins import Loaded, load
 from petitbleu.queue import Claimed, WorkQueue
@@ -117,7 +118,14 @@ class Script:
 class Rig:
     """A worker that can be started, stopped and looked at."""
 
-    def __init__(self, store: Store, script: Script, deadline: float = 2.0, concurrency: int = 8) -> None:
+    def __init__(
+        self,
+        store: Store,
+        script: Script,
+        deadline: float = 2.0,
+        concurrency: int = 8,
+        failpoints: Failpoints | None = None,
+    ) -> None:
         loaded: Loaded = load([], [])
         loaded.add_core(script)
         calls = Calls(loaded, 1.0)
@@ -139,6 +147,7 @@ class Rig:
             lambda: 1.0,
             metrics,
             self.throttle,
+            failpoints,
         )
         limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
         self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
@@ -726,6 +735,52 @@ async def test_one_that_was_handed_off_before_the_third_crash_is_parked_as_unkno
     assert (found.status, found.reason) == ("failed", "unknown: crashed the worker 3 times")
     assert [(one["outcome"], one["provider"]) for one in found.attempts] == [("unknown", "loft")]
     assert script.messages == []
+
+
+@pytest.mark.parametrize(
+    ("place", "status", "reason"), [("after_render", "pending", ""), ("after_reply", "failed", "unknown: ")]
+)
+async def test_an_error_of_ours_sends_nothing_again_that_was_handed_off(
+    store: Store, script: Script, place: str, status: str, reason: str
+) -> None:
+    script.unknown = "hold"
+    rig = Rig(store, script, failpoints=Failpoints({place: Failpoint(1, "raise")}))
+    event_id = await rig.push()
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+    assert (found.status, found.reason) == (status, f"{reason}FailpointHit: a failpoint struck")
+
+
+async def test_a_stop_gives_back_at_once_what_is_not_handed_off(store: Store, script: Script) -> None:
+    """Nobody renews its lease while the answers to the others are waited for."""
+    handed_off, answer = asyncio.Event(), asyncio.Event()
+
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        if handed_off.is_set():
+            await asyncio.Event().wait()
+        await attempt.hand_off("loft")
+        handed_off.set()
+        await answer.wait()
+        return Delivered("loft", "250 flew", "250", "ref-1")
+
+    script.deliver = deliver
+    rig = Rig(store, script)
+    stop = asyncio.Event()
+    first = await rig.push()
+    task = asyncio.create_task(rig.worker.run(stop))
+    await asyncio.wait_for(handed_off.wait(), 5)
+    second = await rig.push()
+    while len(script.messages) < 2:
+        await asyncio.sleep(0.01)
+    stop.set()
+    while (await rig.event(second)).queued["state"] != 1:
+        await asyncio.sleep(0.01)
+    assert (await rig.event(first)).queued["state"] == 2
+    answer.set()
+    await task
+    assert (await rig.event(first)).status == "sent"
+    given_back = (await rig.event(second)).queued
+    assert (given_back["state"], given_back["crashes"], given_back["handed_off"]) == (1, 0, "")
 
 
 async def test_what_one_more_crash_would_condemn_is_tried_alone(store: Store, script: Script) -> None:

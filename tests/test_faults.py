@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from faults.cases import CASES, crowds, cuts, failpoints, kills, stops
@@ -13,8 +14,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
+def rig(real_parts: Any) -> Iterator[Rig]:
     with rigged(0.1) as made:
+        real_parts.used("PostgreSQL that is killed", made.cluster.server.origin)
         yield made
 
 

@@ -29,6 +29,8 @@ MOST_EXPIRED = 100
 """Of one flow at one look."""
 APART = 0.1
 """Seconds between events that are given back because each has to be tried alone."""
+GIVE_BACK = 1.0
+"""Seconds for which a stop waits, at first, for work that it has cancelled."""
 ALONE = 5.0
 """Seconds for which at most everything else waits for an event that is tried alone: what crashes does so soon."""
 
@@ -203,8 +205,8 @@ class Worker:
         claimed = await self._queue.claim(queue, places)
         found = Counter(_flow(one.event) for one in claimed)
         self._waiting[queue] = [flow for flow in self._waiting[queue] if found[flow] >= places.get(flow, 0)]
-        await self._set_apart([one for one in claimed if _suspicious(one)])
         self._admit([one for one in claimed if not _suspicious(one)])
+        await self._set_apart([one for one in claimed if _suspicious(one)])
         return len(claimed)
 
     async def _end_expired(self, clock: Callable[[], float]) -> None:
@@ -228,6 +230,7 @@ class Worker:
         for one in suspects[:kept]:
             self._suspect, self._alone_until = one, asyncio.get_running_loop().time() + ALONE
             self._hold(one)
+            self._begin()
 
     def _alone(self) -> bool:
         return self._suspect is not None and asyncio.get_running_loop().time() < self._alone_until
@@ -317,17 +320,28 @@ class Worker:
         for claimed in unspent:
             self._let_go(claimed)
         waiting = list(self._under_way.values())
-        for work, task in waiting:
-            if not work.handed_off:
-                task.cancel()
+        begun = [(work, task) for work, task in waiting if not work.handed_off]
+        for _, task in begun:
+            task.cancel()
+        if begun:
+            await asyncio.wait([task for _, task in begun], timeout=min(GIVE_BACK, self._limits.drain))
+        # nobody renews their leases any more, so they go back before the answers of providers are waited for
+        back = [work.claimed for work, task in begun if _unspent(work, task)]
+        if unspent + back:
+            await self._queue.release(unspent + back)
         if waiting:
             _, late = await asyncio.wait([task for _, task in waiting], timeout=self._limits.drain)
             for task in late:
                 task.cancel()
             await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
-            unspent += [work.claimed for work, task in waiting if task.cancelled() and not work.handed_off]
-        if unspent:
-            await self._queue.release(unspent)
+        given = {claimed.id for claimed in back}
+        if rest := [work.claimed for work, task in waiting if _unspent(work, task) and work.claimed.id not in given]:
+            await self._queue.release(rest)
+
+
+def _unspent(work: Work, task: asyncio.Task[None]) -> bool:
+    """Ended by us before anything was handed off."""
+    return task.done() and task.cancelled() and not work.handed_off
 
 
 class Pace:

@@ -5,14 +5,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from .cases import CASES
+from .cases.machine import faketime_library, may_mount
 from .rig import Row, rigged, rows_of
 
 OUT = Path(__file__).parent.parent.parent / "benchmarks" / "out" / "faults.json"
 _COLUMNS = "{:<5}{:<42}{:>7}{:>6}{:>5}{:>5}{:>10}{:>7}  {}"
+
+
+def real_parts(postgres: str) -> Iterator[str]:
+    """What took part that nobody here wrote, and what is not to be had on this machine."""
+    yield f"used    PostgreSQL, {postgres}"
+    found = {
+        "strace": shutil.which("strace"),
+        "pg_dump": shutil.which("pg_dump"),
+        "libfaketime": faketime_library(),
+        "a tmpfs that fills up": "mounted as root" if may_mount() else "",
+    }
+    for name, where in found.items():
+        yield f"used    {name}, {where}" if where else f"lacked  {name}"
 
 
 def line(row: Row) -> str:
@@ -25,11 +42,18 @@ def line(row: Row) -> str:
 
 
 async def run(numbers: list[str], size: float, out: Path) -> int:
+    # an end by signal ends what was started, too
+    me = asyncio.current_task()
+    assert me is not None
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(ending, me.cancel)
     rows: list[Row] = []
+    postgres = ""
     print(_COLUMNS.format("case", "", "acked", "lost", "dup", "H", "recovery", "took", "verdict"), flush=True)
     for number in numbers:
         # each with a server of its own, so that no case works with what another one left
         with rigged(size) as rig:
+            postgres = rig.cluster.server.origin
             async for row in rows_of(CASES[number], rig):
                 rows.append(row)
                 print(line(row), flush=True)
@@ -39,6 +63,7 @@ async def run(numbers: list[str], size: float, out: Path) -> int:
     out.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", "utf-8")
     lacked = [row for row in rows if row.verdict.startswith("lacked")]
     bad = [row for row in rows if not row.ok and row not in lacked]
+    print("\n".join(real_parts(postgres)))
     print(f"{len(rows) - len(bad) - len(lacked)} of {len(rows)} ok, {len(bad)} not, {len(lacked)} not run; {out}")
     return 1 if bad else 0
 
@@ -53,7 +78,10 @@ def main() -> int:
     if unknown := [number for number in numbers if number not in CASES]:
         print(f"no case {' '.join(unknown)}; there are {' '.join(CASES)}", file=sys.stderr)
         return 2
-    return asyncio.run(run(numbers, args.size, args.out))
+    try:
+        return asyncio.run(run(numbers, args.size, args.out))
+    except asyncio.CancelledError:
+        return 130
 
 
 if __name__ == "__main__":

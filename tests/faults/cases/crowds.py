@@ -7,7 +7,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import asyncpg
@@ -108,6 +108,7 @@ async def collections_cut(rig: Rig, events: int, kills: int) -> Row:
     )  # fmt: skip
 
 
+CLAIM = "petitbleu_claim_seconds"
 HISTORY = """
 CREATE TABLE history (
     number bigserial, id bigint, old_state int, old_lease text, old_until bigint, lease text, until bigint, at bigint);
@@ -172,22 +173,25 @@ async def f22(rig: Rig) -> AsyncIterator[Row]:
 
 async def horizon_held(rig: Rig, events: int) -> Row:
     """Somebody's transaction stays open, and a backup is taken, while events come and go."""
-    async with rig.world({"limits.pending": 1_000_000}) as world:
+    async with rig.world({"limits.pending": 1_000_000, "monitoring.horizon": "2s"}) as world:
         server = await world.site.serve("all")
         async with world.callers(server) as callers:
             await _pace(world, callers, events)
             free = [await _pace(world, callers, events)]
+            before = _buckets(await _metrics(server), CLAIM)
             other = await asyncpg.connect(world.site.database.url)
             await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM queue")
             held = [await _pace(world, callers, events)]
+            alarm = "keeps dead rows" in (await get(f"{server.url}/readyz"))[1]
             dump = await asyncio.create_subprocess_exec(
                 "pg_dump", "--file=/dev/null", f"--dbname={_libpq(world.site.database.url)}"
             )
             code = await dump.wait()
             held.append(await _pace(world, callers, events))
+            claim = _percentile(_since(before, _buckets(await _metrics(server), CLAIM)), 0.95)
+            usual = _percentile(before, 0.95)
             await other.close()
             free.append(await _pace(world, callers, events))
-            claim = _percentile(await _metrics(server), "petitbleu_claim_seconds", 0.95)
             judged = await world.verdict(60, h="unknown")
     share = (sum(held) / len(held)) / (sum(free) / len(free))
     return row(
@@ -196,14 +200,16 @@ async def horizon_held(rig: Rig, events: int) -> Row:
         judged,
         {
             "at least 80 % of the pace": share >= 0.8,
-            "claims within 20 ms (p95)": claim <= 0.025,
+            "claims within 25 ms (p95), or as usual": claim <= max(0.025, usual),
             "the backup": code == 0,
+            "an alarm is raised": alarm,
         },
         {
             "events/s free": " ".join(f"{one:.0f}" for one in free),
             "held": " ".join(f"{one:.0f}" for one in held),
             "share": f"{share:.0%}",
             "claim p95 s": claim,
+            "usually": usual,
         },
         dup=0,
         h=0,
@@ -229,13 +235,22 @@ async def _metrics(server: Server) -> str:
     return (await get(f"{server.url}/metrics"))[1]
 
 
-def _percentile(text: str, name: str, share: float) -> float:
-    """The upper bound of the bucket it falls in, over all label sets."""
+def _buckets(text: str, name: str) -> dict[float, float]:
+    """Of a histogram, over all label sets: how many were no longer than each bound, in seconds."""
     buckets: dict[float, float] = {}
     for line in text.splitlines():
         if found := re.match(rf'{name}_bucket{{.*le="([^"]+)".*}} (\S+)', line):
             bound = float(found[1].replace("+Inf", "inf"))
             buckets[bound] = buckets.get(bound, 0) + float(found[2])
+    return buckets
+
+
+def _since(before: Mapping[float, float], after: Mapping[float, float]) -> dict[float, float]:
+    return {bound: count - before.get(bound, 0) for bound, count in after.items()}
+
+
+def _percentile(buckets: Mapping[float, float], share: float) -> float:
+    """The bound of the bucket it falls in."""
     total = max(buckets.values(), default=0)
     return next((bound for bound, count in sorted(buckets.items()) if total and count >= share * total), 0.0)
 

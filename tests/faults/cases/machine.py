@@ -203,14 +203,14 @@ def _fill(file: Path) -> None:
                 continue
 
 
-def _faketime() -> str:
+def faketime_library() -> str:
     """The library that moves clocks, as the command `faketime` finds it."""
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     return str(found[0]) if found else ""
 
 
 async def f15(rig: Rig) -> AsyncIterator[Row]:
-    library = _faketime()
+    library = faketime_library()
     if not library:
         yield Row("F15", "clocks", "lacked libfaketime")
         return

@@ -147,7 +147,7 @@ async def poisoned(rig: Rig, events: int) -> Row:
             judged = await world.verdict(180)
             found = {one.id: one for one in await world.site.database.events()}
         deadly = [found[poison[deed]] for deed in DEEDS[:4]]
-        parked = [one for one in deadly if one.status == "failed" and "crashed the worker 3 times" in one.reason]
+        parked = [one for one in deadly if one.status == "failed" and "crashed the worker" in one.reason]
         innocent = [one for one in found.values() if one.status != "sent" and one.id not in poison.values()]
     return row(
         "F18",
