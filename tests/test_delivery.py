@@ -737,6 +737,16 @@ async def test_one_that_was_handed_off_before_the_third_crash_is_parked_as_unkno
     assert script.messages == []
 
 
+async def test_one_whose_earlier_try_was_unknown_is_parked_as_unknown(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    await store.connection.execute_script("UPDATE queue SET unknowns = 1, crashes = 3")
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+    assert (found.status, found.reason) == ("failed", "unknown: crashed the worker 3 times")
+    assert (found.attempts, script.messages) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("place", "status", "reason"), [("after_render", "pending", ""), ("after_reply", "failed", "unknown: ")]
 )

@@ -165,11 +165,12 @@ class Delivery:
         claimed = work.claimed
         if claimed.crashes >= MOST_CRASHES:
             reason = f"crashed the worker {claimed.crashes} times"
-            if not claimed.handed_off:
-                return self._final(work, FAILED, reason)
-            # it may have arrived: that it failed is more than anybody knows
-            attempt = self._attempt(work, Unknown(claimed.handed_off, reason))
-            return replace(self._final(work, FAILED, f"unknown: {reason}", attempt), unknowns=claimed.unknowns + 1)
+            if claimed.handed_off:
+                # it may have arrived: that it failed is more than anybody knows
+                attempt = self._attempt(work, Unknown(claimed.handed_off, reason))
+                return replace(self._final(work, FAILED, f"unknown: {reason}", attempt), unknowns=claimed.unknowns + 1)
+            # and so it may at an earlier try
+            return self._final(work, FAILED, f"unknown: {reason}" if claimed.unknowns else reason)
         if claimed.handed_off:
             lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over")
             step = self._outcome(work, lost)

@@ -286,7 +286,10 @@ async def urgent_among_many(rig: Rig, crowd: int) -> Row:
             first = await callers.push(priority=100)
             body = (await world.site.database.rows("SELECT body FROM payloads"))[0]["body"].replace("'", "''")
             connection = await asyncpg.connect(world.site.database.url, command_timeout=300)
+            # the pattern for the crowd is no event of the test
+            world.calls.clear()
             for name in ("events", "queue", "payloads"):
+                await connection.execute(f"DELETE FROM {name} WHERE id = {first.ids[0]}")
                 await connection.execute(f"ALTER TABLE {name} SET UNLOGGED")  # it is not their durability that is tried
             for number in range(10):
                 text = CROWD.format(
@@ -319,7 +322,6 @@ async def urgent_among_many(rig: Rig, crowd: int) -> Row:
         {"slowest s": round(max(waits), 2), "open": open_rows},
         dup=0,
         failed=0,
-        lost=1,  # the one that the crowd was copied from is as patient as they are
     )
 
 
