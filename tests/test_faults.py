@@ -46,7 +46,7 @@ async def test_a_result_whose_answer_is_cut_off_is_sent_once(rig: Rig) -> None:
 
 
 async def test_killed_backends_are_survived(rig: Rig) -> None:
-    check(await kills.database_killed(rig, 0, 2))
+    check(await kills.database_killed(rig, 0, 2, patience=15))
 
 
 async def test_overload_is_refused_early(rig: Rig) -> None:
