@@ -49,6 +49,7 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         judged = asdict(self.judged)
+        judged["H"] = judged.pop("h")
         examples = judged.pop("examples")
         return {
             "case": self.case, "variant": self.variant, "verdict": self.verdict, **judged, "figures": self.figures,
