@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import uvloop
-from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
+from petitbleu.queue import WorkQueue
+from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import open_store
 from petitbleu.types import Queue
 

@@ -39,7 +39,8 @@ from petitbleu.delivery import Delivery
 from petitbleu.failpoints import Failpoint, Failpoints
 from petitbleu.metrics import Metrics
 from petitbleu.plugins import Loaded, load
-from petitbleu.queue import Claimed, WorkQueue
+from petitbleu.queue import WorkQueue
+from petitbleu.steps import Claimed
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.throttle import Feedback, Shared, Throttle

@@ -22,7 +22,8 @@ from petitbleu.instance import open_instance
 from petitbleu.lifecycle import EXPIRED, IGNORED, PAUSED, PENDING, SENT
 from petitbleu.operations import MEANWHILE, Done, Operations
 from petitbleu.plugins import load
-from petitbleu.queue import Step, WorkQueue
+from petitbleu.queue import WorkQueue
+from petitbleu.steps import Step
 from petitbleu.store import Store, open_store
 from petitbleu.store.epoch import HELD, guard
 from petitbleu.store.payload import moment

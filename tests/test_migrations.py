@@ -22,7 +22,8 @@ from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
 from petitbleu.operations import Operations
 from petitbleu.plugins import load
-from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
+from petitbleu.queue import WorkQueue
+from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import Store, StoreError, open_store
 from petitbleu.store.sqlite_client import statements
 from petitbleu.types import Comparison, EventQuery

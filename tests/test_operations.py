@@ -15,7 +15,8 @@ from petitbleu.calls import Calls
 from petitbleu.lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from petitbleu.operations import MEANWHILE, Done, Operations
 from petitbleu.plugins import Loaded, load
-from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
+from petitbleu.queue import WorkQueue
+from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import KEY_MASK, Store, open_store
 from petitbleu.store.payload import micros, moment
 

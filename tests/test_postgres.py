@@ -23,7 +23,8 @@ from petitbleu.cli.events import LOCAL
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
-from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
+from petitbleu.queue import WorkQueue
+from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import CommitUnknown, Store, StoreError, open_store
 from petitbleu.store.payload import moment
 from petitbleu.store.postgres import broken_off, credentials, keep_as_it_is

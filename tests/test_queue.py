@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from petitbleu import Event, HandOffRefused, Queue
 from petitbleu.lifecycle import EXPIRED, PENDING, PROCESSING, SENT
-from petitbleu.queue import AttemptRecord, Claimed, Step, WorkQueue
+from petitbleu.queue import WorkQueue
+from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import CELL_SHIFT, Store, StoreError, migrations, open_store
 from petitbleu.store.payload import micros, moment
 from petitbleu.store.queries import QUERIES, Queries

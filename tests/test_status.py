@@ -20,8 +20,9 @@ from petitbleu import (
     Queue,
 )
 from petitbleu.lifecycle import SENT, statuses
-from petitbleu.queue import Step, WorkQueue
+from petitbleu.queue import WorkQueue
 from petitbleu.status import Status
+from petitbleu.steps import Step
 from petitbleu.store import KEY_MASK, Store, open_store
 from petitbleu.store.payload import moment
 

@@ -21,9 +21,10 @@ from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
 from .failpoints import Failpoints
 from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from .metrics import Metrics
-from .queue import AttemptRecord, Claimed, Step, WorkQueue
+from .queue import WorkQueue
 from .rendering import LimitReached
 from .retry import delay
+from .steps import AttemptRecord, Claimed, Step
 from .store.payload import micros, optional_micros
 from .throttle import Throttle
 from .types import (

@@ -9,17 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .errors import AccessDenied, EventsRefused, Unavailable
 from .lifecycle import SENT
 from .services import Accept
+from .steps import Step
 from .types import Event, IncomingEvent, Operator, Queue
-
-if TYPE_CHECKING:
-    from .queue import Step
 
 MOST_CHILDREN = 500
 """Sets of label values that one metric keeps apart; what comes beyond is counted together, as `other`."""

@@ -11,8 +11,9 @@ from functools import partial
 
 from .delivery import MOST_CRASHES, Delivery, Work
 from .heartbeat import Heartbeat
-from .queue import Claimed, WorkQueue
+from .queue import WorkQueue
 from .shares import Flow, Shares
+from .steps import Claimed
 from .throttle import Throttle
 from .types import Event, Queue
 
