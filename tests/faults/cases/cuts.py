@@ -59,7 +59,8 @@ async def commit_unanswered_at_result(rig: Rig, events: int, every: int) -> Row:
         async with world.callers(intake) as callers:
             await callers.pushed(events)
             world.database.does(CutAfter(KEPT, every=every))
-            await world.site.serve("worker")
+            # few at a time: results that come together are written together, and there would be too few writes to cut
+            await world.site.serve("worker", settings=["delivery.concurrency=2", "delivery.reserved=1"])
             await world.idle()
             cuts = world.database.cuts
             world.database.does(Pass())
