@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         Hold,
         Message,
         Outcome,
+        Receipt,
+        Recycle,
         Reject,
         Route,
         Settings,
@@ -173,6 +175,22 @@ async def petitbleu_deliver(message: Message, attempt: Attempt, settings: Any, s
     raise AssertionError
 
 
+# ------------------------------------------------------------------------------------------- after a failure: ask
+
+
+@hookspec
+async def petitbleu_recycle_event(
+    event: Event, channel: str, failure: str, reason: str, settings: Any, state: Any
+) -> Recycle | None:
+    """Another channel for an event that did not get through by `channel`.
+
+    `failure` is `failed`, `expired`, `unknown` (handed over, and nobody knows), `bounced` (a receipt says so) or
+    `no_receipt` (none came in time). None: the next one decides, at last the `recycling` rules of the configuration;
+    None from all: it stays so. A failure of the hook counts as None and is logged. Since 0.1.
+    """
+    raise AssertionError
+
+
 # -------------------------------------------------------------------------------------------- after commit: notify
 
 
@@ -187,6 +205,12 @@ async def petitbleu_outcome_recorded(
     event: Event, status: str, outcome: Outcome | None, reason: str, settings: Any, state: Any
 ) -> None:
     """A step of an event is stored: its status now, the provider's outcome if any, and the reason. Since 0.1."""
+    raise AssertionError
+
+
+@hookspec
+async def petitbleu_receipt_recorded(event: Event, receipt: Receipt, settings: Any, state: Any) -> None:
+    """A receipt that told something new about an event is stored. Since 0.1."""
     raise AssertionError
 
 

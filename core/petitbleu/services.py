@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Protocol
 
-from .types import Channel, Credentials, Event, EventQuery, IncomingEvent, Operator, Session
+from .types import Channel, Credentials, Event, EventQuery, IncomingEvent, Operator, Receipt, Session
 
 
 class Accept(Protocol):
@@ -95,6 +95,10 @@ class Services:
     """Events waiting, and the configured maximum."""
     load_event: Callable[[int], Awaitable[Event | None]]
     now: Callable[[], datetime]
+    record_receipts: Callable[[Sequence[Receipt]], Awaitable[None]]
+    """Returns when they are stored durably: only then tell their sender that they came. Raises `Unavailable`."""
+    delivers: bool
+    """Whether this process hands messages to providers, and may hear from them."""
 
 
 __all__ = ["Accept", "Auth", "EventType", "FoundEvent", "Services", "StatusName"]

@@ -6,7 +6,7 @@ what templates walk (see `data.py`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -120,6 +120,17 @@ class Message:
     key: str
 
 
+class Pick(Protocol):
+    """The type of `Attempt.pick`."""
+
+    def __call__(self, candidates: Sequence[str], /) -> str: ...
+
+
+def first_of(candidates: Sequence[str], /) -> str:
+    """An `Attempt.pick` for tests of plugins."""
+    return candidates[0]
+
+
 class Admit(Protocol):
     """The type of `Attempt.admit`."""
 
@@ -143,6 +154,10 @@ class Attempt:
     """Await with the provider's name and the destination behind it (a domain, a network, "" where there is none) before
     a connection is used, and with how many messages this process can give it at once, if that is limited.
     Raises `NotNow` when the provider is given nothing more at the moment: let it through."""
+    pick: Pick = first_of
+    """Which of the providers that would do is to be used: as the settings order or weigh them (the given order, where
+    they say nothing), without those that this message has failed with and, while others are there, those that are
+    paused or slow. To be called once; a failure whose scope is the provider then brings the next one at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +168,9 @@ class Delivered:
     text: str
     code: str = ""
     reference: str = ""
-    """The provider's own id of the message, by which receipts will name it."""
+    """The provider's own id of the message."""
+    awaits: tuple[str, ...] = ()
+    """By what receipts will name it, one name for each part of the message; empty: none will come by a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +201,54 @@ class Unknown:
 
     provider: str
     text: str
+    awaits: tuple[str, ...] = ()
+    """By what receipts will name those parts of it that the provider may have; see `Delivered`."""
+
+
+class ReceiptState(StrEnum):
+    """What a receipt says, from the weakest to the strongest. A message never goes back to a weaker one; of several
+    parts the worst counts."""
+
+    UNDERWAY = "underway"
+    """The provider still has it; nothing is decided."""
+    RECEIVED = "received"
+    BOUNCED = "bounced"
+    """It will not arrive."""
+    COMPLAINED = "complained"
+    """It arrived, and whoever got it calls it unwanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a provider, or the recipient's side, says of a message after it was handed over.
+
+    It is matched by `event` and `attempt` where the plugin knows them (and can trust them), else by any of `names`
+    among those that attempts of `channel` with `provider` await. One that comes before its attempt is recorded is kept
+    and matched then.
+    """
+
+    channel: str
+    provider: str
+    state: ReceiptState
+    text: str
+    names: tuple[str, ...] = ()
+    event: int | None = None
+    attempt: int | None = None
+    code: str = ""
+    scope: Scope = Scope.MESSAGE
+    """Whose fault a bounce is: with `ADDRESS` it may suppress the address."""
+    permanent: bool = True
+    """A bounce that will come again with the next message, or one that may not (a full mailbox)."""
+    at: datetime | None = None
+    """When it happened, by the provider's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recycle:
+    """Send an event once more by another channel; `reason` stands in its history."""
+
+    channel: str
+    reason: str
 
 
 Outcome: TypeAlias = Delivered | Deferred | Failed | Unknown
