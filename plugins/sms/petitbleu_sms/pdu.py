@@ -1,7 +1,7 @@
 """SMPP 3.4 protocol data units: values to octets and back, by a table of fields for each command (section 4).
 
-Reading is lenient where nothing is at stake: a response without its body (sections 4.1.2, 4.4.2) and octets that make no
-optional parameter are taken as they are. Whatever would make us read beyond the unit raises `PduRefused`.
+Reading is lenient where nothing is at stake: a response without its body (sections 4.1.2, 4.4.2) and octets that make
+no optional parameter are taken as they are. Whatever would make us read beyond the unit raises `PduRefused`.
 """
 
 from __future__ import annotations
