@@ -243,7 +243,8 @@ class Connector:
                 failures = 0 if self._loop.time() - began >= STEADY else failures + 1
                 if not failures:
                     continue
-                if not self._bound_to_send():
+                # after the first time the next bind is near enough to be waited for
+                if failures > 1 and not self._bound_to_send():
                     self._down = f"{self.name}: the session ended: {why}"
                     self._tried = self._loop.time()
                     self._wake_all()

@@ -40,7 +40,7 @@ class Messenger:
         recorder: Recorder,
         clock: Callable[[], float],
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._providers = smscs
         self._names = tuple(self._providers)
         self._clock = clock
@@ -51,7 +51,7 @@ class Messenger:
 
     async def deliver(self, message: Message, attempt: Attempt) -> Outcome:
         try:
-            sms = compose(message, self._settings, attempt.number)
+            sms = compose(message, self.settings, attempt.number)
         except MessageRefused as refused:
             return Failed("", str(refused), Scope.MESSAGE)
         wanted = message.content.fields.get("provider")
@@ -80,7 +80,7 @@ class Messenger:
         if smsc is not None and smsc.connector.trouble:
             return Check(name, False, smsc.connector.trouble)
         trouble = self._troubles.get(name)
-        if trouble is not None and (ago := self._clock() - trouble.at) < self._settings.failure_memory:
+        if trouble is not None and (ago := self._clock() - trouble.at) < self.settings.failure_memory:
             return Check(name, False, f"{ago:.0f} s ago: {trouble.text}")
         last = "the last message went well" if name in self._used else "nothing sent yet"
         return Check(name, True, last if smsc is None else f"{smsc.connector.bound} sessions bound; {last}")

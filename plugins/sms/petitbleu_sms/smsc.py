@@ -96,9 +96,13 @@ class Smsc:
             text = f"{refused or unsent}; what was taken before it cannot be taken back, and is not sent twice"
             return Failed(self.name, text, Scope.MESSAGE, "incomplete")
         if lost:
-            names = []
+            names: list[str] = []
             for index, answer in enumerate(answers):
-                names += self._lost(sms, index) if isinstance(answer, Exception) else self._names(sms, index, answer)
+                found = self._names(sms, index, answer) if isinstance(answer, Answer) else self._lost(sms, index)
+                # a message is as well as its worst part: one that nothing will be heard of tells nothing
+                if not found:
+                    return Unknown(self.name, lost)
+                names += found
             return Unknown(self.name, lost, tuple(names))
         return self._delivered(sms, ok)
 
