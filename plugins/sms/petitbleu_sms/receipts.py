@@ -54,8 +54,10 @@ STATES: Mapping[MessageState, State] = {
     MessageState.REJECTED: State(ReceiptState.BOUNCED, Scope.MESSAGE, True, ("REJECT",)),
 }
 
-_KEYS = r"id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat(?:us)?|err(?:or)?|text"
-_PAIR = re.compile(rf"(?<![a-z])({_KEYS})\s*[:=]\s*(.*?)(?=\s+(?:{_KEYS})\s*[:=]|\s*$)", re.IGNORECASE | re.DOTALL)
+_KEY = re.compile(
+    r"(?<![a-z0-9_])(id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat(?:us)?|err(?:or)?|text)\s{0,3}[:=]", re.IGNORECASE
+)
+_SAME = {"status": "stat", "error": "err", "submitdate": "submit date", "donedate": "done date"}
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{1,32}")
 _DIGITS = re.compile(r"[0-9]{1,32}")
 _DATES = {10: ("%y%m%d%H%M",), 12: ("%y%m%d%H%M%S", "%Y%m%d%H%M"), 14: ("%Y%m%d%H%M%S",)}
@@ -69,13 +71,16 @@ SHORTEST_NUMBER = 6
 
 def parse_text(text: str) -> dict[str, str]:
     """The pairs of a receipt's text, by `id`, `sub`, `dlvrd`, `submit date`, `done date`, `stat`, `err`, `text`."""
+    text = text[:LONGEST_TEXT]
     found: dict[str, str] = {}
-    for key, value in _PAIR.findall(text[:LONGEST_TEXT]):
-        name = key.lower().replace("_", " ")
-        name = {"status": "stat", "error": "err", "submitdate": "submit date", "donedate": "done date"}.get(name, name)
-        found.setdefault(name, value.strip())
-        if name == "text":
-            # what follows is the message's own
+    keys = list(_KEY.finditer(text))
+    for key, end in zip(keys, [*(key.start() for key in keys[1:]), len(text)], strict=False):
+        name = key[1].lower().replace("_", " ")
+        name = _SAME.get(name, name)
+        # what follows is the message's own
+        whole = name == "text" and bool(found)
+        found.setdefault(name, text[key.end() : None if whole else end].strip(" \t\r\n,;"))
+        if whole:
             break
     return found
 
@@ -208,7 +213,7 @@ def _text(pdu: Pdu) -> str:
     if coding == DATA_CODING_UCS2:
         return octets.decode("utf-16-be", "replace")
     # names and states are ASCII, which both alphabets share; the at sign and the underscore they do not
-    if coding == DATA_CODING_LATIN_1 or not any(octet < 0x20 and octet not in b"\n\r" for octet in octets):
+    if coding == DATA_CODING_LATIN_1 or not any(octet < 0x20 and octet not in b"\n\r\t" for octet in octets):
         return octets.decode("latin-1")
     return decode_gsm(octets)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from .session import Session
 from .settings import SmsSettings
 from .smsc import Smsc
 from .spec import Status
+
+logger = logging.getLogger("petitbleu.sms")
 
 
 @dataclass(slots=True)
@@ -93,10 +96,14 @@ def listener(name: str, settings: SmsSettings, recorder: Recorder) -> Callable[[
 
     def heard(session: Session, pdu: Pdu) -> None:
         receipt = None
-        if is_receipt(pdu):
-            receipt = read_receipt(
-                name, pdu, connector.message_ids, connector.receipt_errors, zone, settings.reply_length
-            )
+        try:
+            if is_receipt(pdu):
+                receipt = read_receipt(
+                    name, pdu, connector.message_ids, connector.receipt_errors, zone, settings.reply_length
+                )
+        except Exception:
+            # one that cannot be read must neither end the session nor come again for ever
+            logger.exception("%s: a receipt cannot be read", name)
         if receipt is None:
             session.acknowledge(pdu, Status.ESME_ROK)
             return

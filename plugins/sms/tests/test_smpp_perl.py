@@ -7,6 +7,8 @@ from typing import Any
 from petitbleu import Delivered, ReceiptState
 from petitbleu_sms.alphabet import encode_gsm
 
+pytest_plugins = ("sms_parts",)
+
 LONG = "Grüße aus Köln, dies ist eine lange Nachricht mit € und {Klammern}. " * 5
 
 
