@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
+from aiohttp import web
 from petitbleu import Attempt, Channel, Check, Message, Outcome, Part, Services, Settings, Suppress, hookimpl
 
 from .checks import check_message
@@ -13,6 +14,7 @@ from .compose import CHANNEL, preview
 from .fields import SmsFields
 from .service import Messenger, open_messenger
 from .settings import SmsSettings
+from .webhook import routes
 
 
 @hookimpl
@@ -34,6 +36,11 @@ def petitbleu_channels(settings: SmsSettings | None) -> Sequence[Channel]:
             preview=None if settings is None else partial(preview, settings=settings),
         )
     ]
+
+
+@hookimpl
+def petitbleu_routes(settings: SmsSettings, services: Services) -> Sequence[web.RouteDef]:
+    return routes(settings, services)
 
 
 @hookimpl

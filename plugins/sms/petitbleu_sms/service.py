@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,7 @@ from petitbleu import Attempt, Check, Deferred, Failed, Message, Outcome, Scope,
 
 from .compose import MessageRefused, compose
 from .connector import Connector
+from .gateway import HttpGateway, open_gateway
 from .pdu import Pdu
 from .receipts import is_receipt, read_receipt
 from .recorder import Recorder
@@ -40,11 +41,12 @@ class Messenger:
         self,
         settings: SmsSettings,
         smscs: Mapping[str, Smsc],
+        gateways: Mapping[str, HttpGateway],
         recorder: Recorder,
         clock: Callable[[], float],
     ) -> None:
         self.settings = settings
-        self._providers = smscs
+        self._providers: Mapping[str, Smsc | HttpGateway] = {**smscs, **gateways}
         self._names = tuple(self._providers)
         self._clock = clock
         self._troubles: dict[str, Trouble] = {}
@@ -127,13 +129,18 @@ async def open_messenger(
     for name, one in settings.connectors.items():
         connector = Connector(name, one, listener(name, settings, recorder), draw)
         smscs[name] = Smsc(connector, one, settings.senders, services.now, loop.time)
-    if services.delivers:
-        for smsc in smscs.values():
-            smsc.connector.start()
-    try:
-        yield Messenger(settings, smscs, recorder, loop.time)
-    finally:
-        # what was heard is stored and acknowledged while the sessions are there
-        await recorder.settle()
-        await asyncio.gather(*(smsc.connector.close() for smsc in smscs.values()))
-        await recorder.settle()
+    async with AsyncExitStack() as stack:
+        gateways = {
+            name: await stack.enter_async_context(open_gateway(name, one, settings.senders, settings.reply_length))
+            for name, one in settings.gateways.items()
+        }
+        if services.delivers:
+            for smsc in smscs.values():
+                smsc.connector.start()
+        try:
+            yield Messenger(settings, smscs, gateways, recorder, loop.time)
+        finally:
+            # what was heard is stored and acknowledged while the sessions are there
+            await recorder.settle()
+            await asyncio.gather(*(smsc.connector.close() for smsc in smscs.values()))
+            await recorder.settle()

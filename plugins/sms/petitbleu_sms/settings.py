@@ -8,38 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from petitbleu import Scope, Settings
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from petitbleu import Scope
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from .addressing import check_sender
+from .gateway_settings import Gateway, Seconds, Section, Senders
 from .text import Concatenation, Transliterate
 
-Seconds = Annotated[float, Field(gt=0, le=3600)]
 Octet = Annotated[int, Field(ge=0, le=255)]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-class Section(Settings):
-    """Its attributes' docstrings are what editors show."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-def _country(value: str) -> str:
-    if value != "*" and not re.fullmatch(r"[A-Z]{2}", value):
-        raise ValueError("must be a country as two capital letters, such as FR, or *")
-    return value
-
-
-def _sender(value: str) -> str:
-    check_sender(value)
-    return value
-
-
-Country = Annotated[str, AfterValidator(_country)]
-SenderId = Annotated[str, AfterValidator(_sender)]
-Senders = dict[str, dict[Country, SenderId]]
 
 
 class Binds(Section):
@@ -210,6 +186,8 @@ class SmsSettings(Section):
 
     connectors: dict[ProviderName, Connector] = Field(default_factory=dict)
     """SMSCs, by name."""
+    gateways: dict[ProviderName, Gateway] = Field(default_factory=dict)
+    """HTTP gateways, by name."""
     senders: Senders = Field(default_factory=dict)
     """By brand, then by the country of the recipient's number; `*` is any. The most exact one counts, the brand
     before the country. A template's own `sender` comes before all of them."""
@@ -230,12 +208,14 @@ class SmsSettings(Section):
     @property
     def providers(self) -> tuple[str, ...]:
         """All of them, in the order in which they are asked."""
-        return tuple(self.connectors)
+        return (*self.connectors, *self.gateways)
 
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
         if not self.providers:
             raise ValueError("there is no provider: give one in connectors or in gateways")
+        if twice := self.connectors.keys() & self.gateways.keys():
+            raise ValueError(f"{min(twice)!r} is a connector and a gateway: give one of them another name")
         return self
 
     @field_validator("only_to")

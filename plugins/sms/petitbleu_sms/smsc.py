@@ -13,12 +13,13 @@ from .addressing import calling_code, choose_sender, sender_kind
 from .alphabet import encode_gsm
 from .compose import Sms
 from .connector import Connector, NoSession
+from .gateway_settings import Senders
 from .outcomes import meaning, outcome_of
 from .pdu import submit_body, tlv
 from .receipts import canonical, reference_name
 from .session import Answer, NoAnswer, Session
 from .settings import Connector as ConnectorSettings
-from .settings import Kind, Senders
+from .settings import Kind
 from .spec import Status, Tag, status_name
 from .text import parts
 
