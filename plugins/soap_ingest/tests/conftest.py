@@ -33,6 +33,7 @@ from petitbleu import (
     IncomingEvent,
     Junction,
     Operator,
+    Receipt,
     Services,
     Session,
     SessionExpired,
