@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -57,9 +58,8 @@ def mail() -> Iterator[Any]:
     """An SMTP server in a thread of its own, since commands run loops of theirs."""
     caught: list[Caught] = []
     controller = Controller(Handler(caught.append), hostname="127.0.0.1", port=_free_port())
-    controller.caught = caught
     controller.start()
-    yield controller
+    yield SimpleNamespace(hostname=controller.hostname, port=controller.port, caught=caught)
     controller.stop()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import smtplib
 from collections.abc import Mapping
 from email.message import EmailMessage
+from typing import Any
 
 import petitbleu_email as plugin
 import pytest
@@ -31,7 +32,7 @@ def _send(port: int, mail: EmailMessage) -> bytes:
         return client.data(mail.as_bytes())[1]
 
 
-async def _caught(mail: EmailMessage) -> tuple[Caught, bytes, Mapping[str, object]]:
+async def _caught(mail: EmailMessage) -> tuple[Caught, bytes, Mapping[str, Any]]:
     found: list[Caught] = []
     (catcher,) = plugin.petitbleu_catchers()
     async with catcher.start(found.append) as instead:
