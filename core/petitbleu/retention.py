@@ -179,7 +179,12 @@ class Purge:
 
         try:
             await self._walk(now, ranges, pace.batch, delete)
-            for table, words in (("sessions", (self._sessions, pace.batch)), ("idempotency", (pace.batch,))):
+            kept = self._others.attempts
+            for table, words in (
+                ("sessions", (self._sessions, pace.batch)),
+                ("idempotency", (pace.batch,)),
+                ("unmatched", (kept, pace.batch)),
+            ):
                 removed.update(await self._clear(table, words, pace))
             swept = now if sweep else chore["swept"]
             await self._store.rows("complete_chore", now, swept, self._terms, CHORE, self._holder)
