@@ -1,0 +1,30 @@
+"""The servers that stand in for Apple's, Google's and browsers' push services."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+from push_rig import Apple, StartApple, node, started
+
+
+@pytest.fixture(scope="session")
+def node_path(real_parts: Any) -> str:
+    found = node()
+    version = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    real_parts.used("node http2 and crypto", version)
+    return found
+
+
+@pytest.fixture
+def start_apple(node_path: str) -> StartApple:
+    return partial(started, node_path)
+
+
+@pytest.fixture
+async def apple(start_apple: StartApple) -> AsyncIterator[Apple]:
+    async with start_apple() as apple:
+        yield apple
