@@ -322,6 +322,8 @@ class Channel:
     retry: Retry = Retry()
     providers: tuple[str, ...] = ()
     """Those it hands messages to, where the settings name them: limits for others are refused as misspelt."""
+    preview: Callable[[Content], Sequence[str]] | None = None
+    """More lines for whoever previews a template: what the channel makes of its content. Must not fail."""
 
 
 @dataclass(frozen=True, slots=True)
