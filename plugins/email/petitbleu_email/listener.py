@@ -116,7 +116,7 @@ class Session(SMTP):
         )
         self.recipients = limits.recipients
         self._listener = listener
-        self._taking = False
+        self.taking = False
         self._end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -132,17 +132,17 @@ class Session(SMTP):
         super().connection_lost(error)
 
     async def smtp_DATA(self, arg: str) -> None:
-        self._taking = True
+        self.taking = True
         try:
             await super().smtp_DATA(arg)
         finally:
-            self._taking = False
+            self.taking = False
             if self._listener.closing:
                 self.leave()
 
     def leave(self) -> None:
         """Go, unless a mail is being taken: then after it."""
-        if not self._taking and self.transport is not None:
+        if not self.taking and self.transport is not None:
             self.transport.close()
 
     def cut(self) -> None:

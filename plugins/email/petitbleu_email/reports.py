@@ -40,13 +40,12 @@ COMPLAINTS = frozenset(("abuse", "fraud", "opt-out"))
 _STATES = list(ReceiptState)
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
 _CLEAR_STATUS = re.compile(r"(?:\b[245]\d\d[ -]#?|#)([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
-_NOT_PRINTED = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]+")
+_NOT_PRINTED = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff]+")
 _QSBMF = re.compile(r"\s*Hi\. This is the\b")
 _RETURNED = re.compile(
-    r"^-{2,}.*\b(below this line|original message|unsent message|(copy of|returned) (the |your |this )?message)",
-    re.IGNORECASE | re.MULTILINE,
+    r"\b(below this line|original message|unsent message|(copy of|returned) (the |your |this )?message)", re.IGNORECASE
 )
-"""Where the message that came back begins: what stands there is ours, not the server's."""
+"""In a line of dashes: where the message that came back begins. What stands there is ours, not the server's."""
 _POSTMASTERS = re.compile(r"(mailer-daemon|postmaster|mdaemon)@|mail delivery (sub)?system", re.IGNORECASE)
 _FAILED = re.compile(
     r"undeliver|deliver(y|ed).{0,30}(fail|error|problem)|fail(ed|ure).{0,30}(deliver|notice)|returned (e-?)?mail"
@@ -177,8 +176,7 @@ def _words_of(pieces: Sequence[Piece], head: Fields, longest: int) -> Finding | 
     certain = qmail or "x-failed-recipients" in head or "mailer-daemon@" in sender.lower()
     if not certain and (_is_reply(head, subject) or not (_POSTMASTERS.search(sender) or _FAILED.search(subject))):
         return None
-    end = _RETURNED.search(text)
-    own = text if end is None else text[: end.start()]
+    own = _before_the_message(text)
     at = _date(head.get("date", ""))
     status = _first(_CLEAR_STATUS, own)
     if not qmail and (_DELAYED.search(subject) or (status.startswith("4") and _DELAYED.search(own))):
@@ -199,6 +197,12 @@ def _is_reply(head: Fields, subject: str) -> bool:
         or head.get("precedence", "").lower() in ("auto_reply", "auto-reply")
         or _REPLY.match(subject) is not None
     )
+
+
+def _before_the_message(text: str) -> str:
+    lines = text.split("\n")
+    ends = (at for at, line in enumerate(lines) if line.startswith("--") and _RETURNED.search(line[:200]))
+    return "\n".join(lines[: next(ends, len(lines))])
 
 
 def _around(text: str, status: str) -> str:
