@@ -12,7 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from urllib.parse import quote
 
-from petitbleu import Event, Message
+from petitbleu import Message
 from pydantic import ValidationError
 
 from . import headers, mime
@@ -20,7 +20,6 @@ from .addresses import Address, parse_address
 from .fields import Attachment, EmailFields, Mailbox, read_fields
 from .mime import Entity, base64_lines, file_entity, multipart, text_entity
 from .plain import plain_text
-from .tokens import HEADER
 
 _ATOM = "!#$%&'*+/=?^_`{|}~"
 _PLAIN_KEY = re.compile("[A-Za-z0-9.-]+")
@@ -99,9 +98,8 @@ def message_id(key: str, domain: str) -> str:
 class Composer:
     """Makes `Mail` of `Message`; keeps the base64 of the last files, since templates attach the same ones again."""
 
-    def __init__(self, max_size: int, cached_files: int, token: Callable[[Event], str] | None = None) -> None:
+    def __init__(self, max_size: int, cached_files: int) -> None:
         self._max_size = max_size
-        self._token = token
         self._base64: Callable[[bytes], bytes] = lru_cache(maxsize=cached_files)(base64_lines)
 
     def compose(self, message: Message) -> Mail:
@@ -111,8 +109,7 @@ class Composer:
             raise MessageRefused("there is no sender: give one in template.yaml or in the brand")
         try:
             sender, recipient = parse_address(fields.sender.address), parse_address(message.address)
-            token = self._token(message.event) if self._token is not None else ""
-            head = _head(message, fields, fields.sender, sender, recipient, token)
+            head = _head(message, fields, fields.sender, sender, recipient)
             content = mime.message(head, self._body(message, fields))
         except UnicodeEncodeError:
             raise MessageRefused("its text holds half a character (a lone surrogate)") from None
@@ -169,9 +166,7 @@ def _text(html: str | None, text: str | None) -> str:
     return plain_text(html) if html is not None and not (text or "").strip() else text or ""
 
 
-def _head(
-    message: Message, fields: EmailFields, named: Mailbox, sender: Address, recipient: Address, token: str
-) -> bytes:
+def _head(message: Message, fields: EmailFields, named: Mailbox, sender: Address, recipient: Address) -> bytes:
     event = message.event
     lines = [
         _mailbox("From", named.name, sender),
@@ -188,8 +183,6 @@ def _head(
         b"Auto-Submitted: auto-generated\r\n",
         headers.fold("X-Event-Id", [f" {event.id}"]),
     ]
-    if token:
-        lines.append(headers.fold(HEADER, [f" {token}"]))
     lines += [headers.custom(name, value) for name, value in fields.headers.items()]
     return b"".join(lines)
 

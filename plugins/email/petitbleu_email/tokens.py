@@ -21,23 +21,23 @@ from petitbleu import Event
 from .addresses import Address
 
 HEADER = "X-Event-Token"
-"""Of each message: the token without an attempt, for reports that hold the message and not its return path."""
+"""Of each message: its token once more, for reports that hold the message and not its return path."""
 
 _PREFIX = "b+"
 _TOKEN = re.compile(r"[a-z2-7]{48}")
 _SAID = 17
 _MAC = 13
 _PURPOSE = b"petitbleu return path 1"
-_ANY = 0
-"""In place of an attempt: whichever it was."""
+_MOST = (1 << 24) - 1
+"""More attempts would take years: they are not told from each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a token says. `attempt` is None where it does not tell, `provider` "" where the settings have it no more."""
+    """What a token says. `provider` is "" where the settings have it no more."""
 
     event: int
-    attempt: int | None
+    attempt: int
     provider: str
     created: int
     """Seconds since 1970, of the event."""
@@ -57,9 +57,8 @@ class Signer:
         self._tags = {name: _tag(name) for name in providers}
         self._names = {tag: name for name, tag in self._tags.items()}
 
-    def sign(self, event: Event, attempt: int | None = None, provider: str = "") -> str:
-        # more attempts than three octets count would take years: such a one is not told from others
-        number = _ANY if attempt is None or attempt >= 1 << 24 else attempt
+    def sign(self, event: Event, attempt: int, provider: str) -> str:
+        number = min(attempt, _MOST)
         tag = self._tags.get(provider) or _tag(provider)
         said = b"".join(
             (event.id.to_bytes(8), number.to_bytes(3), tag, _seconds(event).to_bytes(4)),
@@ -79,10 +78,9 @@ class Signer:
         good = [hmac.compare_digest(self._mac(secret, said), mac) for secret in self._secrets]
         if not any(good):
             return None
-        attempt = int.from_bytes(said[8:11])
         return Ticket(
             int.from_bytes(said[:8]),
-            None if attempt == _ANY else attempt,
+            int.from_bytes(said[8:11]),
             self._names.get(said[11:13], ""),
             int.from_bytes(said[13:]),
         )

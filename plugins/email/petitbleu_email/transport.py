@@ -14,7 +14,7 @@ from petitbleu import Attempt, Check, Deferred, Failed, Message, Outcome, Scope,
 from .compose import Composer, Mail, MessageRefused
 from .connection import ConnectFailed, Connection, open_connection
 from .settings import EmailSettings, Provider
-from .tokens import Signer
+from .tokens import HEADER, Signer
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class Mailer:
         self._first = next(iter(pools))
         self._signer = signer
         self._notify = "SUCCESS,FAILURE,DELAY" if settings.bounces and settings.bounces.success else "FAILURE,DELAY"
-        self._composer = Composer(settings.max_size, settings.cached_files, signer.sign if signer else None)
+        self._composer = Composer(settings.max_size, settings.cached_files)
 
     async def deliver(self, message: Message, attempt: Attempt) -> Outcome:
         try:
@@ -156,7 +156,13 @@ class Mailer:
             return Deferred("", text, Scope.US)
         if self._signer is not None:
             token = self._signer.sign(message.event, attempt.number, pool.name)
-            mail = replace(mail, sender=self._signer.return_path(token), envelope_id=token, notify=self._notify)
+            mail = replace(
+                mail,
+                sender=self._signer.return_path(token),
+                content=b"%s: %s\r\n%s" % (HEADER.encode(), token.encode(), mail.content),
+                envelope_id=token,
+                notify=self._notify,
+            )
         return await pool.send(mail, attempt)
 
 
