@@ -20,6 +20,8 @@ from .settings import Bounces
 
 LINE = 65_536
 """Octets of a line. RFC 5321 has 1000; bounces with longer ones are bounces all the same."""
+ENDLESS = 4 * LINE
+"""Octets without a line's end after which nobody listens any more: aiosmtpd would keep them all."""
 COMMANDS = 100
 """Times that a session may say each command."""
 BUSY = b"421 4.7.0 too many connections, come again\r\n"
@@ -118,6 +120,7 @@ class Session(SMTP):
         self._listener = listener
         self.taking = False
         self._end: asyncio.TimerHandle | None = None
+        self._line = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._end = self.loop.call_later(self._listener.settings.limits.session, self.cut)
@@ -130,6 +133,14 @@ class Session(SMTP):
         self._listener.sessions.discard(self)
         self._listener.quiet.set()
         super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        end = data.rfind(b"\r\n")
+        self._line = self._line + len(data) if end < 0 else len(data) - end - 2
+        if self._line > ENDLESS:
+            self.cut()
+        else:
+            super().data_received(data)
 
     async def smtp_DATA(self, arg: str) -> None:
         self.taking = True

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from email_core import CREATED, ID, Core
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from petitbleu import (
     Attempt,
     Content,
@@ -447,6 +449,59 @@ async def test_long_lines_are_forgiven() -> None:
     async with listening(core) as state:
         await aside(send, port_of(state), "<>", [return_path(core)], b"X-Long: " + b"x" * 30_000 + b"\r\n" + bounce())
     assert core.receipts == [BOUNCED]
+
+
+async def test_a_line_without_an_end_ends_the_connection() -> None:
+    core = Core()
+    commands = f"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<{return_path(core)}>\r\nDATA\r\n"
+
+    def pour(port: int) -> int:
+        poured = 0
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(commands.encode())
+            while b"354" not in connection.recv(1000):
+                pass
+            try:
+                while poured < 50_000_000:
+                    poured += connection.send(b"x" * 65_536)
+            except OSError:
+                pass  # what is hoped for: cut off
+        return poured
+
+    async with listening(core) as state:
+        assert await aside(pour, port_of(state)) < 50_000_000
+        await aside(send, port_of(state), "<>", [return_path(core)], bounce())
+    assert core.receipts == [BOUNCED]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"EHLO x", b"MAIL FROM:<>", b"DATA", b".", b"RSET", b"HELP", b"VRFY a", b"AUTH PLAIN AA==", b"NOOP"]
+        )
+        | st.binary(max_size=60)
+        | st.binary(max_size=30).map(lambda noise: b"MAIL FROM:" + noise)
+        | st.binary(max_size=30).map(lambda noise: b"RCPT TO:<" + noise),
+        max_size=12,
+    )
+)
+async def test_whatever_a_stranger_says_has_no_effect(caplog: pytest.LogCaptureFixture, lines: list[bytes]) -> None:
+    core = Core()
+    core.event()
+
+    def shout(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"\r\n".join([*lines, b"QUIT", b""]))
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65_536):
+                pass
+
+    async with listening(core) as state:
+        await aside(shout, port_of(state))
+        await aside(send, port_of(state), "<>", [return_path(core)], bounce())
+    assert core.receipts == [BOUNCED]
+    assert caplog.records == []
 
 
 async def test_lmtp_has_one_recipient() -> None:
