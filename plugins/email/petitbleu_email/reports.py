@@ -8,7 +8,7 @@ without a report qmail's QSBMF, Exim's X-Failed-Recipients and what mail systems
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.errors import HeaderParseError
@@ -62,6 +62,8 @@ _REPLY = re.compile(
     r"|automatische antwort|r[ée]ponse automatique|absence\b|respuesta autom|risposta autom)",
     re.IGNORECASE,
 )
+_JUNK = re.compile(r"complaint about message from [\d.:a-f]+$", re.IGNORECASE)
+"""The subject of what Microsoft sends in place of a feedback report (its Junk Mail Reporting Program)."""
 _REPLY_HEADERS = (
     "x-autoreply",
     "x-autorespond",
@@ -93,9 +95,12 @@ def read_report(mail: bytes, from_nobody: bool, longest: int = 500) -> Finding |
     head = fields_of(split_head(mail[:TEXT].replace(b"\r\n", b"\n"))[0])
     pieces = list(pieces_of(mail))
     for kind, read in _READERS.items():
-        report = next((piece for piece in pieces if piece.kind == kind), None)
+        # Google leaves it empty when it has nothing but words
+        report = next((piece for piece in pieces if piece.kind == kind and piece.body.strip()), None)
         if report is not None:
             return read(report, pieces, head, longest)
+    if _JUNK.match(head.get("subject", "")):
+        return _complaint("abuse", "Microsoft", _claims(pieces), _date(head.get("date", "")), longest)
     return _words_of(pieces, head, longest) if from_nobody else None
 
 
@@ -144,16 +149,23 @@ def _feedback(report: Piece, pieces: Sequence[Piece], head: Fields, longest: int
     kind = fields.get("feedback-type", "").lower()
     if kind not in COMPLAINTS:
         return None
-    claims = [fields.get("original-mail-from", "")]
+    claims = [fields.get("original-mail-from", ""), *_claims(pieces)]
+    at = _date(fields.get("arrival-date", fields.get("received-date", ""))) or _date(head.get("date", ""))
+    return _complaint(kind, fields.get("user-agent") or "somebody unnamed", claims, at, longest)
+
+
+def _claims(pieces: Sequence[Piece]) -> Iterator[str]:
+    """Of the messages in a report."""
     for piece in pieces:
         if piece.kind in ("message/rfc822", "message/global", "text/rfc822-headers", "message/rfc822-headers"):
             original = fields_of(split_head(piece.body)[0])
-            claims += [original.get("return-path", ""), original.get(HEADER.lower(), "")]
-    at = _date(fields.get("arrival-date", fields.get("received-date", ""))) or _date(head.get("date", ""))
-    text = _line(f"{kind}, reported by {fields.get('user-agent') or 'somebody unnamed'}", longest)
-    return Finding(
-        ReceiptState.COMPLAINED, text, scope=Scope.ADDRESS, at=at, claims=tuple(claim for claim in claims if claim)
-    )
+            yield original.get("return-path", "")
+            yield original.get(HEADER.lower(), "")
+
+
+def _complaint(kind: str, reporter: str, claims: Iterable[str], at: datetime | None, longest: int) -> Finding:
+    text = _line(f"{kind}, reported by {reporter}", longest)
+    return Finding(ReceiptState.COMPLAINED, text, scope=Scope.ADDRESS, at=at, claims=tuple(filter(None, claims)))
 
 
 _READERS: dict[str, Callable[[Piece, Sequence[Piece], Fields, int], Finding | None]] = {
@@ -173,7 +185,7 @@ def _words_of(pieces: Sequence[Piece], head: Fields, longest: int) -> Finding | 
     subject = _subject(head.get("subject", ""))
     qmail = _QSBMF.match(text) is not None
     sender = head.get("from", "")[:500]
-    certain = qmail or "x-failed-recipients" in head or "mailer-daemon@" in sender.lower()
+    certain = qmail or "x-failed-recipients" in head or "mailer-daemon" in sender.lower()
     if not certain and (_is_reply(head, subject) or not (_POSTMASTERS.search(sender) or _FAILED.search(subject))):
         return None
     own = _before_the_message(text)

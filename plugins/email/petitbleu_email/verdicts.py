@@ -26,9 +26,16 @@ class Verdict:
     meaning: str
 
 
+UNKNOWN = (
+    r"(unknown|no such|invalid) (user|recipient|mailbox|address)"
+    r"|(user|recipient|mailbox|address) (is )?(unknown|not found)"
+)
 RECIPIENT = r"mailbox|recipient|user|account"
+WORDS = {UNKNOWN: "unknown", RECIPIENT: "recipient"}
+"""Their names in the documentation."""
 
 VERDICTS = (
+    Verdict("0.*", UNKNOWN, Scope.ADDRESS, True, "no such mailbox, from a server without statuses"),
     Verdict("1.0", "", Scope.ADDRESS, True, "something about the address"),
     Verdict("1.4", "", Scope.ADDRESS, True, "the address is ambiguous"),
     Verdict("1.5", "", Scope.MESSAGE, True, "the address is good"),
@@ -52,7 +59,7 @@ VERDICTS = (
 )
 
 _ADDRESSES = re.compile(r"\S*@\S*")
-_WORDS = {rule.words: re.compile(rule.words, re.IGNORECASE) for rule in VERDICTS if rule.words}
+_WORDS = {words: re.compile(words, re.IGNORECASE) for words in WORDS}
 
 
 def matches(verdict: Verdict, status: str, text: str) -> bool:

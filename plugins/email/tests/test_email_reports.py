@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from petitbleu import ReceiptState, Scope
 from petitbleu_email.mailtree import LOOKED_AT, pieces_of
 from petitbleu_email.reports import Finding, read_report
-from petitbleu_email.verdicts import VERDICTS, Verdict, judge, matches
+from petitbleu_email.verdicts import VERDICTS, WORDS, Verdict, judge, matches
 
 BOUNCED, UNDERWAY, RECEIVED, COMPLAINED = (
     ReceiptState.BOUNCED,
@@ -416,6 +416,19 @@ Date: Mon, 23 Nov 2026 10:00:00 +0000
 
 Your version 5.1.1 of something.
 """)
+DRAGONFLY = mail("""
+From: MAILER-DAEMON <>
+Subject: Mail delivery failed
+Date: Mon, 23 Nov 2026 10:00:00 +0000
+
+There was an error delivering your mail to <zoe@example.org>.
+
+mx.example.org [192.0.2.7] did not like our final DATA:
+550-5.7.26 Unauthenticated email from example.com
+550 5.7.26 is not accepted
+
+Message headers follow.
+""")
 PLAIN = {
     "qmail": (QMAIL, Finding(BOUNCED, "Sorry, no mailbox here by that name. (#5.1.1)", "5.1.1", ADDRESS, True, MONDAY)),
     "qmail without a status": (
@@ -427,6 +440,14 @@ PLAIN = {
     "Sendmail's warning": (
         SENDMAIL_WARNING,
         Finding(UNDERWAY, "Warning: could not send message for past 4 hours", at=MONDAY),
+    ),
+    "a report left empty": (
+        report("").replace(b"Subject: a report", b"Subject: Delivery Status Notification (Failure)"),
+        Finding(BOUNCED, "Delivery Status Notification (Failure)", "", MESSAGE, True, MONDAY),
+    ),
+    "DragonFly": (
+        DRAGONFLY,
+        Finding(BOUNCED, "550-5.7.26 Unauthenticated email from example.com", "5.7.26", PROVIDER, False, MONDAY),
     ),
     "no clear status": (SOMEBODY, Finding(BOUNCED, "Mail non remis : Hello", "", MESSAGE, True, MONDAY)),
 }
@@ -463,11 +484,10 @@ def test_what_is_no_bounce_says_nothing(text: str) -> None:
         ),
         about("wished", "5.1.1"),
         report("Reporting-MTA: dns; mx.example.org"),
-        report(""),
         # a bounce inside a message that came back is somebody else's
         mail("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n" + POSTFIX.decode()),
     ],
-    ids=["displayed", "an unknown action", "no recipient", "empty", "inside a message"],
+    ids=["displayed", "an unknown action", "no recipient", "inside a message"],
 )
 def test_a_report_that_says_nothing_of_delivery(text: bytes) -> None:
     assert read_report(text, from_nobody=True) is None
@@ -555,6 +575,28 @@ def test_a_feedback_report_brings_what_may_prove_it() -> None:
         at=datetime(2005, 3, 8, 18, 0, tzinfo=UTC),
         claims=("<b+abc@bounces.example.com>", "<b+def@bounces.example.com>", "ghi"),
     )
+
+
+def test_what_microsoft_sends_in_place_of_a_feedback_report() -> None:
+    text = mail("""
+From: staff@hotmail.example
+Date: Mon, 23 Nov 2026 10:00:00 +0000
+Subject: complaint about message from 192.0.2.222
+Content-Type: multipart/mixed; boundary="F-1"
+
+--F-1
+Content-Type: message/rfc822
+
+X-HmXmrOriginalRecipient: zoe@example.org
+X-Event-Token: ghi
+Subject: Hello
+
+Hello
+--F-1--
+""")
+    expected = Finding(COMPLAINED, "abuse, reported by Microsoft", scope=ADDRESS, at=MONDAY, claims=("ghi",))
+    assert read_report(text, from_nobody=False) == expected
+    assert read_report(text.replace(b"complaint", b"Re: complaint"), from_nobody=False) is None
 
 
 @pytest.mark.parametrize("kind", ["not-spam", "virus", "other", "auth-failure", ""])
@@ -670,6 +712,9 @@ SEEN = [
     ("5.7.509", "DMARC, in Microsoft's numbers", MESSAGE, True),
     ("5.7.8", "", PROVIDER, False),
     ("5.0.0", "", MESSAGE, True),
+    ("5.0.0", "554 Host network not allowed", MESSAGE, True),
+    ("5.0.0", "550 Unknown user unknown-user@example.org", ADDRESS, False),
+    ("5.0.0", "550 user-unknown@example.org: no", MESSAGE, True),
     ("", "", MESSAGE, False),
 ]
 
@@ -690,11 +735,14 @@ def test_policy_never_suppresses(status: str, text: str) -> None:
 
 
 def _row(verdict: Verdict) -> str:
-    words = "they name the recipient" if verdict.words else ""
+    words = WORDS.get(verdict.words, "")
     kind = "soft" if verdict.soft else "hard" if verdict.scope is ADDRESS else ""
     return f"| `{verdict.statuses}` | {words} | {verdict.scope} | {kind} | {verdict.meaning} |"
 
 
 def test_the_readme_has_the_table() -> None:
-    table = README.read_text().partition("| statuses | words | scope | kind | meaning |")[2]
+    readme = README.read_text()
+    table = readme.partition("| statuses | words | scope | kind | meaning |")[2]
+    for words, name in WORDS.items():
+        assert f"- *{name}*: `{words}`" in readme
     assert table.split("\n\n")[0].strip().split("\n")[1:] == [_row(verdict) for verdict in VERDICTS]
