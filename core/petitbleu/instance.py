@@ -91,6 +91,11 @@ class Instance:
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
 
+    def notes(self, channel: str, content: Content) -> list[str]:
+        """What the channel has to say of a rendered template."""
+        preview = self.channels[channel].preview
+        return [] if preview is None else list(preview(content))
+
     def branded(self, content: Content, brand: str) -> Content:
         """With the brand's sender and the like wherever the template leaves such a field open."""
         return branded(content, self.config.brand_values(brand))

@@ -163,19 +163,20 @@ async def _show(args: argparse.Namespace) -> int:
         found = await instance.status.find(EventQuery(Comparison("id", "=", (str(args.id),))), LOCAL)
         if not found:
             raise QueryRefused(f"there is no event {args.id}")
-        history = await _history(instance, found[0].id)
+        known = await history(instance, found[0].id)
         data = await _data(instance, found[0]) if args.data else None
     if args.json:
-        as_json({**plain(found[0]), **history, **({"data": data} if args.data else {})})
+        as_json({**plain(found[0]), **known, **({"data": data} if args.data else {})})
         return 0
-    for line in way(found[0], **history):
+    for line in way(found[0], **known):
         print(line)
     if args.data:
         as_json(data)
     return 0
 
 
-async def _history(instance: Instance, event_id: int) -> dict[str, list[dict[str, Any]]]:
+async def history(instance: Instance, event_id: int) -> dict[str, list[dict[str, Any]]]:
+    """What `way` tells beside the event itself."""
     status = instance.status
     return {
         "attempts": await status.attempts(event_id),

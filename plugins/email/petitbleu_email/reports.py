@@ -53,7 +53,7 @@ _FAILED = re.compile(
     re.IGNORECASE,
 )
 _DELAYED = re.compile(
-    r"delay|warning: (could not|message)|this is a warning message only|not (yet )?been delivered yet"
+    r"delay|warning: (could not|message)|this is a warning message only|not yet been delivered|not been delivered yet"
     r"|(still|continue|keep) (being )?(re)?try",
     re.IGNORECASE,
 )
@@ -191,7 +191,9 @@ def _words_of(pieces: Sequence[Piece], head: Fields, longest: int) -> Finding | 
     own = _before_the_message(text)
     at = _date(head.get("date", ""))
     status = _first(_CLEAR_STATUS, own)
-    if not qmail and (_DELAYED.search(subject) or (status.startswith("4") and _DELAYED.search(own))):
+    # the subject of the message may stand behind the server's: "Undeliverable: your parcel is delayed"
+    delayed = _DELAYED.search(own) if status.startswith("4") else _DELAYED.search(subject)
+    if not qmail and delayed and not _FAILED.search(subject):
         return Finding(ReceiptState.UNDERWAY, _line(subject, longest) or "delayed", status, at=at)
     said = _around(own, status) if status else _reason(own) if qmail else subject
     words = _line(said, longest) or "returned without a reason"

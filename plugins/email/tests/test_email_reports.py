@@ -449,6 +449,16 @@ PLAIN = {
         DRAGONFLY,
         Finding(BOUNCED, "550-5.7.26 Unauthenticated email from example.com", "5.7.26", PROVIDER, False, MONDAY),
     ),
+    "a message about a delay": (
+        EXCHANGE_2003.replace(b": Hello", b": Your parcel is delayed"),
+        Finding(BOUNCED, "<mx.example.org #5.1.1>", "5.1.1", ADDRESS, True, MONDAY),
+    ),
+    "delayed, in the text": (
+        SENDMAIL_WARNING.replace(b"Warning: could not send message for past 4 hours", b"Mail status").replace(
+            b"    **      THIS", b"451 4.4.1 timeout\r\nTHIS"
+        ),
+        Finding(UNDERWAY, "Mail status", "4.4.1", at=MONDAY),
+    ),
     "no clear status": (SOMEBODY, Finding(BOUNCED, "Mail non remis : Hello", "", MESSAGE, True, MONDAY)),
 }
 
