@@ -93,7 +93,8 @@ def preview(content: Content, settings: SmsSettings) -> Sequence[str]:
     unit = "septets" if text.gsm else "characters"
     lines = [f"parts: {len(pieces)} ({alphabet}, {sizes} {unit})"]
     if not text.gsm:
-        foreign = sorted({char for char in written if not encode_text(char).gsm})
+        mode = content.fields.get("transliterate") or settings.transliterate
+        foreign = sorted({char for char in written if not encode_text(char, mode).gsm})
         shown = " ".join(f"{char} (U+{ord(char):04X})" for char in foreign[:8])
         lines.append(f"UCS-2 because of: {shown}" + (" …" if len(foreign) > 8 else ""))
     try:
