@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .lifecycle import FINAL, PROCESSING, TRANSITIONS
+from .suppression import Note
 from .types import Event
 
 
@@ -59,6 +60,10 @@ class Step:
     due: int | None = None
     attempt: AttemptRecord | None = None
     at: int = 0
+    suppressed: str = ""
+    """The reason of the suppression that ended it."""
+    note: Note | None = None
+    """What the attempt showed about the address."""
 
     def __post_init__(self) -> None:
         if self.status not in TRANSITIONS[PROCESSING] or (self.due is None) != (self.status in FINAL):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from .suppression import SUPPRESSION
 from .upkeep import UPKEEP
 
 Dialect = Literal["sqlite", "postgres"]
@@ -222,12 +223,14 @@ QUERIES = {
         DELETE FROM quotas WHERE due < {now} - 3600000000 AND key NOT IN (SELECT key FROM quota_holders)""",
     "now": "SELECT {now} AS now",
     **UPKEEP,
+    **SUPPRESSION,
 }
 
 REPEATABLE = frozenset(
     (
         "take_ids",
         "known_keys",
+        "suppressed",
         "promote",
         "next_due",
         "flows",
