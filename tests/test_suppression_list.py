@@ -329,11 +329,11 @@ async def test_what_is_over_is_deleted(database_url: str) -> None:
 
 def test_an_event_type_names_reasons_or_takes_all() -> None:
     def ignored(value: Any) -> frozenset[Reason]:
-        return EventTypeSettings.model_validate({"suppression": value}).suppression.ignore
+        return EventTypeSettings.model_validate({"suppression": value}).ignored_reasons
 
     assert ignored("ignore") == frozenset(Reason)
     assert ignored({"ignore": ["complaint", "soft"]}) == {Reason.COMPLAINT, Reason.SOFT}
-    assert ignored(None) == EventTypeSettings().suppression.ignore == frozenset()
+    assert ignored(None) == EventTypeSettings().ignored_reasons == frozenset()
     refused: list[Any] = ["no", {"ignore": ["bounce"]}, {"ignroe": []}]
     for wrong in refused:
         with pytest.raises(ValidationError):

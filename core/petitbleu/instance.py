@@ -241,7 +241,7 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
         store,
         kinds,
         _terms(config),
-        {name: declared.suppression.ignore for name, declared in config.event_types.items()},
+        {name: declared.ignored_reasons for name, declared in config.event_types.items()},
         metrics,
     )
     queue.suppressions = suppressions

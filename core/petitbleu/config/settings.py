@@ -163,17 +163,8 @@ class TypeRetention(Section):
 
 class TypeSuppression(Section):
     ignore: frozenset[Reason] = Field(
-        frozenset(), description="Reasons of suppression that do not keep these events back; all, if it says `ignore`."
+        frozenset(), description="Reasons that do not keep these events back; `suppression: ignore` means all."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _all(cls, value: Any) -> Any:
-        if value == "ignore":
-            return {"ignore": list(Reason)}
-        if isinstance(value, str):
-            raise ValueError("should be ignore, or ignore: with a list of reasons")
-        return value
 
 
 class EventTypeSettings(Section):
@@ -187,10 +178,14 @@ class EventTypeSettings(Section):
     retention: TypeRetention = Field(
         default_factory=TypeRetention, description="What of these events is kept shorter or longer than others'."
     )
-    suppression: TypeSuppression = Field(
-        default_factory=TypeSuppression, description="Which suppressions these events go out in spite of."
+    suppression: TypeSuppression | Literal["ignore"] = Field(
+        default_factory=TypeSuppression, description="In spite of which suppressions these events go out."
     )
     ctx: CtxContract | None = Field(None, description="What the ctx of these events must hold, checked at the door.")
+
+    @property
+    def ignored_reasons(self) -> frozenset[Reason]:
+        return frozenset(Reason) if self.suppression == "ignore" else self.suppression.ignore
 
 
 def _one_of(*names: str) -> Any:
