@@ -28,6 +28,7 @@ from .steps import Claimed, Step, step_row
 from .store import CELL_SHIFT, CommitUnknown, Store
 from .store.payload import decode, encode, micros, optional_micros
 from .store.together import insert, settle, settled
+from .suppression.guard import Added, Suppressions
 from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
@@ -93,6 +94,8 @@ class WorkQueue:
         """Names this process for as long as it lives; its lease tokens begin with it."""
         self.announce: Callable[[], None] = lambda: None
         """Called after a commit with work in it that this process's worker has not taken."""
+        self.suppressions: Suppressions | None = None
+        """Writes down what outcomes show about addresses."""
         self._untaken = False
         self.arrived = asyncio.Event()
         """Set when there may be work to claim."""
@@ -358,13 +361,20 @@ class WorkQueue:
     async def _write_steps(self, steps: list[Step]) -> list[bool]:
         self._metrics.batch("record", len(steps))
         rows = [step_row(step) for step in steps]
+        noted = self.suppressions is not None and any(step.note is not None for step in steps)
         done: set[int] = set()
+        added: list[Added] = []
         doubtful = False
+
+        async def note(transaction: Any, ours: set[int]) -> None:
+            nonlocal added
+            notes = [step.note for step in steps if step.note is not None and step.claimed.id in ours]
+            added = await self.suppressions.write(notes, transaction) if self.suppressions is not None else []
 
         async def write() -> None:
             nonlocal done, doubtful
             try:
-                done = await settle(self._store, rows)
+                done = await settle(self._store, rows, note if noted else None)
             except CommitUnknown:
                 doubtful = True
                 raise
@@ -373,6 +383,8 @@ class WorkQueue:
         await self._store.again(write, patience=self._lease / 1e6)
         if doubtful and (missing := [row for row in rows if row["id"] not in done]):
             done |= await settled(self._store, missing)
+        if self.suppressions is not None and added:
+            self.suppressions.count(added)
         return [step.claimed.id in done for step in steps]
 
     # ----------------------------------------------------------------------------------------------------- look
