@@ -363,7 +363,7 @@ async def test_after_a_bounce_the_next_provider_has_its_turn_and_then_the_other_
         for number, provider in enumerate(("loft", "barn"), 2):
             await _told(rig, _receipt(f"{event_id}a", BOUNCED, provider))
             await rig.decisions.decide()
-                found = await rig.until(event_id, "sent", attempts=number)
+            found = await rig.until(event_id, "sent", attempts=number)
     assert [(one["channel"], one["provider"]) for one in found.attempts] == [
         ("pigeon", "loft"),
         ("pigeon", "barn"),
