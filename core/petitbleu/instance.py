@@ -277,9 +277,13 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         config.delivery.receipts.wait,
     )
     receipts = Receipts(store, calls, config.delivery.receipts.unmatched, metrics)
-    decisions = Decisions(
-        store, calls, addresses, failovers, int(config.delivery.lifetime * 1_000_000), store.now, metrics
-    )
+
+    def opened() -> None:
+        queue.look_again()
+        queue.announce()
+
+    lifetime_micros = int(config.delivery.lifetime * 1_000_000)
+    decisions = Decisions(store, calls, addresses, failovers, lifetime_micros, store.now, metrics, opened)
     worker = Worker(
         queue,
         delivery,

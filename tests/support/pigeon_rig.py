@@ -174,7 +174,9 @@ class Rig:
             receipt_wait,
         )
         self.receipts = Receipts(store, calls, 3600.0, metrics)
-        self.decisions = Decisions(store, calls, addresses, failovers, 86_400_000_000, store.now, metrics)
+        self.decisions = Decisions(
+            store, calls, addresses, failovers, 86_400_000_000, store.now, metrics, self.queue.look_again
+        )
         limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
         self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
 

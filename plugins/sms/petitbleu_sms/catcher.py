@@ -32,6 +32,8 @@ PORT = 2775
 """Where the sample configuration expects an SMSC; a free one where that is taken."""
 RECEIPT = 0.2
 """Seconds from a message to its receipt."""
+NOBODY = "0000"
+"""A number that ends so is nobody's: its receipts say that the message could not be delivered."""
 LONGEST = 70_000
 """Octets of a unit."""
 
@@ -93,17 +95,20 @@ class Smsc:
 
     def _deliver(self, pdu: Pdu, name: str) -> None:
         """The receipt; appendix B."""
+        nobody = pdu.text("destination_addr").endswith(NOBODY)
+        state = MessageState.UNDELIVERABLE if nobody else MessageState.DELIVERED
+        said = "dlvrd:000 stat:UNDELIV err:001" if nobody else "dlvrd:001 stat:DELIVRD err:000"
         fields: dict[str, Value] = {
             "source_addr_ton": pdu.number("dest_addr_ton"),
             "source_addr_npi": pdu.number("dest_addr_npi"),
             "source_addr": pdu.octets("destination_addr"),
             "destination_addr": pdu.octets("source_addr"),
             "esm_class": ESM_RECEIPT,
-            "short_message": f"id:{name} sub:001 dlvrd:001 stat:DELIVRD err:000 text:".encode(),
+            "short_message": f"id:{name} sub:001 {said} text:".encode(),
         }
         tlvs: dict[int, bytes] = {
             Tag.RECEIPTED_MESSAGE_ID: name.encode() + b"\0",
-            Tag.MESSAGE_STATE: bytes((MessageState.DELIVERED,)),
+            Tag.MESSAGE_STATE: bytes((state,)),
         }
         self._write(Pdu(Command.DELIVER_SM, next(self._sequence), 0, fields, tlvs))
 
