@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
-from petitbleu import Deferred, Event, Failed, Scope
+from petitbleu import Deferred, Event, Failed, GuardSettings, Scope
 from petitbleu.calls import Calls
 from petitbleu.plugins import load
 from petitbleu_push.devices import DeviceRefused, registered, subscription
 from petitbleu_push.outcomes import APNS_RULES, FCM_RULES, WEB_RULES, Rule, plain
+from petitbleu_push.sender import provider_names
 from petitbleu_push.settings import Apns, App, Fcm, PushSettings, Timeouts, Web
 from push_rig import DEVICE, SHOP, TOKEN, Apple, Browser, Google, b64, make, opened, pem, send, verdict
 from pydantic import BaseModel, ValidationError
@@ -100,9 +103,8 @@ def test_the_environment_says_where_to() -> None:
 
 
 def event(channel: str, token: str, mobile_app: Any) -> Event:
-    made = make(channel=channel, token=token).event
-    made.data["mobileApp"] = mobile_app  # type: ignore[index]
-    return made
+    made = make(token=token).event
+    return replace(made, channel=channel, data={"mobileApp": mobile_app})
 
 
 OTHER = "0d9c8b7a-0000-4000-8000-00000000000b"
@@ -241,16 +243,37 @@ def test_the_readme_shows_the_table(title: str, rules: tuple[Rule, ...]) -> None
 
 
 @pytest.mark.parametrize(
-    ("prefix", "kind"), [("", PushSettings), ("", App), ("", Apns), ("", Fcm), ("", Web), ("timeouts.", Timeouts)]
+    ("before", "kind"),
+    [
+        ("## Settings", PushSettings),
+        ("Each app,", App),
+        ("`apns`, with", Apns),
+        ("\n`fcm`:", Fcm),
+        ("\n`web`:", Web),
+        ("Both `apns` and `fcm`", Timeouts),
+        ("`fetch` holds", GuardSettings),
+    ],
 )
-def test_the_readme_has_every_setting(prefix: str, kind: type[BaseModel]) -> None:
+def test_the_readme_has_every_setting_with_its_default(before: str, kind: type[BaseModel]) -> None:
     text = README.read_text("utf-8")
+    table = text[text.index(before) :]
+    prefix = "timeouts." if kind is Timeouts else ""
     for name, info in kind.model_fields.items():
-        row = re.search(rf"^\| `{re.escape(prefix + name)}` \| ([^|]*) \|", text, re.M)
-        if name not in ("apns", "fcm", "web", "timeouts"):
-            assert row is not None, f"{kind.__name__}.{name}"
-            if isinstance(info.default, int | float) and not isinstance(info.default, bool):
-                assert f"{info.default:g}" in row[1].replace(",", "") or str(info.default) in row[1]
+        if name in ("apns", "fcm", "web", "timeouts"):
+            continue
+        row = re.search(rf"^\| `{re.escape(prefix + name)}` \| ([^|]*) \|", table, re.M)
+        assert row is not None, name
+        if isinstance(info.default, int | float) and not isinstance(info.default, bool):
+            assert row[1] == f"{info.default:g}" or row[1] == str(info.default)
+
+
+def test_the_readmes_example_is_in_order(google: Google) -> None:
+    (text,) = re.findall(r"```yaml\n(plugins:.*?)```", README.read_text("utf-8"), re.S)
+    section = yaml.safe_load(text)["plugins"][0]["push"]
+    shop = section["apps"]["shop"]
+    assert shop["apns"]["key"]["file"].endswith(".p8")
+    shop["apns"]["key"], shop["fcm"]["service_account"] = pem(KEY), google.settings()["service_account"]
+    assert provider_names(PushSettings.model_validate(section), "ios") == ("apns/shop", "fcm/shop")
 
 
 def test_the_plugin_is_loaded_by_its_name() -> None:
