@@ -29,6 +29,8 @@ from .services import Accept, Auth, EventType, FoundEvent, Services, StatusName
 from .types import (
     EVENT_ATTRIBUTES,
     Attempt,
+    Catcher,
+    Caught,
     Channel,
     Check,
     Comparison,
@@ -72,6 +74,8 @@ __all__ = [
     "AccessDenied",
     "Attempt",
     "Auth",
+    "Catcher",
+    "Caught",
     "Channel",
     "Check",
     "Command",

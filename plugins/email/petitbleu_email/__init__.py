@@ -9,6 +9,7 @@ from functools import partial
 from jinja2.sandbox import SandboxedEnvironment
 from petitbleu import (
     Attempt,
+    Catcher,
     Channel,
     Check,
     Command,
@@ -23,6 +24,7 @@ from petitbleu import (
 )
 
 from . import smtp_check
+from .catcher import CATCHER
 from .checks import CHANNEL, check_format, check_recipient
 from .compose import cid
 from .fields import EmailFields
@@ -53,6 +55,11 @@ def petitbleu_commands(settings: EmailSettings) -> Sequence[Command]:
 @hookimpl
 def petitbleu_lifespan(settings: EmailSettings) -> AbstractAsyncContextManager[object]:
     return open_mailer(settings)
+
+
+@hookimpl
+def petitbleu_catchers() -> Sequence[Catcher]:
+    return [CATCHER]
 
 
 @hookimpl
