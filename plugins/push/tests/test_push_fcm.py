@@ -29,6 +29,8 @@ from push_rig import (
     verdict,
 )
 
+pytest_plugins = ("push_servers",)
+
 
 def note(number: int = 1, **fields: Any) -> Any:
     return make(number, "android", DEVICE, **fields)

@@ -21,6 +21,8 @@ from petitbleu_push.sender import FIELDS
 from push_rig import make
 from pydantic import ValidationError
 
+pytest_plugins = ("push_servers",)
+
 KINDS = (IosFields, AndroidFields, WebFields)
 
 

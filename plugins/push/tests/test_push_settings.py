@@ -23,6 +23,8 @@ from petitbleu_push.settings import Apns, App, Fcm, PushSettings, Timeouts, Web
 from push_rig import DEVICE, SHOP, TOKEN, Apple, Browser, Google, b64, make, opened, pem, send, verdict
 from pydantic import BaseModel, ValidationError
 
+pytest_plugins = ("push_servers",)
+
 README = Path(__file__).parents[1] / "README.md"
 KEY = ec.generate_private_key(ec.SECP256R1())
 APNS = {"team": "TEAM123456", "key_id": "KEY1234567", "key": pem(KEY), "topic": "com.example.shop"}

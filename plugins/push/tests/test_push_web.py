@@ -20,6 +20,8 @@ from petitbleu_push.webpush import encrypt
 from push_rig import SHOP, Browser, Clock, Handed, PushService, always, b64, make, opened, pem, send, verdict, web_app
 from pywebpush import WebPusher  # type: ignore[import-untyped]
 
+pytest_plugins = ("push_servers",)
+
 NODE = Path(__file__).parent / "node" / "browser.mjs"
 KEY = ec.generate_private_key(ec.SECP256R1())
 RAW = b64(KEY.private_numbers().private_value.to_bytes(32))

@@ -1,4 +1,4 @@
-"""The servers that stand in for Apple's, Google's and browsers' push services."""
+"""Fixtures: the servers that stand in for Apple's, Google's and browsers' push services."""
 
 from __future__ import annotations
 
