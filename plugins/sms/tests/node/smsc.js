@@ -100,7 +100,7 @@ function listener(session) {
     }
     const muted = (orders.mute || []).includes(pdu.destination_addr);
     let status = (orders.refuse || {})[pdu.destination_addr] || 0;
-    if (!status && throttled < (orders.throttle || 0)) {
+    if (!status && !muted && throttled < (orders.throttle || 0)) {
       throttled++;
       status = smpp.ESME_RTHROTTLED;
     }
