@@ -12,9 +12,10 @@ from typing import Any
 from .hookspecs import hookimpl
 from .languages import event_language
 from .metrics import Metrics
+from .recycling import Recycling
 from .rendering import event_context
 from .templates import Templates
-from .types import Content, Event, Outcome, Route, TemplateRef
+from .types import Content, Event, Outcome, Receipt, Recycle, Route, TemplateRef
 
 journal = logging.getLogger("petitbleu.journal")
 
@@ -59,6 +60,7 @@ class CoreAnswers:
         languages: Mapping[str, str],
         brand: str,
         metrics: Metrics,
+        recycling: Recycling,
     ) -> None:
         self._templates = templates
         self._rules = rules
@@ -66,6 +68,7 @@ class CoreAnswers:
         self._languages = languages
         self._brand = brand
         self._metrics = metrics
+        self._recycling = recycling
 
     @hookimpl
     async def petitbleu_enrich_event(self, event: Event) -> Event | None:
@@ -92,6 +95,16 @@ class CoreAnswers:
     async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Mapping[str, Any]) -> Content | None:
         compiled = await self._templates.compiled(template)
         return branded(compiled.render(template.language, event_context(event, brand)), brand)
+
+    @hookimpl
+    async def petitbleu_recycle_event(self, event: Event, channel: str, failure: str) -> Recycle | None:
+        return self._recycling.answer(event, channel, failure)
+
+    @hookimpl
+    async def petitbleu_receipt_recorded(self, event: Event, receipt: Receipt) -> None:
+        text = _masked(receipt.text, event.addresses.values())
+        said = {"provider": receipt.provider, "code": receipt.code, "reason": text}
+        journal.info(receipt.state.value, extra={"event": event.id, "type": event.type, **said})
 
     @hookimpl
     async def petitbleu_event_accepted(self, event: Event) -> None:

@@ -247,7 +247,7 @@ class WorkQueue:
             Claimed(
                 id=row["id"],
                 lease=lease,
-                event=decode(row["id"], row["body"]),
+                event=_for_channel(decode(row["id"], row["body"]), row["channel"]),
                 tries=row["tries"],
                 attempts=row["attempts"],
                 crashes=row["crashes"],
@@ -255,6 +255,9 @@ class WorkQueue:
                 handed_off=row["handed_off"],
                 claimed_at=row["claimed"],
                 expires=row["expires"],
+                chain=row["chain"],
+                avoid=row["avoid"],
+                awaits=row["awaits"],
             )
             for row in rows
         ]
@@ -397,6 +400,11 @@ class WorkQueue:
                 row = found.get((lane, number), {"events": 0, "now": 0, "due": 0})
                 backlog.append(Backlog(queue.value, state, row["events"], max(0.0, (row["now"] - row["due"]) / 1e6)))
         return backlog
+
+
+def _for_channel(event: Event, channel: str) -> Event:
+    """A recycled event is for another channel than its caller wished."""
+    return event if event.channel == channel else replace(event, channel=channel)
 
 
 def _fresh(one: Proposal, lease: str, now: int) -> Claimed:

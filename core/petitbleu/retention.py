@@ -28,6 +28,8 @@ logger = logging.getLogger("petitbleu.retention")
 CHORE = "purge"
 TABLES = ("attempts", "payloads", "events")
 """Of an event, in the order in which they are deleted."""
+WITH = {"attempts": ("awaited", "receipts"), "events": ("recyclings", "watches")}
+"""What goes along with a table's rows."""
 SECOND = 1_000_000
 SWEEP = 86_400 * SECOND
 """After so many microseconds a walk begins at the beginning."""
@@ -177,7 +179,12 @@ class Purge:
 
         try:
             await self._walk(now, ranges, pace.batch, delete)
-            for table, words in (("sessions", (self._sessions, pace.batch)), ("idempotency", (pace.batch,))):
+            kept = self._others.attempts
+            for table, words in (
+                ("sessions", (self._sessions, pace.batch)),
+                ("idempotency", (pace.batch,)),
+                ("unmatched", (kept, pace.batch)),
+            ):
                 removed.update(await self._clear(table, words, pace))
             swept = now if sweep else chore["swept"]
             await self._store.rows("complete_chore", now, swept, self._terms, CHORE, self._holder)
@@ -226,8 +233,8 @@ class Purge:
             ended = {row["id"] for row in rows}
             for table in TABLES:
                 gone = [row for row in due[table] if row["id"] in ended]
-                if gone:
-                    removed[table] = await self._store.change(f"purge_{table}", gone, on=transaction)
+                for each in (*WITH.get(table, ()), table) if gone else ():
+                    removed[each] += await self._store.change(f"purge_{each}", gone, on=transaction)
         self._count(removed)
         return removed
 

@@ -84,6 +84,12 @@ class Status:
     async def attempts(self, event_id: int) -> list[dict[str, Any]]:
         return await self._store.read("SELECT * FROM attempts WHERE event = ? ORDER BY id", [event_id])
 
+    async def receipts(self, event_id: int) -> list[dict[str, Any]]:
+        return await self._store.read("SELECT * FROM receipts WHERE event = ? ORDER BY id", [event_id])
+
+    async def recyclings(self, event_id: int) -> list[dict[str, Any]]:
+        return await self._store.read("SELECT * FROM recyclings WHERE event = ? ORDER BY id", [event_id])
+
     def _where(self, query: EventQuery, operator: Operator) -> tuple[str, list[Any]]:
         if not operator.may("read"):
             raise AccessDenied

@@ -143,11 +143,18 @@ def check_channels(
     those a channel says it has. Raises `ConfigError`."""
     named = [
         (node.place, path, node.value)
-        for pattern in ("routing.rules.*.channel", "routing.rules.*.when.channel")
+        for pattern in (
+            "routing.rules.*.channel",
+            "routing.rules.*.when.channel",
+            "recycling.rules.*.to",
+            "recycling.rules.*.when.channel",
+        )
         for path, node in _select(raw.tree, pattern.split("."), ())
     ]
     named += [
-        (node.key or node.place, path, path[-1]) for path, node in _select(raw.tree, ["delivery", "retry", "*"], ())
+        (node.key or node.place, path, path[-1])
+        for section in ("retry", "failover")
+        for path, node in _select(raw.tree, ["delivery", section, "*"], ())
     ]
     limited = [
         (node.key or node.place, path, *str(path[-1]).partition("/")[::2])
