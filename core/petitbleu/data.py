@@ -40,7 +40,11 @@ def lookup(value: Mapping[str, Any], name: str) -> Any:
 
 
 def to_json(value: Data | Mapping[str, Data]) -> str:
-    return _ENCODER.encode(value)
+    try:
+        written = orjson.dumps(value)
+    except TypeError:  # what is no Unicode, or a number of more than 64 bits
+        return _ENCODER.encode(value)
+    return written.decode() if b"null" not in written else _ENCODER.encode(value)
 
 
 def json_size(value: Data | Mapping[str, Data]) -> int:
