@@ -66,7 +66,8 @@ def elements(value: Any) -> Any:
     if kind is str:
         return value
     if kind is dict or isinstance(value, Mapping):
-        return Element({key: elements(item) for key, item in value.items()})
+        # nearly all are text
+        return Element({key: item if item.__class__ is str else elements(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return [elements(item) for item in value]
     return value
