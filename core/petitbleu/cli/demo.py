@@ -56,8 +56,8 @@ class Box:
 
     def of(self, attempts: Sequence[Mapping[str, Any]]) -> list[Caught]:
         """Those that the attempts know by the reference they were answered with."""
-        known = {one["reference"] for one in attempts if one["reference"]}
-        return [one for one in self.messages if one.reference in known]
+        known = {(one["channel"], one["reference"]) for one in attempts if one["reference"]}
+        return [one for one in self.messages if (one.channel, one.reference) in known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,8 @@ async def _end(server: Server, box: Box, event_id: int, until: float) -> Story:
         if story.found.processed is not None:
             sent_at = sent_at or now
             last = story.history["attempts"][-1] if story.history["attempts"] else {}
-            heard = last.get("feedback") in ("received", "bounced") or not last.get("awaited")
+            # what did not arrive may go on another way
+            heard = last.get("feedback") == "received" or not last.get("awaited")
             if heard or now > sent_at + RECEIPTS:
                 return story
         if now > until:

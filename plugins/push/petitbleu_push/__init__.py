@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
-from petitbleu import Attempt, Channel, Check, Event, Message, Outcome, Reject, Services, Settings, hookimpl
+from petitbleu import Attempt, Catcher, Channel, Check, Event, Message, Outcome, Reject, Services, Settings, hookimpl
 
+from .catcher import catcher
+from .fields import size_lines
 from .sender import FIELDS, Sender, open_sender, provider_names
 from .settings import ALIASES, PushSettings
 
@@ -25,9 +28,15 @@ def petitbleu_channels(settings: PushSettings | None) -> Sequence[Channel]:
             fields=fields,
             aliases=ALIASES[name],
             providers=() if settings is None else provider_names(settings, name),
+            preview=partial(size_lines, fields),
         )
         for name, fields in FIELDS.items()
     ]
+
+
+@hookimpl
+def petitbleu_catchers(settings: PushSettings) -> Sequence[Catcher]:
+    return [catcher(settings)]
 
 
 @hookimpl

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from petitbleu import Settings
+from petitbleu import Content, Settings
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from . import payload
@@ -150,3 +150,9 @@ class WebFields(PushFields):
 
     def measured(self) -> bytes:
         return payload.web(self)
+
+
+def size_lines(kind: type[PushFields], content: Content) -> list[str]:
+    """For whoever previews a template."""
+    size = len(kind.model_validate(dict(content.fields)).measured())
+    return [f"{size} of {kind.limit} bytes"]

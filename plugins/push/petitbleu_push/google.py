@@ -42,9 +42,10 @@ class AccessToken:
             self._task = asyncio.create_task(self._refresh())
         if left <= 0:
             if self._task is not None:
-                await asyncio.shield(self._task)
+                # not cancelled with one of those who wait, nor by their time-out: google-auth may try several times
+                await asyncio.wait({self._task}, timeout=self._seconds)
             if self._until <= self._clock():
-                raise NoToken(self._failed[1] if self._failed else "Google gave no token")
+                raise NoToken(self._failed[1] if self._failed else f"Google gave no token within {self._seconds:g} s")
         return self._value
 
     def refused(self, used: str) -> bool:
@@ -73,4 +74,5 @@ class AccessToken:
 
     async def close(self) -> None:
         if self._task is not None:
+            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

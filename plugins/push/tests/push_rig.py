@@ -9,14 +9,17 @@ import os
 import shutil
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import trustme
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from petitbleu import Attempt, Content, Event, Message, Outcome, Queue, Scope, Services, TemplateRef
@@ -225,3 +228,173 @@ def verdict(outcome: Outcome) -> tuple[type, Scope | None, str]:
 
 def b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+# ------------------------------------------------------------------------------------------------------------ Google
+
+ACCOUNT = "push@shop-1.iam.gserviceaccount.test"
+DEVICE = "fGx7:APA91b-" + "Zk_9" * 30
+
+
+class Google:
+    """Takes service accounts' assertions and messages as Google does, and misbehaves on command: `script` holds what
+    the next messages get, `grants` what the next requests for a token get."""
+
+    def __init__(self) -> None:
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.seen: list[dict[str, Any]] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.script: deque[Callable[[web.Request], Awaitable[web.StreamResponse]]] = deque()
+        self.grants: deque[web.Response] = deque()
+        self.asked = 0
+        self.valid: set[str] = set()
+        self.lifetime = 3600
+        self.gate = asyncio.Event()
+        self.port = 0
+
+    async def token(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        form = await request.post()
+        claims = jwt.decode(
+            str(form["assertion"]),
+            self.key.public_key(),
+            algorithms=["RS256"],
+            audience="https://oauth2.googleapis.com/token",
+        )
+        assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
+        assert claims["iss"] == ACCOUNT
+        assert claims["scope"] == "https://www.googleapis.com/auth/firebase.messaging"
+        if self.grants:
+            return self.grants.popleft()
+        token = f"ya29.{self.asked}"
+        self.valid.add(token)
+        return web.json_response({"access_token": token, "expires_in": self.lifetime, "token_type": "Bearer"})
+
+    async def send(self, request: web.Request) -> web.StreamResponse:
+        message = await request.json()
+        self.seen.append(message)
+        self.headers.append(dict(request.headers))
+        if self.script:
+            return await self.script.popleft()(request)
+        if request.headers["Authorization"].removeprefix("Bearer ") not in self.valid:
+            return error(401, "UNAUTHENTICATED")
+        if set(message) != {"message"} or not set(message["message"]) <= {
+            "token",
+            "notification",
+            "data",
+            "android",
+            "apns",
+        }:
+            return error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
+        if not all(isinstance(value, str) for value in message["message"].get("data", {}).values()):
+            return error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
+        return web.json_response({"name": f"projects/shop-1/messages/0:{len(self.seen)}%31bd1c96"})
+
+    def url(self, path: str = "") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        account = {
+            "type": "service_account",
+            "project_id": "shop-1",
+            "client_email": ACCOUNT,
+            "private_key": pem(self.key),
+            "token_uri": self.url("/token"),
+        }
+        return {"service_account": json.dumps(account), "url": self.url(), "timeouts": QUICK, **changes}
+
+
+def error(
+    status: int, word: str, code: str = "", text: str = "Refused.", headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """As Google's APIs say it; `code` is what FCM adds in the details."""
+    found: dict[str, Any] = {"code": status, "message": text, "status": word}
+    if code:
+        kind = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
+        found["details"] = [{"@type": "type.googleapis.com/google.rpc.BadRequest"}, {"@type": kind, "errorCode": code}]
+    return web.json_response({"error": found}, status=status, headers=headers)
+
+
+def always(response: web.Response) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return response
+
+    return answer
+
+
+@asynccontextmanager
+async def google_started() -> AsyncIterator[Google]:
+    google = Google()
+    app = web.Application()
+    app.router.add_post("/token", google.token)
+    app.router.add_post("/v1/projects/shop-1/messages:send", google.send)
+    async with TestServer(app, host="127.0.0.1") as server:
+        assert server.port is not None
+        google.port = server.port
+        yield google
+        google.gate.set()
+
+
+def android(google: Google, now: Callable[[], datetime] | None = None, **changes: Any) -> Any:
+    return opened({"shop": {"uuid": SHOP, "fcm": google.settings(**changes)}}, now)
+
+
+# ----------------------------------------------------------------------------------------------------------- browsers
+
+
+class Browser:
+    """A browser's half of a subscription."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.secret = os.urandom(16)
+        self.public = self.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+    @property
+    def token(self) -> str:
+        keys = {"p256dh": b64(self.public), "auth": b64(self.secret)}
+        return json.dumps({"endpoint": self.endpoint, "expirationTime": None, "keys": keys}, separators=(",", ":"))
+
+    @property
+    def private(self) -> str:
+        """The 32 bytes of the private key, in base64url."""
+        return b64(self.key.private_numbers().private_value.to_bytes(32))
+
+
+class PushService:
+    """Keeps what it is sent, and answers what `script` holds."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Mapping[str, str], bytes]] = []
+        self.script: deque[Callable[[web.Request], Awaitable[web.StreamResponse]]] = deque()
+        self.gate = asyncio.Event()
+        self.port = 0
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append((dict(request.headers), await request.read()))
+        if self.script:
+            return await self.script.popleft()(request)
+        return web.Response(status=201, headers={"Location": f"/message/{len(self.seen)}"})
+
+    def browser(self) -> Browser:
+        return Browser(f"http://127.0.0.1:{self.port}/send/a-secret-of-the-browser")
+
+
+@asynccontextmanager
+async def push_service_started() -> AsyncIterator[PushService]:
+    service = PushService()
+    app = web.Application()
+    app.router.add_post("/send/{id}", service.take)
+    async with TestServer(app, host="127.0.0.1") as server:
+        assert server.port is not None
+        service.port = server.port
+        yield service
+        service.gate.set()
+
+
+def web_app(service: PushService, key: str, now: Callable[[], datetime] | None = None, **fetch: Any) -> Any:
+    """A sender that may dial this machine."""
+    guard = {"hosts": ["127.0.0.1"], "networks": ["127.0.0.1/32"], "ports": [service.port], "plain": True, **fetch}
+    settings = {"shop": {"uuid": SHOP, "web": {"key": key, "contact": "mailto:ops@example.com"}}}
+    return opened(settings, now, fetch=guard)

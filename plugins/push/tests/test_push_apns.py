@@ -14,6 +14,8 @@ import trustme
 from petitbleu import Attempt, Deferred, Delivered, Failed, HandOffRefused, NotNow, Scope, Unknown
 from push_rig import QUICK, TOKEN, TOPIC, Apple, Clock, Handed, StartApple, ios, make, send, verdict
 
+pytest_plugins = ("push_servers",)
+
 
 async def test_a_notification_arrives_as_it_was_written(apple: Apple) -> None:
     handed = Handed()

@@ -7,8 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from aiohttp import web
-from petitbleu import Attempt, Channel, Check, Message, Outcome, Part, Services, Settings, Suppress, hookimpl
+from petitbleu import Attempt, Catcher, Channel, Check, Message, Outcome, Part, Services, Settings, Suppress, hookimpl
 
+from .catcher import catcher
 from .checks import check_message
 from .compose import CHANNEL, preview
 from .fields import SmsFields
@@ -36,6 +37,11 @@ def petitbleu_channels(settings: SmsSettings | None) -> Sequence[Channel]:
             preview=None if settings is None else partial(preview, settings=settings),
         )
     ]
+
+
+@hookimpl
+def petitbleu_catchers(settings: SmsSettings) -> Sequence[Catcher]:
+    return [catcher(settings)]
 
 
 @hookimpl

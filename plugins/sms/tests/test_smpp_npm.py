@@ -195,7 +195,7 @@ async def test_refusals(
         assert isinstance(outcome, kind)
         assert (outcome.scope, outcome.code) == (scope, name)
         # the other parts were not offered
-        assert len(smsc.of("submit")) == 1
+        assert len(await smsc.wait_for(lambda one: "submit" in one)) == 1
 
 
 async def test_a_cut_connection_with_a_full_window(npm_smsc: Any, messenger: Any, send: Any, core: Any) -> None:

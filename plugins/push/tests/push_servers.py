@@ -1,4 +1,4 @@
-"""The servers that stand in for Apple's, Google's and browsers' push services."""
+"""Fixtures: the servers that stand in for Apple's, Google's and browsers' push services."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from push_rig import Apple, StartApple, node, started
+from push_rig import Apple, Google, PushService, StartApple, google_started, node, push_service_started, started
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +28,15 @@ def start_apple(node_path: str) -> StartApple:
 async def apple(start_apple: StartApple) -> AsyncIterator[Apple]:
     async with start_apple() as apple:
         yield apple
+
+
+@pytest.fixture
+async def google() -> AsyncIterator[Google]:
+    async with google_started() as google:
+        yield google
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[PushService]:
+    async with push_service_started() as service:
+        yield service
