@@ -28,7 +28,9 @@ plugins:
 event_types:
   note: {label: Note}
 delivery:
-  retry: {sms: {first: 1s, cap: 1s, tries: 3}}
+  poll: 0.2s
+  feedback: {pause: 0.2s, pause_cap: 1s}
+  retry: {sms: {first: 0.2s, cap: 1s, tries: 3}}
 """
 OPERATOR = Operator("test", frozenset({"push"}))
 LONG = "This is a long text, which goes out in several parts. " * 5
