@@ -38,8 +38,10 @@ from petitbleu.delivery import Delivery, Work
 from petitbleu.metrics import Metrics
 from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
+from petitbleu.steps import Step, step_row
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
+from petitbleu.store.together import settle
 from petitbleu.suppression import MOST_COUNTED, Note, Reason, Sign, Source, Terms, address_key, checked_key
 from petitbleu.suppression.guard import Standing, Suppressions
 from petitbleu.suppression.keys import LONGEST
@@ -372,21 +374,80 @@ async def test_a_success_writes_nothing_about_its_address(world: World) -> None:
 
 
 async def test_the_outcome_and_what_it_shows_are_stored_together_or_not_at_all(world: World) -> None:
-    write = world.suppressions.write
+    event_id = await world.push()
+    (claimed,) = await world.queue.claim(Queue.REALTIME, 1)
+    note = world.suppressions.note_outcome(event_id, "pigeon", ZOE, "", GONE, False)
+    assert note is not None
+    row = step_row(Step(claimed, "failed", "550", "pigeon", at=world.store.now()))
 
-    async def cut_off(notes: Sequence[Note], on: Any) -> Any:
-        await write(notes, on)
+    async def die(transaction: Any, ours: set[int]) -> None:
+        assert ours == {event_id}
+        assert len(await world.suppressions.write([note], transaction)) == 1
         raise RuntimeError("the process dies here")
 
-    world.suppressions.write = cut_off  # type: ignore[method-assign]
-    event_id = await world.push()
-    world.answer = GONE
     with pytest.raises(RuntimeError, match="dies here"):
-        await world.work()
+        await settle(world.store, [row], die)
     assert await world.entries() == []
     assert await world.store.read("SELECT id FROM audit", []) == []
-    (row,) = await world.store.read("SELECT status FROM events WHERE id = ?", [event_id])
-    assert row["status"] == "pending"
+    (found,) = await world.store.read("SELECT status FROM events WHERE id = ?", [event_id])
+    assert found["status"] == "pending"
+
+
+async def test_a_connection_that_breaks_while_both_are_written_costs_neither(postgres_url: str) -> None:
+    async with open_store(postgres_url) as store:
+        world = World(store)
+        write, cut = world.suppressions.write, 0
+
+        async def cut_off(notes: Sequence[Note], on: Any) -> Any:
+            nonlocal cut
+            added = await write(notes, on)
+            if not cut:
+                cut = (await on.execute_query_dict("SELECT pg_backend_pid() AS pid"))[0]["pid"]
+                other = await asyncpg.connect(postgres_url)
+                await other.execute("SELECT pg_terminate_backend($1)", cut)
+                await other.close()
+            return added
+
+        world.suppressions.write = cut_off  # type: ignore[method-assign]
+        assert await world.send(GONE) == "failed: 550 5.1.1 no such roof"
+        assert cut
+        assert await world.entries() == [(ZOE, "", "hard", 30)]
+        assert len(await recorded(store)) == 1
+        assert len(await store.read("SELECT id FROM attempts", [])) == 1
+
+
+async def test_what_cannot_be_noted_costs_no_outcome(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer that is not recorded could mean a second message; an address that is dead will say so again."""
+    write = world.suppressions.write
+
+    async def fail(notes: Sequence[Note], on: Any) -> Any:
+        await write(notes, on)
+        await on.execute_query("INSERT INTO suppressions (id) VALUES (NULL)")
+
+    world.suppressions.write = fail  # type: ignore[method-assign]
+    assert await world.send(GONE) == "failed: 550 5.1.1 no such roof"
+    assert "what outcomes show of addresses is not noted: " in caplog.text
+    assert (await world.entries(), await recorded(world.store)) == ([], [])
+    assert len(await world.store.read("SELECT id FROM attempts", [])) == 1
+    world.suppressions.write = write  # type: ignore[method-assign]
+    await world.send(GONE)
+    assert await world.entries() == [(ZOE, "", "hard", 30)]
+
+
+async def test_an_outcome_does_not_wait_for_a_long_import(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_store(postgres_url) as store:
+        world = World(store)
+        importing = await asyncpg.connect(postgres_url)
+        async with importing.transaction():
+            await importing.execute(
+                'INSERT INTO suppressions (channel, address, reason, created, "by") '
+                "VALUES ('pigeon', $1, 'hard', 0, 'ann')",
+                ZOE,
+            )
+            assert await world.send(GONE) == "failed: 550 5.1.1 no such roof"
+            assert "is not noted: LockNotAvailableError" in caplog.text
+        await importing.close()
+        assert await world.entries() == [(ZOE, "", "hard", None)]
 
 
 async def test_who_lost_the_lease_says_nothing_about_the_address(world: World) -> None:
