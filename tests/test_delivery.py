@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from petitbleu import (
     Attempt,
-    Channel,
     Content,
     Deferred,
     Delivered,
@@ -24,192 +21,18 @@ from petitbleu import (
     NotNow,
     Outcome,
     Queue,
-    Retry,
     Route,
     Scope,
-    Settings,
     Suppress,
     TemplateError,
-    TemplateRef,
     Unknown,
-    hookimpl,
 )
-from petitbleu.calls import Calls
-from petitbleu.delivery import Delivery
 from petitbleu.failpoints import Failpoint, Failpoints
-from petitbleu.metrics import Metrics
-from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.steps import Claimed
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
-from petitbleu.throttle import Feedback, Shared, Throttle
-from petitbleu.worker import Limits, Worker
-
-LEASE = 30.0
-Deliver = Callable[[Message, Attempt], Awaitable[Outcome]]
-
-
-async def _sent(message: Message, attempt: Attempt) -> Outcome:
-    await attempt.hand_off("loft")
-    return Delivered("loft", "250 flew", "250", "ref-1")
-
-
-async def _none(hook: str, event: Event) -> None:
-    """No trouble."""
-
-
-class Script:
-    """A channel and every answer of the pipeline; tests replace what they are about."""
-
-    def __init__(self) -> None:
-        self.deliver: Deliver = _sent
-        self.route: Route | None = Route("pigeon", "shop", "note")
-        self.template: TemplateRef | None = TemplateRef("note", "pigeon", 4)
-        self.verdict: Suppress | Hold | None = None
-        self.rendering: Callable[[], Content | None] = lambda: Content({"text": "hello"}, {})
-        self.trouble: Callable[[str, Event], Awaitable[None]] = _none
-        """Awaited by each hook with its name."""
-        self.messages: list[Message] = []
-        self.heard: list[tuple[int, str, str]] = []
-        self.unknown: str = "retry_once"
-
-    @hookimpl
-    def petitbleu_channels(self) -> list[Channel]:
-        retry = Retry(first=60, cap=600, tries=3)
-        unknown: Any = self.unknown
-        return [Channel("pigeon", "mobilePhone", Settings, unknown=unknown, retry=retry)]
-
-    @hookimpl
-    async def petitbleu_enrich_event(self, event: Event) -> Event | None:
-        await self.trouble("enrich_event", event)
-        return None
-
-    @hookimpl
-    async def petitbleu_route_event(self, event: Event) -> Route | None:
-        await self.trouble("route_event", event)
-        return self.route
-
-    @hookimpl
-    async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef | None:
-        await self.trouble("resolve_template", event)
-        return self.template
-
-    @hookimpl
-    async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Mapping[str, Any]) -> Content | None:
-        await self.trouble("render", event)
-        return self.rendering()
-
-    @hookimpl
-    async def petitbleu_check_message(self, message: Message) -> Suppress | Hold | None:
-        await self.trouble("check_message", message.event)
-        return self.verdict
-
-    @hookimpl
-    async def petitbleu_deliver(self, message: Message, attempt: Attempt) -> Outcome:
-        await self.trouble("deliver", message.event)
-        self.messages.append(message)
-        return await self.deliver(message, attempt)
-
-    @hookimpl
-    async def petitbleu_outcome_recorded(self, event: Event, status: str, reason: str) -> None:
-        self.heard.append((event.id, status, reason))
-
-
-class Rig:
-    """A worker that can be started, stopped and looked at."""
-
-    def __init__(
-        self,
-        store: Store,
-        script: Script,
-        deadline: float = 2.0,
-        concurrency: int = 8,
-        failpoints: Failpoints | None = None,
-    ) -> None:
-        loaded: Loaded = load([], [])
-        loaded.add_core(script)
-        calls = Calls(loaded, 1.0)
-        self.store = store
-        self.queue = WorkQueue(store, 1, LEASE)
-        brands = {"shop": {"name": "Shop"}}
-        shared, metrics = Shared(store, self.queue.incarnation, LEASE), Metrics()
-        self.metrics = metrics
-        feedback = Feedback(places=concurrency, window=2, pause=60.0, wait=0.02)
-        self.throttle = Throttle(shared, feedback, {}, store.now, lambda: 1.0, metrics)
-        delivery = Delivery(
-            self.queue,
-            calls,
-            calls.channels(),
-            lambda name: brands[name],
-            "test",
-            deadline,
-            store.now,
-            lambda: 1.0,
-            metrics,
-            self.throttle,
-            failpoints,
-        )
-        limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
-        self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
-
-    def doubtful(self, cause: str) -> float:
-        """Messages sent again though a provider may have the first one."""
-        labels = {"channel": "pigeon", "cause": cause}
-        return self.metrics.registry.get_sample_value("petitbleu_possible_duplicates_total", labels) or 0.0
-
-    async def push(self, **changes: Any) -> int:
-        values: dict[str, Any] = {
-            "id": 0,
-            "type": "note",
-            "queue": Queue.REALTIME,
-            "channel": "pigeon",
-            "data": {},
-            "created": moment(self.store.now()),
-            "addresses": {"mobilePhone": "+33612345678"},
-        }
-        return (await self.queue.put([Event(**{**values, **changes})]))[0]
-
-    @contextlib.asynccontextmanager
-    async def at_work(self) -> AsyncIterator[None]:
-        stop = asyncio.Event()
-        task = asyncio.create_task(self.worker.run(stop))
-        try:
-            yield
-        finally:
-            stop.set()
-            await task
-
-    async def event(self, event_id: int) -> SimpleNamespace:
-        """Two looks that agree: nothing was written between their three queries."""
-        found = await self._look(event_id)
-        while (again := await self._look(event_id)) != found:
-            found = again
-        return found
-
-    async def _look(self, event_id: int) -> SimpleNamespace:
-        (row,) = await self.store.read("SELECT * FROM events WHERE id = ?", [event_id])
-        attempts = await self.store.read("SELECT * FROM attempts WHERE event = ? ORDER BY number", [event_id])
-        queued = await self.store.read("SELECT * FROM queue WHERE id = ?", [event_id])
-        return SimpleNamespace(**row, attempts=attempts, queued=queued[0] if queued else None)
-
-    async def until(self, event_id: int, *statuses: str, attempts: int = 0) -> SimpleNamespace:
-        for _ in range(400):
-            found = await self.event(event_id)
-            leased = found.queued is not None and found.queued["state"] == 2
-            if found.status in statuses and len(found.attempts) >= attempts and not leased:
-                return found
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"event is {found}")
-
-    async def settled(self, event_id: int, attempts: int = 0) -> SimpleNamespace:
-        """Once it has a reason: a final status, or a wait for the next try."""
-        for _ in range(400):
-            found = await self.event(event_id)
-            if found.reason and len(found.attempts) >= attempts and (not found.queued or found.queued["state"] != 2):
-                return found
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"event is {found}")
+from pigeon_rig import LEASE, Rig, Script, fly
 
 
 @pytest.fixture
@@ -243,7 +66,7 @@ async def test_a_message_goes_out_and_the_way_is_recorded(store: Store, script: 
     ("change", "status", "reason"),
     [
         ({"route": None}, "not_covered", "nothing says where to send it"),
-        ({"route": Route("snail", "", "note")}, "not_covered", "no plugin serves the channel 'snail'"),
+        ({"route": Route("drum", "", "note")}, "not_covered", "no plugin serves the channel 'drum'"),
         ({"template": None}, "not_covered", "no published template note/pigeon"),
         ({"rendering": lambda: None}, "not_covered", "nothing renders note/pigeon v4"),
         ({"verdict": Suppress("unsubscribed")}, "ignored", "unsubscribed"),
@@ -350,7 +173,7 @@ async def test_while_a_provider_is_paused_its_events_pay_nothing_and_are_no_news
         # the ones that found out come back no sooner
         (row,) = await store.read("SELECT min(due) AS due FROM queue", [])
         assert row["due"] >= found.queued["due"] - 2_000_000
-        script.deliver = _sent
+        script.deliver = fly
         await store.shift_clock(63)
         await rig.until(event_id, "sent")
 
@@ -435,7 +258,7 @@ async def test_nothing_goes_out_after_expiration(store: Store, script: Script) -
 async def test_expiration_is_checked_again_at_the_hand_off(store: Store, script: Script) -> None:
     async def slow(message: Message, attempt: Attempt) -> Outcome:
         await store.shift_clock(31)
-        return await _sent(message, attempt)
+        return await fly(message, attempt)
 
     script.deliver = slow
     rig = Rig(store, script)
@@ -496,7 +319,7 @@ async def test_a_worker_that_lost_its_lease_stops(
 
     async def deliver(message: Message, attempt: Attempt) -> Outcome:
         if message.event.id == first:
-            return await _sent(message, attempt)
+            return await fly(message, attempt)
         if late == "after the hand-off":
             await attempt.hand_off("loft")
             sent.append("by us")
@@ -615,7 +438,22 @@ async def test_a_channel_may_hold_what_is_unknown(store: Store, script: Script) 
     rig = Rig(store, script)
     async with rig.at_work():
         found = await rig.settled(await rig.push())
-    assert (found.status, len(found.attempts)) == ("failed", 1)
+    assert (found.status, found.queued["awaits"], found.queued["handed_off"]) == ("pending", 1, "loft")
+    assert found.reason == "unknown: the pigeon is out of sight; its receipt is awaited"
+    assert 595 < (found.queued["due"] - store.now()) / 1e6 <= 600
+
+
+async def test_what_is_held_ends_when_no_receipt_comes(store: Store, script: Script) -> None:
+    async def lost(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.hand_off("loft")
+        return Unknown("loft", "the pigeon is out of sight")
+
+    script.deliver, script.unknown = lost, "hold"
+    rig = Rig(store, script, receipt_wait=0.1)
+    async with rig.at_work():
+        found = await rig.until(await rig.push(), "failed")
+    assert (found.reason, len(found.attempts)) == ("unknown: no receipt came from loft in time", 1)
+    assert found.queued is None
 
 
 async def test_a_plugin_that_fails_before_the_hand_off_costs_a_try(store: Store, script: Script) -> None:
@@ -705,7 +543,7 @@ async def test_an_answer_that_comes_when_another_has_the_event_counts_as_a_possi
         await attempt.hand_off("loft")
         await store.shift_clock(LEASE + 1)
         assert await rig.queue.rescue() == 1
-        script.deliver = _sent
+        script.deliver = fly
         return Delivered("loft", "250 late")
 
     script.deliver = overtaken
@@ -757,17 +595,18 @@ async def test_one_whose_earlier_try_was_unknown_is_parked_as_unknown(store: Sto
 
 
 @pytest.mark.parametrize(
-    ("place", "status", "reason"), [("after_render", "pending", ""), ("after_reply", "failed", "unknown: ")]
+    ("place", "before", "after"), [("after_render", "", ""), ("after_reply", "unknown: ", "; its receipt is awaited")]
 )
 async def test_an_error_of_ours_sends_nothing_again_that_was_handed_off(
-    store: Store, script: Script, place: str, status: str, reason: str
+    store: Store, script: Script, place: str, before: str, after: str
 ) -> None:
     script.unknown = "hold"
     rig = Rig(store, script, failpoints=Failpoints({place: Failpoint(1, "raise")}))
     event_id = await rig.push()
     async with rig.at_work():
         found = await rig.settled(event_id)
-    assert (found.status, found.reason) == (status, f"{reason}FailpointHit: a failpoint struck")
+    assert (found.status, found.reason) == ("pending", f"{before}FailpointHit: a failpoint struck{after}")
+    assert bool(found.queued["awaits"]) == bool(after)
 
 
 async def test_a_stop_gives_back_at_once_what_is_not_handed_off(store: Store, script: Script) -> None:
@@ -818,7 +657,7 @@ async def test_what_one_more_crash_would_condemn_is_tried_alone(store: Store, sc
         await asyncio.sleep(0.02)
         company[message.event.id] = len(under_way)
         under_way.discard(message.event.id)
-        return await _sent(message, attempt)
+        return await fly(message, attempt)
 
     script.deliver = slow
     async with rig.at_work():
@@ -872,7 +711,7 @@ async def test_batch_never_takes_the_places_reserved_for_real_time(store: Store,
     async def deliver(message: Message, attempt: Attempt) -> Outcome:
         if message.event.queue is Queue.BATCH:
             await gate.wait()
-        return await _sent(message, attempt)
+        return await fly(message, attempt)
 
     script.deliver = deliver
     rig = Rig(store, script, concurrency=4)
@@ -894,7 +733,7 @@ async def test_a_flood_of_one_type_leaves_its_share_to_another(store: Store, scr
     async def deliver(message: Message, attempt: Attempt) -> Outcome:
         order.append(message.event.type)
         await asyncio.sleep(0.002)
-        return await _sent(message, attempt)
+        return await fly(message, attempt)
 
     script.deliver = deliver
     rig = Rig(store, script)
@@ -913,7 +752,7 @@ async def test_a_flow_that_hangs_leaves_places_to_the_others(store: Store, scrip
     async def deliver(message: Message, attempt: Attempt) -> Outcome:
         if message.event.type == "slow":
             await gate.wait()
-        return await _sent(message, attempt)
+        return await fly(message, attempt)
 
     script.deliver = deliver
     rig = Rig(store, script, deadline=30)
@@ -945,7 +784,7 @@ async def test_what_comes_later_overtakes_nobody(store: Store, script: Script) -
 
     async def deliver(message: Message, attempt: Attempt) -> Outcome:
         await gate.wait()
-        return await _sent(message, attempt)
+        return await fly(message, attempt)
 
     script.deliver = deliver
     rig = Rig(store, script)
@@ -987,7 +826,7 @@ async def test_the_lease_is_kept_while_work_goes_on(store: Store, script: Script
         await store.shift_clock(LEASE - 1)
         await rig.worker.heartbeat.beat()
         await store.shift_clock(LEASE - 1)
-        return await _sent(message, attempt)
+        return await fly(message, attempt)
 
     script.deliver = deliver
     rig = Rig(store, script)

@@ -119,7 +119,9 @@ def test_modes_are_what_they_say(hook: Hook) -> None:
 @pytest.mark.parametrize("name", HOOKS)
 def test_a_hook_appears_in_a_test(name: str) -> None:
     short = name.removeprefix("petitbleu_")
-    tests = {*ROOT.glob("tests/*.py"), *ROOT.glob("plugins/*/tests/*.py")} - {Path(__file__)}
+    tests = {*ROOT.glob("tests/*.py"), *ROOT.glob("tests/support/*.py"), *ROOT.glob("plugins/*/tests/*.py")} - {
+        Path(__file__)
+    }
     assert any(re.search(rf"\b{name}\b|\bcalls\.{short}\b", path.read_text("utf-8")) for path in tests)
 
 
@@ -144,14 +146,21 @@ async def test_an_event_meets_every_hook(tmp_path: Path, monkeypatch: pytest.Mon
     overrides = ["http.port=0", "routing.rules=[{when: {type: password_reset}, channel: witness}]"]
     async with running(instance, overrides) as server, ClientSession() as client:
         server.instance.calls.commands()
+        server.instance.calls.catchers()
         await server.instance.templates.publish(server.instance.drafts.load("password_reset", "email"), "test")
         event = IncomingEvent(Queue.REALTIME, {"type": "password_reset", "email": "zoe@example.com"}, {"ctx": CTX})
-        await server.instance.intake([event], Operator("test", frozenset({"push"})))
-        async with asyncio.timeout(10):
-            while "petitbleu_outcome_recorded" not in heard:
-                await asyncio.sleep(0.01)
+        for number in (1, 2):
+            (event_id,) = await server.instance.intake([event], Operator("test", frozenset({"push"})))
+            async with asyncio.timeout(10):
+                while heard.count("petitbleu_outcome_recorded") < number:
+                    await asyncio.sleep(0.01)
         async with client.get(f"{server.url}/readyz") as response:
             assert "witness" in await response.text()
+        receipt = petitbleu.Receipt("witness", "", petitbleu.ReceiptState.RECEIVED, "seen", event=event_id, attempt=1)
+        await server.instance.services.record_receipts([receipt])
+        async with asyncio.timeout(10):
+            while "petitbleu_receipt_recorded" not in heard:
+                await asyncio.sleep(0.01)
     assert set(heard) == set(HOOKS)
     on_the_way = [name for name in dict.fromkeys(heard) if HOOKS[name].mode != "collect" and "health" not in name]
     # observers of the acceptance hear of it beside the work
@@ -163,7 +172,9 @@ async def test_an_event_meets_every_hook(tmp_path: Path, monkeypatch: pytest.Mon
         "petitbleu_render",
         "petitbleu_check_message",
         "petitbleu_deliver",
+        "petitbleu_recycle_event",
         "petitbleu_outcome_recorded",
+        "petitbleu_receipt_recorded",
     ]
 
 
@@ -179,16 +190,18 @@ def _listener(name: str, hook: Hook, heard: list[str]) -> Any:
         "petitbleu_intake_routes": [],
         "petitbleu_routes": [],
         "petitbleu_commands": [],
+        "petitbleu_catchers": [],
         "petitbleu_lifespan": contextlib.nullcontext("open"),
         "petitbleu_resolve_template": TemplateRef("password_reset", "witness", 1),
         "petitbleu_render": Content({}, {}),
-        "petitbleu_deliver": Delivered("witness", "seen"),
         "petitbleu_health": [petitbleu.Check("eyes", True, "open")],
     }
 
+    outcomes = iter((petitbleu.Failed("witness", "not again", petitbleu.Scope.MESSAGE), Delivered("witness", "seen")))
+
     def note() -> Any:
         heard.append(name)
-        return answers.get(name)
+        return next(outcomes) if name == "petitbleu_deliver" else answers.get(name)
 
     async def note_async() -> Any:
         return note()

@@ -25,6 +25,8 @@ from .services import Accept, Auth, EventType, FoundEvent, Services, StatusName
 from .types import (
     EVENT_ATTRIBUTES,
     Attempt,
+    Catcher,
+    Caught,
     Channel,
     Check,
     Comparison,
@@ -68,6 +70,8 @@ __all__ = [
     "AccessDenied",
     "Attempt",
     "Auth",
+    "Catcher",
+    "Caught",
     "Channel",
     "Check",
     "Command",

@@ -12,9 +12,10 @@ from typing import Any
 from .hookspecs import hookimpl
 from .languages import event_language
 from .metrics import Metrics
+from .recycling import Recycling
 from .rendering import event_context
 from .templates import Templates
-from .types import Content, Event, Outcome, Route, TemplateRef
+from .types import Content, Event, Outcome, Receipt, Recycle, Route, TemplateRef
 
 journal = logging.getLogger("petitbleu.journal")
 
@@ -59,6 +60,7 @@ class CoreAnswers:
         languages: Mapping[str, str],
         brand: str,
         metrics: Metrics,
+        recycling: Recycling,
     ) -> None:
         self._templates = templates
         self._rules = rules
@@ -66,6 +68,7 @@ class CoreAnswers:
         self._languages = languages
         self._brand = brand
         self._metrics = metrics
+        self._recycling = recycling
 
     @hookimpl
     async def petitbleu_enrich_event(self, event: Event) -> Event | None:
@@ -76,12 +79,19 @@ class CoreAnswers:
     @hookimpl
     async def petitbleu_route_event(self, event: Event) -> Route | None:
         """As the event wishes, in the name of its type's brand, unless the first rule that holds says otherwise."""
-        rule = next((rule for rule in self._rules if rule.holds(event)), Rule({}))
+        rule = self._rule(event)
         return Route(
             channel=rule.channel or event.channel,
-            brand=rule.brand or self._brands.get(event.type, ""),
+            brand=self.brand_of(event),
             template=rule.template or event.type,
         )
+
+    def brand_of(self, event: Event) -> str:
+        """In whose name an event is sent, as the configuration says; "" leaves it to the template."""
+        return self._rule(event).brand or self._brands.get(event.type, "")
+
+    def _rule(self, event: Event) -> Rule:
+        return next((rule for rule in self._rules if rule.holds(event)), Rule({}))
 
     @hookimpl
     async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef | None:
@@ -92,6 +102,16 @@ class CoreAnswers:
     async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Mapping[str, Any]) -> Content | None:
         compiled = await self._templates.compiled(template)
         return branded(compiled.render(template.language, event_context(event, brand)), brand)
+
+    @hookimpl
+    async def petitbleu_recycle_event(self, event: Event, channel: str, failure: str) -> Recycle | None:
+        return self._recycling.answer(event, channel, failure)
+
+    @hookimpl
+    async def petitbleu_receipt_recorded(self, event: Event, receipt: Receipt) -> None:
+        text = _masked(receipt.text, event.addresses.values())
+        said = {"provider": receipt.provider, "code": receipt.code, "reason": text}
+        journal.info(receipt.state.value, extra={"event": event.id, "type": event.type, **said})
 
     @hookimpl
     async def petitbleu_event_accepted(self, event: Event) -> None:

@@ -115,7 +115,7 @@ async def running(
     `sockets` are those to accept on, if a parent process has opened them.
     """
     async with (
-        open_instance(directory, overrides, plugins_running=True) as instance,
+        open_instance(directory, overrides, plugins_running=True, delivers=role != "intake") as instance,
         instance.throttle.exchange.running(),
     ):
         http = instance.config.http
@@ -129,6 +129,8 @@ async def running(
         await runner.setup()
         await _warm(instance)
         chores = [_follow_templates(instance), _compare_clocks(instance), instance.purge.watch()]
+        if role != "intake":
+            chores.append(instance.receipts.run(instance.config.delivery.poll, instance.decisions.decide))
         if instance.wakeup is not None:
             instance.queue.announce = instance.wakeup.announce
             chores.append(instance.wakeup.run(instance.queue.look_again if role != "intake" else None))

@@ -23,6 +23,7 @@ from .plugins import Loaded
 from .services import Accept, Services
 from .types import (
     Attempt,
+    Catcher,
     Channel,
     Check,
     Content,
@@ -33,6 +34,8 @@ from .types import (
     Hold,
     Message,
     Outcome,
+    Receipt,
+    Recycle,
     Reject,
     Route,
     Settings,
@@ -103,6 +106,11 @@ class Calls:
         found = self._collect("petitbleu_commands", _is_list_of(Command), {})
         return [command for _, commands in found for command in commands]
 
+    def catchers(self) -> list[tuple[str, Catcher]]:
+        """With the plugins that have them."""
+        found = self._collect("petitbleu_catchers", _is_list_of(Catcher), {})
+        return [(plugin, catcher) for plugin, catchers in found for catcher in catchers]
+
     def lifespans(self, services: Services) -> list[tuple[str, AbstractAsyncContextManager[object]]]:
         return self._collect("petitbleu_lifespan", _is_context_manager, {"services": services})
 
@@ -140,6 +148,21 @@ class Calls:
         )
         return answer
 
+    async def recycle_event(self, event: Event, channel: str, failure: str, reason: str) -> Recycle | None:
+        """A failure is logged and counts as None: what became of the event stands."""
+        values = {"event": event, "channel": channel, "failure": failure, "reason": reason}
+        for implementation in self._loaded.of("petitbleu_recycle_event"):
+            try:
+                answer = await self._await(implementation, "petitbleu_recycle_event", values, self._deadline)
+                if isinstance(answer, Recycle):
+                    return answer
+                if answer is not None:
+                    cause = f"answered {type(answer).__name__}"
+                    raise self._failed(implementation, "petitbleu_recycle_event", cause)
+            except HookFailed as failed:
+                logger.warning("%s", failed, extra={"event": event.id})
+        return None
+
     # ------------------------------------------------------------------------------------------------------- address
 
     async def deliver(self, message: Message, attempt: Attempt, deadline: float) -> Outcome:
@@ -160,6 +183,9 @@ class Calls:
     async def outcome_recorded(self, event: Event, status: str, outcome: Outcome | None, reason: str) -> None:
         values = {"event": event, "status": status, "outcome": outcome, "reason": reason}
         await self._notify("petitbleu_outcome_recorded", values)
+
+    async def receipt_recorded(self, event: Event, receipt: Receipt) -> None:
+        await self._notify("petitbleu_receipt_recorded", {"event": event, "receipt": receipt})
 
     async def health(self) -> dict[str, list[Check]]:
         """By plugin; one that fails to answer has one failed check."""

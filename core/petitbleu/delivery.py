@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from .calls import Calls, HookFailed
 from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
+from .failover import Condition, Failover, remaining
 from .failpoints import Failpoints
 from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from .metrics import Metrics
 from .queue import WorkQueue
+from .recycling import Recycling, longer
 from .rendering import LimitReached
 from .retry import delay
 from .steps import AttemptRecord, Claimed, Step
@@ -49,6 +52,8 @@ logger = logging.getLogger("petitbleu.delivery")
 
 MOST_CRASHES = 3
 MOST_UNKNOWNS = 2
+NO_RECYCLING = Recycling((), {})
+_AS_GIVEN = Failover()
 LAG = 100_000
 """Microseconds by which our copy of the database's clock may be behind it. The claim went by that clock itself."""
 STALE = 500_000
@@ -70,6 +75,8 @@ class Work:
     """When it was asked whether the address is suppressed."""
     doubted: bool = False
     """Soft errors of the address are being counted."""
+    candidates: tuple[str, ...] = ()
+    """The providers that its channel's plugin would give it to."""
 
     @property
     def number(self) -> int:
@@ -103,6 +110,9 @@ class Delivery:
         metrics: Metrics | None = None,
         throttle: Throttle | None = None,
         failpoints: Failpoints | None = None,
+        failovers: Mapping[str, Failover] = MappingProxyType({}),
+        recycling: Recycling = NO_RECYCLING,
+        receipt_wait: float = 600.0,
         suppressions: Suppressions | None = None,
     ) -> None:
         self._queue = queue
@@ -116,6 +126,9 @@ class Delivery:
         self._metrics = metrics or Metrics()
         self._throttle = throttle
         self._failpoints = failpoints
+        self._failovers = failovers
+        self._recycling = recycling
+        self._receipt_wait = int(receipt_wait * 1_000_000)
         self._suppressions = suppressions
 
     async def process(self, work: Work) -> None:
@@ -170,6 +183,8 @@ class Delivery:
         except Exception as error:
             logger.exception("event %d could not be worked on", claimed.id, extra={"event": claimed.id})
             step = self._stumbled(work, f"{type(error).__name__}: {error}")
+        if step.status in (FAILED, EXPIRED):
+            step = await self._recycled(work, step)
         if self._failpoints:
             self._failpoints.passed("before_result")
         # the answer of a provider is never lost to a cancellation
@@ -190,6 +205,8 @@ class Delivery:
     def _stop_before(self, work: Work) -> Step | None:
         """What can be said without looking at the event's content."""
         claimed = work.claimed
+        if claimed.awaits:
+            return self._final(work, FAILED, f"unknown: no receipt came from {claimed.handed_off} in time")
         if claimed.crashes >= MOST_CRASHES:
             reason = f"crashed the worker {claimed.crashes} times"
             if claimed.handed_off:
@@ -202,7 +219,7 @@ class Delivery:
             lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over")
             step = self._outcome(work, lost)
             # the try that was cut off is written down; a repeat follows at once, under the next number
-            return step if step.due is None else replace(step, due=self._now())
+            return step if step.due is None or step.awaits else replace(step, due=self._now())
         return self._untimely(work)
 
     def _untimely(self, work: Work, when: str = "") -> Step | None:
@@ -221,6 +238,9 @@ class Delivery:
         route = await self._calls.route_event(event)
         if route is None:
             return self._final(work, NOT_COVERED, "nothing says where to send it")
+        if work.claimed.chain:
+            # the rules have had their say
+            route = replace(route, channel=event.channel)
         work.channel = route.channel
         channel = self._channels.get(route.channel)
         if channel is None:
@@ -272,13 +292,23 @@ class Delivery:
             if self._failpoints:
                 self._failpoints.passed("after_handoff")
 
+        def pick(candidates: Sequence[str], /) -> str:
+            if not candidates:
+                raise ValueError("there is no provider to pick from")
+            work.candidates = tuple(candidates)
+            if len(work.candidates) == 1:
+                return work.candidates[0]
+            known = partial(_condition if self._throttle is None else self._throttle.condition, message.channel)
+            failover = self._failovers.get(message.channel, _AS_GIVEN)
+            return failover.pick(work.candidates, work.claimed.avoid.split(), known, self._random)
+
         with self._metrics.delivering(message.channel):
             if self._throttle is None:
-                return await self._handed(work, message, Attempt(work.number, hand_off))
+                return await self._handed(work, message, Attempt(work.number, hand_off, pick=pick))
             ticket = self._throttle.ticket(message.channel, work.claimed.event)
             admit = partial(self._throttle.admit, ticket)
             try:
-                outcome = await self._handed(work, message, Attempt(work.number, hand_off, admit))
+                outcome = await self._handed(work, message, Attempt(work.number, hand_off, admit, pick))
                 self._throttle.learn(ticket, outcome)
                 return outcome
             except HookFailed as failed:
@@ -304,19 +334,70 @@ class Delivery:
         attempt = self._attempt(work, outcome)
         match outcome:
             case Delivered():
-                return self._final(work, SENT, outcome.text, attempt)
+                step = self._final(work, SENT, outcome.text, attempt)
+                wait = self._wait_for_receipt(work) if outcome.awaits else None
+                return step if wait is None else replace(step, watch=self._now() + wait)
             case Failed():
+                if outcome.scope is Scope.PROVIDER and self._others(work, outcome.provider):
+                    return self._with_another(work, outcome.provider, outcome.text, attempt)
                 return self._final(work, FAILED, outcome.text, attempt)
             case Deferred():
+                if outcome.scope is Scope.PROVIDER and self._others(work, outcome.provider):
+                    return self._with_another(work, outcome.provider, outcome.text, attempt)
                 counts = outcome.scope not in (Scope.PROVIDER, Scope.US)
                 return self._retry(work, outcome, counts, attempt)
             case Unknown():
                 unknowns = work.claimed.unknowns + 1
-                if self._policy(work) == "hold" or unknowns >= MOST_UNKNOWNS:
+                if self._policy(work) == "hold":
+                    due = self._now() + self._receipt_wait
+                    reason = f"unknown: {outcome.text}; its receipt is awaited"
+                    step = self._later(work, due, reason, counts=False, attempt=attempt)
+                    return replace(step, unknowns=unknowns, awaits=work.number, handed_off=outcome.provider)
+                if unknowns >= MOST_UNKNOWNS:
                     reason = f"unknown: {outcome.text}"
                     return replace(self._final(work, FAILED, reason, attempt), unknowns=unknowns)
                 again = Deferred(outcome.provider, f"unknown: {outcome.text}", Scope.PROVIDER)
-                return replace(self._retry(work, again, True, attempt), unknowns=unknowns)
+                step = self._retry(work, again, True, attempt)
+                if step.due is not None and self._others(work, outcome.provider):
+                    step = replace(step, avoid=_and(work.claimed.avoid, outcome.provider))
+                return replace(step, unknowns=unknowns)
+
+    def _others(self, work: Work, provider: str) -> bool:
+        """Whether there is a provider that this message was not given to yet."""
+        return remaining(work.candidates, [*work.claimed.avoid.split(), provider])
+
+    def _with_another(self, work: Work, provider: str, text: str, attempt: AttemptRecord) -> Step:
+        """At once: what one provider says against itself says nothing against the message."""
+        step = self._later(work, self._now(), text, counts=False, attempt=attempt)
+        return replace(step, avoid=_and(work.claimed.avoid, provider))
+
+    def _wait_for_receipt(self, work: Work) -> int | None:
+        """How many microseconds from now somebody wants to know whether the message arrived."""
+        channel = work.channel
+        seconds = [
+            self._failovers.get(channel, _AS_GIVEN).no_receipt,
+            self._recycling.wait(work.claimed.event, channel),
+        ]
+        return min((int(one * 1_000_000) for one in seconds if one is not None), default=None)
+
+    async def _recycled(self, work: Work, step: Step) -> Step:
+        """The step, or in its place the event's way on by another channel."""
+        claimed, event = work.claimed, work.claimed.event
+        parked = claimed.crashes >= MOST_CRASHES
+        if parked or not work.channel or (claimed.expires is not None and self._now() >= claimed.expires):
+            return step
+        failure = "unknown" if step.unknowns else "expired" if step.status == EXPIRED else "failed"
+        answer = await self._calls.recycle_event(event, work.channel, failure, step.reason)
+        if answer is None:
+            return step
+        chain = longer(claimed.chain, work.channel, answer.channel)
+        if chain is None or not self._recycling.reachable(event, answer.channel):
+            return step
+        self._metrics.recycled(work.channel, answer.channel, failure)
+        reason = f"goes on by {answer.channel}: {answer.reason}: {step.reason}"
+        return replace(
+            step, status=PENDING, reason=reason, due=self._now(), tries=0, moved=answer.channel, chain=chain, avoid=""
+        )
 
     def _stumbled(self, work: Work, text: str) -> Step:
         """A failure of ours. It undoes no hand-over: a message that may be out is not simply sent again."""
@@ -363,6 +444,7 @@ class Delivery:
             due=due,
             attempt=attempt,
             at=self._now(),
+            chain=claimed.chain,
         )
 
     def _final(self, work: Work, status: str, reason: str, attempt: AttemptRecord | None = None) -> Step:
@@ -394,4 +476,13 @@ class Delivery:
             code=getattr(outcome, "code", ""),
             text=outcome.text,
             reference=getattr(outcome, "reference", ""),
+            names=getattr(outcome, "awaits", ()),
         )
+
+
+def _and(avoid: str, provider: str) -> str:
+    return f"{avoid} {provider}".strip()
+
+
+def _condition(channel: str, provider: str) -> Condition:
+    return Condition()

@@ -28,8 +28,10 @@ from .config.settings import ChannelSuppression, TypeRetention
 from .contract import Contract
 from .data import elements
 from .deadlines import within
+from .decisions import Decisions
 from .delivery import Delivery
 from .errors import PetitbleuError
+from .failover import Failover
 from .failpoints import Failpoints, read_failpoints
 from .horizon import HorizonWatch
 from .intake import Intake, TypeRules
@@ -39,6 +41,8 @@ from .metrics import Metrics
 from .operations import Operations
 from .plugins import Loaded, load
 from .queue import WorkQueue
+from .receipts import Receipts
+from .recycling import Recycling, RecyclingRule
 from .rendering import Renderer, RenderLimits
 from .retention import Pace, Periods, Purge
 from .services import EventType, Services
@@ -87,9 +91,16 @@ class Instance:
     suppressions: Suppressions
     register: Register
     """The same list, as operators read and change it."""
+    receipts: Receipts
+    decisions: Decisions
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
+
+    def notes(self, channel: str, content: Content) -> list[str]:
+        """What the channel has to say of a rendered template."""
+        preview = self.channels[channel].preview
+        return [] if preview is None else list(preview(content))
 
     def branded(self, content: Content, brand: str) -> Content:
         """With the brand's sender and the like wherever the template leaves such a field open."""
@@ -135,6 +146,14 @@ def _provider_limits(config: Config) -> dict[tuple[str, str], ProviderLimits]:
     return found
 
 
+def _failovers(config: Config) -> dict[str, Failover]:
+    found = {}
+    for name, one in config.delivery.failover.items():
+        weights = dict(one.providers) if isinstance(one.providers, dict) else {}
+        found[name] = Failover(tuple(one.providers), weights, one.slow, one.bounced, one.no_receipt)
+    return found
+
+
 def brand_of(config: Config, event_type: str, asked: str) -> str:
     """The brand of the event type, else the one its template asks for; routing rules may say otherwise per event."""
     declared = config.event_types.get(event_type)
@@ -143,18 +162,19 @@ def brand_of(config: Config, event_type: str, asked: str) -> str:
 
 @asynccontextmanager
 async def open_instance(
-    directory: Path | None, overrides: Sequence[str], *, plugins_running: bool = False
+    directory: Path | None, overrides: Sequence[str], *, plugins_running: bool = False, delivers: bool = False
 ) -> AsyncIterator[Instance]:
     """Open what the configuration describes; the tables of an empty database are made, others must be up to date.
 
-    `plugins_running` enters the plugins' lifespans: needed to deliver.
+    `plugins_running` enters the plugins' lifespans: needed to deliver. `delivers` tells them that this process does so
+    for good.
     """
     planned = plan(directory, overrides)
     watchful = guard(hold=planned.config.delivery.hold_after_restore)
     async with open_store(planned.config.database_url(), guard=watchful) as store:
         await store.check_durability(planned.config.durability == "relaxed")
         await _prepare_tables(store)
-        instance = _assemble(planned, store, read_failpoints(os.environ))
+        instance = _assemble(planned, store, read_failpoints(os.environ), delivers)
         await instance.templates.refresh()
         async with AsyncExitStack() as stack:
             if plugins_running:
@@ -189,7 +209,7 @@ async def _named(plugin: str, lifespan: contextlib.AbstractAsyncContextManager[o
             logger.exception("plugin %s did not stop cleanly", plugin)
 
 
-def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Instance:
+def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delivers: bool) -> Instance:
     config, calls, channels = planned.config, planned.calls, planned.channels
 
     def now() -> datetime:
@@ -213,6 +233,15 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
         return config.brand_values(brand_of(config, event_type, asked))
 
     templates = Templates(renderer, now, type_brand)
+    addresses = {name: str(channel.address) for name, channel in channels.items()}
+    failovers = _failovers(config)
+    recycling = Recycling(
+        tuple(
+            RecyclingRule({str(name): value for name, value in rule.when.items()}, rule.on, rule.to, rule.after)
+            for rule in config.recycling.rules
+        ),
+        addresses,
+    )
     brands = {name: brand_of(config, name, "") for name in config.event_types}
     answers = CoreAnswers(
         templates,
@@ -224,6 +253,7 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
         config.routing.languages,
         config.instance.brand,
         metrics,
+        recycling,
     )
     planned.loaded.add_core(answers)
     throttle = Throttle(
@@ -236,13 +266,13 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
         random.random,
         metrics,
     )
-    kinds = {name: channel.address for name, channel in channels.items()}
     suppressions = Suppressions(
         store,
-        kinds,
+        addresses,
         _terms(config),
         {name: declared.ignored_reasons for name, declared in config.event_types.items()},
         metrics,
+        answers.brand_of,
     )
     queue.suppressions = suppressions
     delivery = Delivery(
@@ -257,8 +287,19 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
         metrics,
         throttle,
         failpoints,
+        failovers,
+        recycling,
+        config.delivery.receipts.wait,
         suppressions,
     )
+    receipts = Receipts(store, calls, config.delivery.receipts.unmatched, metrics, suppressions.note_receipts)
+
+    def opened() -> None:
+        queue.look_again()
+        queue.announce()
+
+    lifetime_micros = int(config.delivery.lifetime * 1_000_000)
+    decisions = Decisions(store, calls, addresses, failovers, lifetime_micros, store.now, metrics, opened)
     worker = Worker(
         queue,
         delivery,
@@ -338,6 +379,8 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
         pending=pending,
         load_event=load_event,
         now=now,
+        record_receipts=receipts.record,
+        delivers=delivers,
     )
     drafts = Drafts(config.template_directory(), list(channels.values()))
     return Instance(
@@ -361,7 +404,9 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None) -> Ins
         Wakeup(store.listener, metrics) if store.dialect == "postgres" and config.delivery.announce else None,
         throttle,
         suppressions,
-        Register(store, kinds),
+        Register(store, addresses),
+        receipts,
+        decisions,
     )
 
 

@@ -50,6 +50,14 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(FINAL - {SENT}, frozenset({PENDING})),
 }
 
+REFINED: Mapping[str, frozenset[str]] = {
+    SENT: frozenset({PENDING}),
+    FAILED: frozenset({SENT, PENDING}),
+    EXPIRED: frozenset({SENT}),
+    PENDING: frozenset({SENT, FAILED}),
+}
+"""What receipts may make of an event beyond that: it arrived after all, it did not, or it goes on by another way."""
+
 
 def statuses(codes: Mapping[str, int]) -> dict[str, StatusName]:
     """The status table with an administrator's own numbers."""

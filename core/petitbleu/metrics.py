@@ -116,6 +116,11 @@ class Metrics:
         self._suppressions = counter(
             "suppressions_added", "Addresses that feedback put on the suppression list.", "channel", "reason"
         )
+        self._receipts = counter("receipts", "Receipts whose attempt was found.", "channel", "state")
+        self._unmatched = counter("receipts_unmatched", "Receipts of messages that are not known here.", "channel")
+        self._recycled = counter(
+            "recycled_events", "Events that went on by another channel.", "channel", "to", "failure"
+        )
         for queue in Queue:
             self._under_way(queue.value)
 
@@ -207,6 +212,15 @@ class Metrics:
 
     def probed(self, channel: str, provider: str, result: str) -> None:
         self._probes(channel, provider, result).inc()
+
+    def receipt(self, channel: str, state: str) -> None:
+        self._receipts(channel, state).inc()
+
+    def receipt_unmatched(self, channel: str) -> None:
+        self._unmatched(channel).inc()
+
+    def recycled(self, channel: str, to: str, failure: str) -> None:
+        self._recycled(channel, to, failure).inc()
 
     def render_limit(self) -> None:
         self._render_limits.inc()

@@ -249,6 +249,8 @@ class Operations:
             return False, "is due already"
         if found.event.scheduled is not None and micros(found.event.scheduled) > now:
             return False, f"is scheduled for {_time(micros(found.event.scheduled))}, and nothing is sent before"
+        if found.handed_off:
+            return False, f"may be with {found.handed_off} already; its receipt is awaited until {_time(found.due)}"
         return True, f"is tried now rather than at {_time(found.due)}" + self._prolonged(found.expires)
 
     def _release(self, found: _Found) -> Verdict:
@@ -313,6 +315,8 @@ def _reopened(found: _Found, event: Event) -> dict[str, Any]:
         "status": found.status,
         "priority": event.priority,
         "channel": event.channel,
+        "chain": "",
+        "avoid": "",
         "due": optional_micros(event.scheduled) or 0,
         "expires": optional_micros(event.expiration),
     }

@@ -30,6 +30,8 @@ TABLES = ("attempts", "payloads", "events")
 """Of an event, in the order in which they are deleted."""
 _NAMES = {"idempotency": "keys"}
 """Of tables that their statements call otherwise."""
+WITH = {"attempts": ("awaited", "receipts"), "events": ("recyclings", "watches")}
+"""What goes along with a table's rows."""
 SECOND = 1_000_000
 SWEEP = 86_400 * SECOND
 """After so many microseconds a walk begins at the beginning."""
@@ -99,6 +101,7 @@ class Purge:
         self._others_over: dict[str, tuple[int, ...]] = {
             "sessions": (sessions,),
             "idempotency": (),
+            "unmatched": (others.attempts,),
             "suppressions": (),
             "soft_errors": (soft_errors,),
             "audit": (audit,),
@@ -238,8 +241,8 @@ class Purge:
             ended = {row["id"] for row in rows}
             for table in TABLES:
                 gone = [row for row in due[table] if row["id"] in ended]
-                if gone:
-                    removed[table] = await self._store.change(f"purge_{table}", gone, on=transaction)
+                for each in (*WITH.get(table, ()), table) if gone else ():
+                    removed[each] += await self._store.change(f"purge_{each}", gone, on=transaction)
         self._count(removed)
         return removed
 

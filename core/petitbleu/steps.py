@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .data import to_json
 from .lifecycle import FINAL, PROCESSING, TRANSITIONS
 from .suppression import Note
 from .types import Event
@@ -26,6 +27,12 @@ class Claimed:
     """The provider that an earlier, crashed try may have given the message to."""
     claimed_at: int
     expires: int | None
+    chain: str = ""
+    """The channels it has been through, by spaces, with the one it is for now; empty until it was recycled."""
+    avoid: str = ""
+    """Providers it has failed with, by spaces."""
+    awaits: int = 0
+    """The attempt whose receipt did not come."""
 
 
 @dataclass(slots=True)
@@ -43,11 +50,17 @@ class AttemptRecord:
     code: str = ""
     text: str = ""
     reference: str = ""
+    names: tuple[str, ...] = ()
+    """What receipts will call its parts."""
 
 
 @dataclass(slots=True)
 class Step:
-    """What became of a claimed event: a final status, or `pending` with the time of its next try."""
+    """What became of a claimed event: a final status, or `pending` with the time of its next try.
+
+    `moved` is the channel of that next try, where it is another one. With `awaits`, an attempt's number, a receipt is
+    waited for until `due`. `watch` is when it matters whether there is a receipt for a message that is sent.
+    """
 
     claimed: Claimed
     status: str
@@ -64,6 +77,12 @@ class Step:
     """The reason of the suppression that ended it."""
     note: Note | None = None
     """What the attempt showed about the address."""
+    moved: str | None = None
+    chain: str = ""
+    avoid: str = ""
+    awaits: int = 0
+    handed_off: str = ""
+    watch: int | None = None
 
     def __post_init__(self) -> None:
         if self.status not in TRANSITIONS[PROCESSING] or (self.due is None) != (self.status in FINAL):
@@ -71,7 +90,7 @@ class Step:
 
 
 _NO_ATTEMPT = dict.fromkeys(
-    ("number", "provider", "started", "ended", "outcome", "scope", "code", "text", "reference"),
+    ("number", "provider", "started", "ended", "outcome", "scope", "code", "text", "reference", "names"),
 )
 
 
@@ -92,27 +111,35 @@ def step_row(step: Step) -> dict[str, Any]:
         "processed": step.at if final else None,
         "process_requested": step.due,
         "template": step.template,
-        "reason": _words(step.reason),
+        "reason": words(step.reason),
+        "at": step.at,
+        "moved": step.moved,
+        "chain": step.chain,
+        "avoid": step.avoid,
+        "awaits": step.awaits,
+        "handed_off": step.handed_off,
+        "watch": step.watch,
     }
     if attempt is None:
         return row | _NO_ATTEMPT
     row["number"] = attempt.number
-    row["provider"] = _words(attempt.provider, 128)
+    row["provider"] = words(attempt.provider, 128)
     row["started"] = attempt.started
     row["ended"] = attempt.ended
     row["outcome"] = attempt.outcome
     row["scope"] = attempt.scope
-    row["code"] = _words(attempt.code, 64)
-    row["text"] = _words(attempt.text)
-    row["reference"] = _words(attempt.reference, 255)
+    row["code"] = words(attempt.code, 64)
+    row["text"] = words(attempt.text)
+    row["reference"] = words(attempt.reference, 255)
+    row["names"] = to_json([words(name, 255) for name in attempt.names]) if attempt.names else None
     return row
 
 
-def _words(text: str, most: int | None = None) -> str:
+def words(text: str, most: int | None = None) -> str:
     """Fit for every database: whatever a provider says, its answer must be recorded, or the message goes out again."""
     if not text.isascii() or "\0" in text:
         text = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
     return text if most is None or len(text) <= most else text[:most]
 
 
-__all__ = ["AttemptRecord", "Claimed", "Step", "step_row"]
+__all__ = ["AttemptRecord", "Claimed", "Step", "step_row", "words"]

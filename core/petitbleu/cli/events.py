@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from ..errors import EventProblem, EventsRefused, IntakeError, PetitbleuError, Q
 from ..eventxml import events_in
 from ..instance import Instance, open_instance
 from ..services import FoundEvent
+from ..store.payload import micros, moment
 from ..types import Comparison, Condition, EventQuery, IncomingEvent, Junction, Operator, Queue
 from ..xmldata import parse_xml
 from .output import Progress, as_json, plain, table
@@ -162,16 +164,26 @@ async def _show(args: argparse.Namespace) -> int:
         found = await instance.status.find(EventQuery(Comparison("id", "=", (str(args.id),))), LOCAL)
         if not found:
             raise QueryRefused(f"there is no event {args.id}")
-        attempts = await instance.status.attempts(found[0].id)
+        known = await history(instance, found[0].id)
         data = await _data(instance, found[0]) if args.data else None
     if args.json:
-        as_json({**plain(found[0]), "attempts": attempts, **({"data": data} if args.data else {})})
+        as_json({**plain(found[0]), **known, **({"data": data} if args.data else {})})
         return 0
-    for line in way(found[0], attempts):
+    for line in way(found[0], **known):
         print(line)
     if args.data:
         as_json(data)
     return 0
+
+
+async def history(instance: Instance, event_id: int) -> dict[str, list[dict[str, Any]]]:
+    """What `way` tells beside the event itself."""
+    status = instance.status
+    return {
+        "attempts": await status.attempts(event_id),
+        "receipts": await status.receipts(event_id),
+        "recyclings": await status.recyclings(event_id),
+    }
 
 
 async def _data(instance: Instance, found: FoundEvent) -> Any:
@@ -181,7 +193,12 @@ async def _data(instance: Instance, found: FoundEvent) -> Any:
     return event.data
 
 
-def way(event: FoundEvent, attempts: list[dict[str, Any]]) -> list[str]:
+def way(
+    event: FoundEvent,
+    attempts: Sequence[Mapping[str, Any]],
+    receipts: Sequence[Mapping[str, Any]] = (),
+    recyclings: Sequence[Mapping[str, Any]] = (),
+) -> list[str]:
     """The event's story, a line a step."""
     to = event.email if event.channel == "email" else event.mobile_phone
     lines = [
@@ -189,26 +206,36 @@ def way(event: FoundEvent, attempts: list[dict[str, Any]]) -> list[str]:
         f"  {event.created:%H:%M:%S.%f}  accepted into the {event.queue} queue"
         + (f", externalId {event.external_id}" if event.external_id else ""),
     ]
-    lines += [
-        f"  {_clock(one['ended'])}  attempt {one['number']} by {one['provider'] or '-'}"
-        f" with {one['template'] or 'no template'}: {one['outcome']}"
-        + (f" ({one['scope']})" if one["scope"] else "")
-        + f" after {(one['ended'] - one['started']) / 1000:.0f} ms: {one['text']}"
-        for one in attempts
+    steps = [
+        *((one["ended"], _attempt(one)) for one in attempts),
+        *((one["received"], _receipt(one)) for one in receipts),
+        *((one["at"], one["reason"]) for one in recyclings),
     ]
     if event.processed is not None:
         seconds = (event.processed - event.created).total_seconds()
-        lines.append(
-            f"  {event.processed:%H:%M:%S.%f}  {event.status}, {seconds * 1000:.0f} ms after it came: {event.reason}"
+        steps.append(
+            (micros(event.processed), f"{event.status}, {seconds * 1000:.0f} ms after it came: {event.reason}")
         )
-    elif event.process_requested is not None:
+    # sorted by time alone: of one moment, an attempt comes before what follows from it
+    lines += [f"  {_clock(at)}  {text}" for at, text in sorted(steps, key=itemgetter(0))]
+    if event.processed is None and event.process_requested is not None:
         lines.append(f"  {event.status}; next try {event.process_requested:%Y-%m-%d %H:%M:%S} UTC  {event.reason}")
     return lines
 
 
-def _clock(value: int) -> str:
-    from ..store.payload import moment
+def _attempt(one: Mapping[str, Any]) -> str:
+    return (
+        f"attempt {one['number']} by {one['provider'] or '-'} with {one['template'] or 'no template'}: {one['outcome']}"
+        + (f" ({one['scope']})" if one["scope"] else "")
+        + f" after {(one['ended'] - one['started']) / 1000:.0f} ms: {one['text']}"
+    )
 
+
+def _receipt(one: Mapping[str, Any]) -> str:
+    return f"receipt for attempt {one['number']} by {one['provider'] or '-'}: {one['state']}: {one['text']}"
+
+
+def _clock(value: int) -> str:
     return f"{moment(value):%H:%M:%S.%f}"
 
 

@@ -143,12 +143,17 @@ def check_channels(
     providers than those a channel says it has. Raises `ConfigError`."""
     named = [
         (node.place, path, node.value)
-        for pattern in ("routing.rules.*.channel", "routing.rules.*.when.channel")
+        for pattern in (
+            "routing.rules.*.channel",
+            "routing.rules.*.when.channel",
+            "recycling.rules.*.to",
+            "recycling.rules.*.when.channel",
+        )
         for path, node in _select(raw.tree, pattern.split("."), ())
     ]
     named += [
         (node.key or node.place, path, path[-1])
-        for pattern in ("delivery.retry.*", "suppression.channels.*")
+        for pattern in ("delivery.retry.*", "delivery.failover.*", "suppression.channels.*")
         for path, node in _select(raw.tree, pattern.split("."), ())
     ]
     limited = [

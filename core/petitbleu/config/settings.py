@@ -225,6 +225,33 @@ class Routing(Section):
     )
 
 
+Failure: TypeAlias = Literal["failed", "expired", "unknown", "bounced", "no_receipt"]
+
+
+class RecyclingSettings(Section):
+    when: dict[EventProperty, str] = Field(
+        description="What the event must have, every line of it; channel is the one it did not get through by."
+    )
+    on: frozenset[Failure] = Field(
+        frozenset({"failed", "bounced"}),
+        min_length=1,
+        description="failed: refused for good; expired: no try left; unknown: it may have arrived or not; bounced: a "
+        "receipt says it did not arrive; no_receipt: none has come. With unknown and no_receipt two may arrive.",
+    )
+    after: Duration | None = Field(None, description="With no_receipt: for how long a receipt is waited for.")
+    to: str = Field(min_length=1, description="The channel by which the event then goes on.")
+
+    @model_validator(mode="after")
+    def _after_no_receipt(self) -> RecyclingSettings:
+        if ("no_receipt" in self.on) != (self.after is not None):
+            raise ValueError("after and no_receipt need each other: how long is a receipt waited for?")
+        return self
+
+
+class RecyclingRules(Section):
+    rules: tuple[RecyclingSettings, ...] = Field((), description="The first rule that holds decides.")
+
+
 class Sender(Section):
     name: Line = Field("", description="Display name.")
     address: EmailAddress = Field(description="Email address.")
@@ -324,6 +351,26 @@ class FeedbackSettings(Section):
     back_cap: Duration = Field(30.0, description="How long after that it is put back at most.")
 
 
+ProviderKey = Annotated[str, _checked(r"[^\s/\x00-\x1f\x7f]{1,64}(/[^\s/\x00-\x1f\x7f]{1,64})?", "a provider's name")]
+Weight = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+
+
+class FailoverSettings(Section):
+    providers: tuple[ProviderKey, ...] | dict[ProviderKey, Weight] = Field(
+        description="The channel's providers in the order in which they are tried, or each with its weight."
+    )
+    slow: Duration | None = Field(None, description="A provider whose messages take longer is passed over.")
+    bounced: bool = Field(False, description="Try the next one when a receipt says that a message did not arrive.")
+    no_receipt: Duration | None = Field(None, description="Try the next one when no receipt has come for so long.")
+
+
+class ReceiptSettings(Section):
+    wait: Duration = Field(
+        600.0, description="How long a message of which nobody knows whether the provider has it waits for a receipt."
+    )
+    unmatched: Duration = Field(3600.0, description="How long a receipt may wait for the message it belongs to.")
+
+
 class DeliverySettings(Section):
     concurrency: Count = Field(50, description="Messages under way at once in one worker.")
     reserved: int = Field(10, ge=0, description="How many of them are kept free for the real-time queue.")
@@ -342,6 +389,12 @@ class DeliverySettings(Section):
     )
     providers: dict[ProviderName, ProviderSettings] = Field(
         default_factory=dict, description="By channel/provider: what it may be given, and what each destination may."
+    )
+    failover: dict[str, FailoverSettings] = Field(
+        default_factory=dict, description="By channel name: which of its providers comes first, and which after."
+    )
+    receipts: ReceiptSettings = Field(
+        default_factory=ReceiptSettings, description="What providers say of messages after they took them."
     )
     feedback: FeedbackSettings = Field(
         default_factory=FeedbackSettings, description="How what providers answer sets what they are given."
@@ -439,6 +492,9 @@ class Sections(Section):
     http: Http = Field(default_factory=Http, description="The server's address and limits.")
     event_types: dict[Name, EventTypeSettings] = Field(default_factory=dict, description="What callers may push.")
     routing: Routing = Field(default_factory=Routing, description="Which channel, brand, template and language.")
+    recycling: RecyclingRules = Field(
+        default_factory=RecyclingRules, description="Which other channel takes over what did not get through."
+    )
     brands: dict[Name, Brand] = Field(default_factory=dict, description="In whose name messages are sent.")
     operators: dict[Login, OperatorSettings] = Field(default_factory=dict, description="Who may do what.")
     sessions: Sessions = Field(default_factory=Sessions, description="Logging on.")

@@ -35,6 +35,12 @@ class QueueRow(Model):
     """The provider that may have the message while it is leased."""
     lease = fields.CharField(max_length=36, null=True)
     leased_until = fields.BigIntField(null=True)
+    chain = fields.CharField(max_length=255, db_default="")
+    """The channels it has been through, by spaces, the one it is for now included; empty until it was recycled."""
+    avoid = fields.CharField(max_length=1024, db_default="")
+    """Providers it has failed with, by spaces: it is given to another one."""
+    awaits = fields.SmallIntField(db_default=0)
+    """The attempt whose receipt it waits for until `due`: nobody knows whether the provider has the message."""
 
     class Meta:
         table = "queue"
@@ -57,6 +63,9 @@ class EventRow(Model):
     mobile_phone = fields.CharField(max_length=32, db_default="")
     template = fields.CharField(max_length=255, db_default="")
     reason = fields.TextField(db_default="")
+    feedback = fields.CharField(max_length=16, db_default="")
+    """What receipts say of its last attempt: `underway`, `received`, `bounced`, `complained`; empty: nothing."""
+    feedback_at = fields.BigIntField(null=True)
 
     class Meta:
         table = "events"
@@ -85,9 +94,72 @@ class AttemptRow(Model):
     code = fields.CharField(max_length=64, db_default="")
     text = fields.TextField(db_default="")
     reference = fields.CharField(max_length=255, db_default="")
+    feedback = fields.CharField(max_length=16, db_default="")
 
     class Meta:
         table = "attempts"
+
+
+# A part of a message that a receipt may come for, under the name the receipt will have for it.
+class AwaitedRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    event = fields.BigIntField(db_index=True)
+    number = fields.IntField()
+    part = fields.IntField()
+    channel = fields.CharField(max_length=64)
+    provider = fields.CharField(max_length=128)
+    name = fields.CharField(max_length=255)
+    state = fields.CharField(max_length=16, db_default="")
+
+    class Meta:
+        table = "awaited"
+        indexes = (Index(fields=("name", "channel")),)
+
+
+# A receipt as it came. `look` is when to find its attempt; null: that is done, or given up if `event` is null too.
+class ReceiptRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    channel = fields.CharField(max_length=64)
+    provider = fields.CharField(max_length=128, db_default="")
+    names = fields.TextField()
+    event = fields.BigIntField(null=True, db_index=True)
+    number = fields.IntField(null=True)
+    state = fields.CharField(max_length=16)
+    text = fields.TextField(db_default="")
+    code = fields.CharField(max_length=64, db_default="")
+    scope = fields.CharField(max_length=16, db_default="")
+    permanent = fields.SmallIntField(db_default=1)
+    at = fields.BigIntField(null=True)
+    received = fields.BigIntField(db_index=True)
+    look = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "receipts"
+
+
+# What is to be decided about an event that was sent, at `due`: `no_receipt`, if none came until then, or `bounced`.
+class WatchRow(Model):
+    event = fields.BigIntField(primary_key=True, generated=False)
+    number = fields.IntField()
+    due = fields.BigIntField(db_index=True)
+    failure = fields.CharField(max_length=16)
+
+    class Meta:
+        table = "watches"
+
+
+# That an event went on by another channel, after its attempt `number`.
+class RecyclingRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    event = fields.BigIntField(db_index=True)
+    at = fields.BigIntField()
+    number = fields.IntField()
+    origin = fields.CharField(max_length=64)
+    target = fields.CharField(max_length=64)
+    reason = fields.TextField(db_default="")
+
+    class Meta:
+        table = "recyclings"
 
 
 # Never changed, never deleted: messages point to it.

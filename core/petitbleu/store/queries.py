@@ -5,7 +5,8 @@ Each is written once for both databases. Parameters stand in the order they are 
 PostgreSQL and of a list of values on SQLite. `{now}` is the database's clock in microseconds, `{begun}` the same as the
 statement began, which PostgreSQL can look up in an index. `{skip_locked}` takes only rows nobody holds, `{lock}` waits
 for whoever does; `{any}(SELECT …){end}` is `IN (SELECT …)` that PostgreSQL evaluates once, whatever its plan, so that
-it locks no more rows than the limit says. Statements that follow a claim are compare-and-set: they carry the lease and
+it locks no more rows than the limit says; `{each_name}` makes a row `n` of each text in the JSON list `j.names`, and
+`{part}` is its number. Statements that follow a claim are compare-and-set: they carry the lease and
 touch nothing that another worker has.
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from .feedback import FEEDBACK
 from .suppression import SUPPRESSION
 from .upkeep import UPKEEP
 
@@ -79,7 +81,8 @@ QUERIES = {
         WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
                        ORDER BY priority, id LIMIT {5} {skip_locked}){end}
         RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
-                  {now} AS claimed, (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
+                  chain, avoid, awaits, {now} AS claimed,
+                  (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     # of several flows at once, for PostgreSQL
     "claim_flows": """
         UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
@@ -88,14 +91,16 @@ QUERIES = {
                                            WHERE state = 1 AND lane = {2} AND channel = j.channel AND type = j.type
                                            ORDER BY priority, id LIMIT j.most {skip_locked}) one){end}
         RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
-                  {now} AS claimed, (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
+                  chain, avoid, awaits, {now} AS claimed,
+                  (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     # of flows from which nothing else is claimed
     "claim_expired": """
         UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
         WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
                        AND expires <= {now} ORDER BY priority, id LIMIT {5} {skip_locked}){end}
         RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
-                  {now} AS claimed, (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
+                  chain, avoid, awaits, {now} AS claimed,
+                  (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     "renew": """
         UPDATE queue SET leased_until = {now} + {0}
         WHERE id IN (SELECT id FROM queue WHERE state = 2 AND lease IN (SELECT lease FROM {rows:lease text})
@@ -120,8 +125,11 @@ QUERIES = {
         RETURNING queue.id AS id""",
     "requeue": """
         UPDATE queue SET state = CASE WHEN j.due <= {now} THEN 1 ELSE 0 END, due = j.due, lease = NULL,
-               leased_until = NULL, handed_off = '', tries = j.tries, attempts = j.attempts, unknowns = j.unknowns
-        FROM {rows:id bigint, lease text, due bigint, tries int, attempts int, unknowns smallint}
+               leased_until = NULL, handed_off = j.handed_off, tries = j.tries, attempts = j.attempts,
+               unknowns = j.unknowns, channel = coalesce(j.moved, queue.channel), chain = j.chain, avoid = j.avoid,
+               awaits = j.awaits
+        FROM {rows:id bigint, lease text, due bigint, tries int, attempts int, unknowns smallint, handed_off text,
+              moved text, chain text, avoid text, awaits smallint}
         WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2 AND j.due IS NOT NULL
         RETURNING queue.id AS id""",
     "finish": """
@@ -129,11 +137,11 @@ QUERIES = {
                AND (id, lease) IN (SELECT id, lease FROM {rows:id bigint, lease text, due bigint} WHERE due IS NULL)
         RETURNING id""",
     "record_steps": """
-        UPDATE events SET status = j.status, channel = j.channel, errors = j.errors,
+        UPDATE events SET status = j.status, channel = coalesce(j.moved, j.channel), errors = j.errors,
                processing = coalesce(events.processing, j.processing), processed = j.processed,
                process_requested = j.process_requested, template = j.template, reason = j.reason
         FROM {rows:id bigint, status text, channel text, errors int, processing bigint, processed bigint,
-              process_requested bigint, template text, reason text}
+              process_requested bigint, template text, reason text, moved text}
         WHERE events.id = j.id""",
     # of steps whose commit was in doubt, those that were stored
     "settled": """
@@ -162,19 +170,21 @@ QUERIES = {
         UPDATE events SET process_requested = {now} WHERE id IN (SELECT id FROM {rows:id bigint})""",
     "lock_events": "SELECT id FROM events WHERE id IN (SELECT id FROM {rows:id bigint}) ORDER BY id {lock}",
     "reopen": """
-        UPDATE events SET status = 'pending', reason = {0}, channel = j.channel, processed = NULL,
+        UPDATE events SET status = 'pending', reason = {0}, channel = j.channel, processed = NULL, feedback = '',
+               feedback_at = NULL,
                process_requested = CASE WHEN j.due > {now} THEN j.due ELSE {now} END
         FROM {rows:id bigint, status text, channel text, due bigint}
         WHERE events.id = j.id AND events.status = j.status
               AND EXISTS (SELECT 1 FROM payloads WHERE payloads.id = events.id)
         RETURNING events.id AS id""",
     "insert_reopened": """
-        INSERT INTO queue (id, state, lane, priority, due, expires, type, channel, attempts)
+        INSERT INTO queue (id, state, lane, priority, due, expires, type, channel, chain, avoid, attempts)
         SELECT e.id, CASE WHEN j.due > {now} THEN 0 ELSE 1 END, e.lane, j.priority,
                CASE WHEN j.due > {now} THEN j.due ELSE {now} END,
                CASE WHEN j.expires <= {now} THEN {now} + {0} ELSE j.expires END, e.type, j.channel,
-               (SELECT coalesce(max(number), 0) FROM attempts WHERE attempts.event = e.id)
-        FROM {rows:id bigint, priority int, channel text, due bigint, expires bigint} JOIN events e ON e.id = j.id""",
+               j.chain, j.avoid, (SELECT coalesce(max(number), 0) FROM attempts WHERE attempts.event = e.id)
+        FROM {rows:id bigint, priority int, channel text, chain text, avoid text, due bigint, expires bigint}
+             JOIN events e ON e.id = j.id""",
     "insert_attempts": """
         INSERT INTO attempts (event, number, channel, provider, template, started, ended, outcome, scope, code, text,
                               reference)
@@ -224,6 +234,7 @@ QUERIES = {
     "now": "SELECT {now} AS now",
     **UPKEEP,
     **SUPPRESSION,
+    **FEEDBACK,
 }
 
 REPEATABLE = frozenset(
@@ -254,6 +265,8 @@ _FRAGMENTS: dict[Dialect, dict[str, str]] = {
         "lock": "",
         "any": "IN",
         "end": "",
+        "each_name": "JOIN json_each(j.names) n ON true",
+        "part": "n.key + 1",
     },
     "postgres": {
         "now": "((extract(epoch FROM clock_timestamp()) * 1000000)::bigint + {shift})",
@@ -262,6 +275,8 @@ _FRAGMENTS: dict[Dialect, dict[str, str]] = {
         "lock": "FOR UPDATE",
         "any": "= ANY (ARRAY",
         "end": ")",
+        "each_name": "CROSS JOIN LATERAL json_array_elements_text(j.names::json) WITH ORDINALITY AS n(value, key)",
+        "part": "n.key",
     },
 }
 

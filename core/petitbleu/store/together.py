@@ -36,6 +36,12 @@ _SETTLE: Parts = (
     ("recorded", "record_steps", "ours AS j"),
     ("written", "insert_attempts", "ours AS j"),
 )
+_FEEDBACK: Parts = (
+    ("awaiting", "insert_awaited", "ours AS j"),
+    ("watched", "insert_watches", "ours AS j"),
+    ("recycled", "insert_recyclings", "ours AS j"),
+)
+"""Only where there is something of it: most statements need none."""
 _statements = lru_cache(maxsize=16)(together)
 
 
@@ -73,7 +79,8 @@ async def settle(
     """
     if store.dialect == "postgres":
         result = "SELECT id FROM done UNION ALL SELECT id FROM back"
-        statement, columns = _statements(_SETTLE, result, store.queries.shift)
+        parts = _SETTLE + _FEEDBACK if any(_has_feedback(row) for row in rows) else _SETTLE
+        statement, columns = _statements(parts, result, store.queries.shift)
         values = transposed(rows, columns)
         if also is None:
             return {row["id"] for row in await store.write(statement, values)}
@@ -94,9 +101,16 @@ async def settle(
             await store.rows("record_steps", ours, on=transaction)
         if tried := [row for row in ours if row["number"] is not None]:
             await store.rows("insert_attempts", tried, on=transaction)
+        for query, column in (("insert_awaited", "names"), ("insert_watches", "watch"), ("insert_recyclings", "moved")):
+            if some := [row for row in ours if row[column] is not None]:
+                await store.rows(query, some, on=transaction)
         if also is not None:
             await also(transaction, changed)
     return changed
+
+
+def _has_feedback(row: Row) -> bool:
+    return row["names"] is not None or row["watch"] is not None or row["moved"] is not None
 
 
 async def settled(store: Store, rows: Sequence[Row]) -> set[int]:

@@ -8,16 +8,17 @@ them, so that either both are there or none.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..audit import ITSELF, Change, record
 from ..batching import Batcher
 from ..metrics import Metrics
-from ..store import Store
+from ..store import StepUndone, Store
 from ..store.payload import moment
-from ..types import Outcome, Receipt
+from ..types import Event, Outcome, Receipt
 from .keys import address_key
 from .rules import (
     Note,
@@ -36,7 +37,11 @@ from .rules import (
 Key = tuple[str, str]
 """A channel and the key of an address."""
 
+logger = logging.getLogger("petitbleu.suppression")
+
 LINGER = 0.001
+LOCK_PATIENCE = 2.0
+"""Seconds that a transaction waits to note something of addresses that somebody else changes at the moment."""
 _WORDS = {
     Reason.COMPLAINT: "complaint",
     Reason.HARD: "hard error",
@@ -72,7 +77,8 @@ CLEAR, DOUBTED = Standing(), Standing(doubted=True)
 
 class Suppressions:
     """`kinds` says what the addresses of each channel are (`Channel.address`), `terms` what counts there; `ignored` are
-    the reasons that do not keep events of a type back."""
+    the reasons that do not keep events of a type back. `brand` tells in whose name a message was sent when its receipt
+    comes; "" is not known, and then a complaint holds for all brands."""
 
     def __init__(
         self,
@@ -81,8 +87,10 @@ class Suppressions:
         terms: Mapping[str, Terms],
         ignored: Mapping[str, frozenset[Reason]],
         metrics: Metrics,
+        brand: Callable[[Event], str] = lambda event: "",
     ) -> None:
         self._store = store
+        self._brand = brand
         self._kinds = kinds
         self._terms = terms
         self._ignored = ignored
@@ -136,10 +144,33 @@ class Suppressions:
             return None
         return self._note(event, channel, address, brand, sign, receipt.text, Source.RECEIPT)
 
+    async def note_receipts(self, on: Any, news: Sequence[tuple[Event, Receipt]]) -> None:
+        """Write down what receipts for these events show, within the transaction `on` that stores what they say."""
+        notes = [
+            self.note_receipt(event.id, receipt.channel, address, self._brand(event), receipt)
+            for event, receipt in news
+            if (address := event.addresses.get(self._kinds.get(receipt.channel, ""), ""))
+        ]
+        self.count(await self.attempt([note for note in notes if note is not None], on))
+
     def _note(self, event: int, channel: str, address: str, brand: str, sign: Sign, text: str, source: Source) -> Note:
         return Note(event, channel, self._key(channel, address), line(brand)[:128], sign, line(text), source)
 
     # ----------------------------------------------------------------------------------------------------- write down
+
+    async def attempt(self, notes: Sequence[Note], on: Any) -> list[Added]:
+        """As `write`, but what cannot be written down, such as behind a long import of the same addresses, costs the
+        rest of the transaction nothing: an address will fail again, an outcome that is not stored could mean a second
+        message."""
+        if not notes:
+            return []
+        try:
+            async with self._store.tried(on, LOCK_PATIENCE):
+                return await self.write(notes, on)
+        except StepUndone as error:
+            events = [one.event for one in notes]
+            logger.warning("what events %s show of their addresses is not noted: %s", events, error)
+            return []
 
     async def write(self, notes: Sequence[Note], on: Any) -> list[Added]:
         """Write notes down within the transaction `on`; gives what came onto the list, for `count` after the commit."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import NotNow
+from ..failover import Condition
 from ..metrics import Metrics
 from ..retry import delay
 from ..shares import Flow
@@ -181,6 +182,13 @@ class Throttle:
         """When an event whose try was deferred comes back, if it should do so at `due`: not before its provider."""
         provider = self._providers.get((channel, name))
         return due if provider is None or provider.lane.pause is None else max(due, provider.lane.pause.until)
+
+    def condition(self, channel: str, name: str) -> Condition:
+        """How a provider is doing, for the choice between several."""
+        provider = self._providers.get((channel, name)) or self._meet(channel, name)
+        lane, now = provider.lane, self._now()
+        paused = lane.pause is not None and not lane.pause.over(now)
+        return Condition(paused, lane.age(now) / 1e6)
 
     # -------------------------------------------------------------------------------------------------------- worker
 

@@ -30,6 +30,7 @@ STRUCTURAL = {
     "subject",
     "to",
     "x-event-id",
+    "x-event-token",
 }
 """Headers the plugin writes itself, or that only relays write; with everything that starts with one of:"""
 STRUCTURAL_PREFIXES = ("arc-", "content-", "resent-", "received-")

@@ -33,6 +33,7 @@ from petitbleu import (
     IncomingEvent,
     Junction,
     Operator,
+    Receipt,
     Services,
     Session,
     SessionExpired,
@@ -178,6 +179,9 @@ class Core:
     async def load_event(self, event_id: int) -> Event | None:
         return None
 
+    async def record_receipts(self, receipts: Sequence[Receipt]) -> None:
+        raise AssertionError("an intake hears of no receipts")
+
     def services(self) -> Services:
         return Services(
             instance="test",
@@ -194,6 +198,8 @@ class Core:
             pending=self.pending,
             load_event=self.load_event,
             now=lambda: NOW,
+            record_receipts=self.record_receipts,
+            delivers=True,
         )
 
 

@@ -7,7 +7,7 @@ from ._dialect import PostgresSQL
 
 
 class Migration(migrations.Migration):
-    dependencies = [("petitbleu", "0006_throttle")]
+    dependencies = [("petitbleu", "0007_feedback")]
 
     operations = [
         ops.CreateModel(

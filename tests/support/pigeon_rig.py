@@ -1,0 +1,240 @@
+"""A worker on a real queue, with a channel whose provider does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+from petitbleu import (
+    Attempt,
+    Channel,
+    Content,
+    Delivered,
+    Event,
+    Hold,
+    Message,
+    Outcome,
+    Queue,
+    Receipt,
+    Recycle,
+    Retry,
+    Route,
+    Settings,
+    Suppress,
+    TemplateRef,
+    hookimpl,
+)
+from petitbleu.calls import Calls
+from petitbleu.decisions import Decisions
+from petitbleu.delivery import Delivery
+from petitbleu.failover import Failover
+from petitbleu.failpoints import Failpoints
+from petitbleu.metrics import Metrics
+from petitbleu.plugins import Loaded, load
+from petitbleu.queue import WorkQueue
+from petitbleu.receipts import Receipts
+from petitbleu.recycling import Recycling, RecyclingRule
+from petitbleu.store import Store
+from petitbleu.store.payload import moment
+from petitbleu.throttle import Feedback, Shared, Throttle
+from petitbleu.worker import Limits, Worker
+
+LEASE = 30.0
+Deliver = Callable[[Message, Attempt], Awaitable[Outcome]]
+
+
+async def fly(message: Message, attempt: Attempt) -> Outcome:
+    await attempt.hand_off("loft")
+    return Delivered("loft", "250 flew", "250", "ref-1")
+
+
+async def _none(hook: str, event: Event) -> None:
+    """No trouble."""
+
+
+class Script:
+    """A channel and every answer of the pipeline; tests replace what they are about."""
+
+    def __init__(self) -> None:
+        self.deliver: Deliver = fly
+        self.route: Route | None = Route("pigeon", "shop", "note")
+        self.template: TemplateRef | None = TemplateRef("note", "pigeon", 4)
+        self.verdict: Suppress | Hold | None = None
+        self.rendering: Callable[[], Content | None] = lambda: Content({"text": "hello"}, {})
+        self.trouble: Callable[[str, Event], Awaitable[None]] = _none
+        """Awaited by each hook with its name."""
+        self.messages: list[Message] = []
+        self.heard: list[tuple[int, str, str]] = []
+        self.unknown: str = "retry_once"
+        self.wished = False
+        """Whether events go by the channel they wish."""
+        self.recycle: Callable[[Event, str, str], Recycle | None] = lambda event, channel, failure: None
+        self.receipts: list[tuple[int, str]] = []
+
+    @hookimpl
+    def petitbleu_channels(self) -> list[Channel]:
+        retry = Retry(first=60, cap=600, tries=3)
+        unknown: Any = self.unknown
+        return [
+            Channel("pigeon", "mobilePhone", Settings, unknown=unknown, retry=retry),
+            Channel("snail", "email", Settings, retry=retry),
+        ]
+
+    @hookimpl
+    async def petitbleu_enrich_event(self, event: Event) -> Event | None:
+        await self.trouble("enrich_event", event)
+        return None
+
+    @hookimpl
+    async def petitbleu_route_event(self, event: Event) -> Route | None:
+        await self.trouble("route_event", event)
+        return self.route and replace(self.route, channel=event.channel if self.wished else self.route.channel)
+
+    @hookimpl
+    async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef | None:
+        await self.trouble("resolve_template", event)
+        return self.template
+
+    @hookimpl
+    async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Mapping[str, Any]) -> Content | None:
+        await self.trouble("render", event)
+        return self.rendering()
+
+    @hookimpl
+    async def petitbleu_check_message(self, message: Message) -> Suppress | Hold | None:
+        await self.trouble("check_message", message.event)
+        return self.verdict
+
+    @hookimpl
+    async def petitbleu_deliver(self, message: Message, attempt: Attempt) -> Outcome:
+        await self.trouble("deliver", message.event)
+        self.messages.append(message)
+        return await self.deliver(message, attempt)
+
+    @hookimpl
+    async def petitbleu_outcome_recorded(self, event: Event, status: str, reason: str) -> None:
+        self.heard.append((event.id, status, reason))
+
+    @hookimpl
+    async def petitbleu_recycle_event(self, event: Event, channel: str, failure: str) -> Recycle | None:
+        await self.trouble("recycle_event", event)
+        return self.recycle(event, channel, failure)
+
+    @hookimpl
+    async def petitbleu_receipt_recorded(self, event: Event, receipt: Receipt) -> None:
+        self.receipts.append((event.id, receipt.state.value))
+
+
+class Rig:
+    """A worker that can be started, stopped and looked at."""
+
+    def __init__(
+        self,
+        store: Store,
+        script: Script,
+        deadline: float = 2.0,
+        concurrency: int = 8,
+        failpoints: Failpoints | None = None,
+        failovers: Mapping[str, Failover] = MappingProxyType({}),
+        rules: Sequence[RecyclingRule] = (),
+        receipt_wait: float = 600.0,
+    ) -> None:
+        loaded: Loaded = load([], [])
+        loaded.add_core(script)
+        calls = Calls(loaded, 1.0)
+        self.store = store
+        self.queue = WorkQueue(store, 1, LEASE)
+        brands = {"shop": {"name": "Shop"}}
+        shared, metrics = Shared(store, self.queue.incarnation, LEASE), Metrics()
+        self.metrics = metrics
+        feedback = Feedback(places=concurrency, window=2, pause=60.0, wait=0.02)
+        self.throttle = Throttle(shared, feedback, {}, store.now, lambda: 1.0, metrics)
+        addresses = {"pigeon": "mobilePhone", "snail": "email"}
+        recycling = Recycling(tuple(rules), addresses)
+        if rules:
+            script.recycle = recycling.answer
+        delivery = Delivery(
+            self.queue,
+            calls,
+            calls.channels(),
+            lambda name: brands[name],
+            "test",
+            deadline,
+            store.now,
+            lambda: 1.0,
+            metrics,
+            self.throttle,
+            failpoints,
+            failovers,
+            recycling,
+            receipt_wait,
+        )
+        self.receipts = Receipts(store, calls, 3600.0, metrics)
+        self.decisions = Decisions(
+            store, calls, addresses, failovers, 86_400_000_000, store.now, metrics, self.queue.look_again
+        )
+        limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
+        self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
+
+    def doubtful(self, cause: str) -> float:
+        """Messages sent again though a provider may have the first one."""
+        labels = {"channel": "pigeon", "cause": cause}
+        return self.metrics.registry.get_sample_value("petitbleu_possible_duplicates_total", labels) or 0.0
+
+    async def push(self, **changes: Any) -> int:
+        values: dict[str, Any] = {
+            "id": 0,
+            "type": "note",
+            "queue": Queue.REALTIME,
+            "channel": "pigeon",
+            "data": {},
+            "created": moment(self.store.now()),
+            "addresses": {"mobilePhone": "+33612345678"},
+        }
+        return (await self.queue.put([Event(**{**values, **changes})]))[0]
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        task = asyncio.create_task(self.worker.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def event(self, event_id: int) -> SimpleNamespace:
+        """Two looks that agree: nothing was written between their three queries."""
+        found = await self._look(event_id)
+        while (again := await self._look(event_id)) != found:
+            found = again
+        return found
+
+    async def _look(self, event_id: int) -> SimpleNamespace:
+        (row,) = await self.store.read("SELECT * FROM events WHERE id = ?", [event_id])
+        attempts = await self.store.read("SELECT * FROM attempts WHERE event = ? ORDER BY number", [event_id])
+        queued = await self.store.read("SELECT * FROM queue WHERE id = ?", [event_id])
+        moves = await self.store.read("SELECT * FROM recyclings WHERE event = ? ORDER BY id", [event_id])
+        return SimpleNamespace(**row, attempts=attempts, queued=queued[0] if queued else None, moves=moves)
+
+    async def until(self, event_id: int, *statuses: str, attempts: int = 0) -> SimpleNamespace:
+        for _ in range(400):
+            found = await self.event(event_id)
+            leased = found.queued is not None and found.queued["state"] == 2
+            if found.status in statuses and len(found.attempts) >= attempts and not leased:
+                return found
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"event is {found}")
+
+    async def settled(self, event_id: int, attempts: int = 0) -> SimpleNamespace:
+        """Once it has a reason: a final status, or a wait for the next try."""
+        for _ in range(400):
+            found = await self.event(event_id)
+            if found.reason and len(found.attempts) >= attempts and (not found.queued or found.queued["state"] != 2):
+                return found
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"event is {found}")
