@@ -11,6 +11,8 @@ from petitbleu.metrics import Metrics
 from petitbleu.plugins import load
 from petitbleu.receipts import Receipts
 from petitbleu.store import Store, open_store
+from petitbleu.suppression import Terms
+from petitbleu.suppression.guard import Suppressions
 from petitbleu.types import Receipt, ReceiptState
 
 from .arithmetic import median
@@ -76,7 +78,9 @@ async def _run(bench: Bench, filled: str) -> float:
 
 async def _rate(store: Store, coming: int) -> float:
     calls = Calls(load([], []), 1.0)
-    box = Receipts(store, calls, 3600.0, Metrics())
+    metrics, addresses = Metrics(), {"sms": "mobilePhone"}
+    suppressions = Suppressions(store, addresses, {"": Terms()}, {}, metrics)
+    box = Receipts(store, calls, 3600.0, metrics, suppressions, addresses, lambda event: "")
 
     async def none() -> int:
         return 0

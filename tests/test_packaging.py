@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = {
     "petitbleu": ROOT / "core/petitbleu",
     "petitbleu_email": ROOT / "plugins/email/petitbleu_email",
+    "petitbleu_push": ROOT / "plugins/push/petitbleu_push",
     "petitbleu_soap_ingest": ROOT / "plugins/soap_ingest/petitbleu_soap_ingest",
 }
 

@@ -168,6 +168,30 @@ async def test_a_number_that_a_provider_gives_again_is_that_of_the_latest_messag
     assert ((await rig.event(first)).feedback, (await rig.event(second)).feedback) == ("", "received")
 
 
+# -------------------------------------------------------------------------------------------------------- suppression
+
+
+@pytest.mark.parametrize(
+    ("receipt", "ended"),
+    [
+        ({"state": BOUNCED, "scope": Scope.ADDRESS}, "ignored"),
+        ({"state": ReceiptState.COMPLAINED}, "ignored"),
+        ({"state": BOUNCED, "scope": Scope.ADDRESS, "permanent": False}, "sent"),
+        ({"state": BOUNCED, "scope": Scope.PROVIDER}, "sent"),
+    ],
+)
+async def test_only_what_blames_the_address_for_good_keeps_the_next_message_back(
+    store: Store, script: Script, receipt: dict[str, Any], ended: str
+) -> None:
+    rig = Rig(store, script)
+    async with rig.at_work():
+        event_id = await rig.push()
+        await rig.until(event_id, "sent")
+        await _told(rig, Receipt("pigeon", "loft", text="they say", names=(f"{event_id}a",), **receipt))
+        found = await rig.until(await rig.push(), "ignored", "sent")
+    assert found.status == ended
+
+
 # ------------------------------------------------------------------------------------------------- unknown, then known
 
 

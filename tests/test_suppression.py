@@ -69,7 +69,7 @@ class World:
         self.while_sending: Callable[[], Awaitable[object]] | None = None
         self.sent: list[str] = []
         self.queue = WorkQueue(store, 1, 30.0)
-        self.suppressions = Suppressions(store, KINDS, {"": TERMS}, ignored or {}, self.metrics, _brand)
+        self.suppressions = Suppressions(store, KINDS, {"": TERMS}, ignored or {}, self.metrics)
         self.queue.suppressions = self.suppressions
         self.register = Register(store, KINDS)
         loaded = load([], [])
@@ -277,7 +277,8 @@ async def test_receipts_suppress_as_outcomes_do(world: World) -> None:
 
 
 async def test_receipts_that_come_in_suppress_with_what_they_say_of_the_event(world: World) -> None:
-    receipts = Receipts(world.store, Calls(load([], []), 1.0), 60.0, world.metrics, world.suppressions.note_receipts)
+    calls = Calls(load([], []), 1.0)
+    receipts = Receipts(world.store, calls, 60.0, world.metrics, world.suppressions, KINDS, _brand)
     first, second = await world.push(), await world.push("annoyed@example.com", brand="outlet")
     await world.work()
     unknown = receipt(ReceiptState.BOUNCED, 999_999)

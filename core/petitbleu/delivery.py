@@ -69,14 +69,14 @@ class Work:
     template: str = ""
     handed_off: str = ""
     started: int = 0
+    candidates: tuple[str, ...] = ()
+    """The providers that its channel's plugin would give it to."""
     address: str = ""
     brand: str = ""
     looked: int = 0
     """When it was asked whether the address is suppressed."""
     doubted: bool = False
     """Soft errors of the address are being counted."""
-    candidates: tuple[str, ...] = ()
-    """The providers that its channel's plugin would give it to."""
 
     @property
     def number(self) -> int:

@@ -88,11 +88,11 @@ class Instance:
     wakeup: Wakeup | None
     """None where processes cannot tell each other of work."""
     throttle: Throttle
+    receipts: Receipts
+    decisions: Decisions
     suppressions: Suppressions
     register: Register
     """The same list, as operators read and change it."""
-    receipts: Receipts
-    decisions: Decisions
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
@@ -272,7 +272,6 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         _terms(config),
         {name: declared.ignored_reasons for name, declared in config.event_types.items()},
         metrics,
-        answers.brand_of,
     )
     queue.suppressions = suppressions
     delivery = Delivery(
@@ -292,7 +291,8 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         config.delivery.receipts.wait,
         suppressions,
     )
-    receipts = Receipts(store, calls, config.delivery.receipts.unmatched, metrics, suppressions.note_receipts)
+    unmatched = config.delivery.receipts.unmatched
+    receipts = Receipts(store, calls, unmatched, metrics, suppressions, addresses, answers.brand_of)
 
     def opened() -> None:
         queue.look_again()
@@ -403,10 +403,10 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         HorizonWatch(store, config.monitoring.horizon),
         Wakeup(store.listener, metrics) if store.dialect == "postgres" and config.delivery.announce else None,
         throttle,
-        suppressions,
-        Register(store, addresses),
         receipts,
         decisions,
+        suppressions,
+        Register(store, addresses),
     )
 
 

@@ -110,16 +110,16 @@ class Metrics:
         self._probes = counter(
             "probes", "Messages by which a provider was tried after a pause.", "channel", "provider", "result"
         )
+        self._receipts = counter("receipts", "Receipts whose attempt was found.", "channel", "state")
+        self._unmatched = counter("receipts_unmatched", "Receipts of messages that are not known here.", "channel")
+        self._recycled = counter(
+            "recycled_events", "Events that went on by another channel.", "channel", "to", "failure"
+        )
         self._suppressed = counter(
             "suppressed", "Events ignored since their address is suppressed.", "channel", "reason"
         )
         self._suppressions = counter(
             "suppressions_added", "Addresses that feedback put on the suppression list.", "channel", "reason"
-        )
-        self._receipts = counter("receipts", "Receipts whose attempt was found.", "channel", "state")
-        self._unmatched = counter("receipts_unmatched", "Receipts of messages that are not known here.", "channel")
-        self._recycled = counter(
-            "recycled_events", "Events that went on by another channel.", "channel", "to", "failure"
         )
         for queue in Queue:
             self._under_way(queue.value)

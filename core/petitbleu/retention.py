@@ -28,10 +28,10 @@ logger = logging.getLogger("petitbleu.retention")
 CHORE = "purge"
 TABLES = ("attempts", "payloads", "events")
 """Of an event, in the order in which they are deleted."""
-_NAMES = {"idempotency": "keys"}
-"""Of tables that their statements call otherwise."""
 WITH = {"attempts": ("awaited", "receipts"), "events": ("recyclings", "watches")}
 """What goes along with a table's rows."""
+_NAMES = {"idempotency": "keys"}
+"""Of tables that their statements call otherwise."""
 SECOND = 1_000_000
 SWEEP = 86_400 * SECOND
 """After so many microseconds a walk begins at the beginning."""
@@ -101,10 +101,10 @@ class Purge:
         self._others_over: dict[str, tuple[int, ...]] = {
             "sessions": (sessions,),
             "idempotency": (),
-            "unmatched": (others.attempts,),
             "suppressions": (),
             "soft_errors": (soft_errors,),
             "audit": (audit,),
+            "unmatched": (others.attempts,),
         }
         self._every = int(every * SECOND)
         self._pace = pace

@@ -73,16 +73,16 @@ class Step:
     due: int | None = None
     attempt: AttemptRecord | None = None
     at: int = 0
-    suppressed: str = ""
-    """The reason of the suppression that ended it."""
-    note: Note | None = None
-    """What the attempt showed about the address."""
     moved: str | None = None
     chain: str = ""
     avoid: str = ""
     awaits: int = 0
     handed_off: str = ""
     watch: int | None = None
+    suppressed: str = ""
+    """The reason of the suppression that ended it."""
+    note: Note | None = None
+    """What the attempt showed about the address."""
 
     def __post_init__(self) -> None:
         if self.status not in TRANSITIONS[PROCESSING] or (self.due is None) != (self.status in FINAL):

@@ -233,8 +233,8 @@ QUERIES = {
         DELETE FROM quotas WHERE due < {now} - 3600000000 AND key NOT IN (SELECT key FROM quota_holders)""",
     "now": "SELECT {now} AS now",
     **UPKEEP,
-    **SUPPRESSION,
     **FEEDBACK,
+    **SUPPRESSION,
 }
 
 REPEATABLE = frozenset(

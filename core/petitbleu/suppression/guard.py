@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..batching import Batcher
 from ..metrics import Metrics
 from ..store import StepUndone, Store
 from ..store.payload import moment
-from ..types import Event, Outcome, Receipt
+from ..types import Outcome, Receipt
 from .keys import address_key
 from .rules import (
     Note,
@@ -77,8 +77,7 @@ CLEAR, DOUBTED = Standing(), Standing(doubted=True)
 
 class Suppressions:
     """`kinds` says what the addresses of each channel are (`Channel.address`), `terms` what counts there; `ignored` are
-    the reasons that do not keep events of a type back. `brand` tells in whose name a message was sent when its receipt
-    comes; "" is not known, and then a complaint holds for all brands."""
+    the reasons that do not keep events of a type back."""
 
     def __init__(
         self,
@@ -87,10 +86,8 @@ class Suppressions:
         terms: Mapping[str, Terms],
         ignored: Mapping[str, frozenset[Reason]],
         metrics: Metrics,
-        brand: Callable[[Event], str] = lambda event: "",
     ) -> None:
         self._store = store
-        self._brand = brand
         self._kinds = kinds
         self._terms = terms
         self._ignored = ignored
@@ -143,15 +140,6 @@ class Suppressions:
         if sign is None:
             return None
         return self._note(event, channel, address, brand, sign, receipt.text, Source.RECEIPT)
-
-    async def note_receipts(self, on: Any, news: Sequence[tuple[Event, Receipt]]) -> None:
-        """Write down what receipts for these events show, within the transaction `on` that stores what they say."""
-        notes = [
-            self.note_receipt(event.id, receipt.channel, address, self._brand(event), receipt)
-            for event, receipt in news
-            if (address := event.addresses.get(self._kinds.get(receipt.channel, ""), ""))
-        ]
-        self.count(await self.attempt([note for note in notes if note is not None], on))
 
     def _note(self, event: int, channel: str, address: str, brand: str, sign: Sign, text: str, source: Source) -> Note:
         return Note(event, channel, self._key(channel, address), line(brand)[:128], sign, line(text), source)

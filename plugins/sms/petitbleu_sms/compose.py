@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from petitbleu import Content, Message
 
 from .settings import SmsSettings
-from .text import Text, encode_text, split
+from .text import SINGLE, Text, encode_text, split
 
 CHANNEL = "sms"
 
@@ -19,8 +19,7 @@ class MessageRefused(ValueError):
     """This message cannot become an SMS, whatever provider is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sms:
+class Sms(NamedTuple):
     """A finished message. `written` is the text as it is sent, `text` the same encoded; `sender` is "" where the
     template names none."""
 
@@ -75,6 +74,8 @@ def encoded(written: str, content: Content, settings: SmsSettings) -> Text:
 
 
 def check_length(text: Text, settings: SmsSettings) -> None:
+    if len(text.units) <= SINGLE:
+        return
     count = len(split(text, "udh"))
     if count > settings.max_parts:
         raise MessageRefused(f"its text makes {count} parts; plugins.sms.max_parts allows {settings.max_parts}")

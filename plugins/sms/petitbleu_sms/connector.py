@@ -98,9 +98,10 @@ class Connector:
 
     # -------------------------------------------------------------------------------------------------------- sending
 
-    async def reserve(self, until: float) -> Session:
-        """A session with a place in its window, taken. `until` is a time of the loop's clock. Raises `NoSession`."""
-        queued = False
+    async def reserve(self, until: float, first: bool = False) -> Session:
+        """A session with a place in its window, taken. `until` is a time of the loop's clock. Whoever is `first` does
+        not stand behind those that wait. Raises `NoSession`."""
+        queued, waited = first, False
         while True:
             if self._stopped:
                 raise NoSession(f"{self.name}: it is being closed")
@@ -109,15 +110,16 @@ class Connector:
                 session.reserve()
                 return session
             if not self._bound_to_send() and self._down:
-                if not self._may_hurry():
+                if waited or not self._may_hurry():
                     raise NoSession(self._down)
                 self._down = ""
                 self._hurry.set()
             now = self._loop.time()
             if now >= until:
                 raise NoSession(f"{self.name}: no session had a free place in time")
-            queued = True
-            await self._turn(until - now)
+            # who was called in vain keeps the place in front
+            await self._turn(until - now, queued)
+            queued = waited = True
 
     async def submit(self, body: bytes, session: Session, until: float) -> Answer:
         """Send a `submit_sm` in a reserved place; where the SMSC is throttling, again and again `until` it takes it or
@@ -127,7 +129,7 @@ class Connector:
                 future = session.submit(body)
             except SessionEnded as ended:
                 try:
-                    session = await self.reserve(until)
+                    session = await self.reserve(until, first=True)
                 except NoSession:
                     raise NoSession(f"{self.name}: {ended}") from None
                 continue
@@ -140,7 +142,7 @@ class Connector:
             if self._paused_until >= until:
                 return answer
             try:
-                session = await self.reserve(until)
+                session = await self.reserve(until, first=True)
             except NoSession:
                 return answer
 
@@ -153,13 +155,16 @@ class Connector:
         if self._paused_until > now:
             return None
         best = max((one for one in self._sessions if one.sends), key=lambda one: one.free, default=None)
-        if best is None or best.free <= 0 or best.in_flight >= int(self._places):
+        if best is None or best.free <= 0 or best.under_way >= int(self._places):
             return None
         return best
 
-    async def _turn(self, seconds: float) -> None:
+    async def _turn(self, seconds: float, front: bool) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append(turn)
+        if front:
+            self._waiters.appendleft(turn)
+        else:
+            self._waiters.append(turn)
         try:
             async with asyncio.timeout(seconds):
                 await turn
@@ -172,7 +177,12 @@ class Connector:
                 self._wake()
 
     def _wake(self) -> None:
-        if self._waiters and self._roomy() is not None:
+        """As many as there is room for now; who finds it taken waits on."""
+        if not self._waiters or self._loop.time() < self._paused_until:
+            return
+        places = int(self._places)
+        room = sum(max(0, min(one.free, places - one.under_way)) for one in self._sessions if one.sends)
+        for _ in range(min(room, len(self._waiters))):
             self._wake_one()
 
     def _wake_one(self) -> None:
@@ -201,11 +211,8 @@ class Connector:
         self._loop.call_later(self._pause, self._resume)
 
     def _resume(self) -> None:
-        # as many as there is room for now
         self._paused_until = 0.0
-        for _ in range(self._settings.window):
-            if self._waiters:
-                self._wake()
+        self._wake()
 
     def _taken(self) -> None:
         if self._places < self._settings.window and not self._paused_until:

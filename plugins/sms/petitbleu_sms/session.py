@@ -97,6 +97,11 @@ class Session(asyncio.Protocol):
         """Places in the window."""
         return 0 if self._choked or not self.usable else self._window - self.in_flight
 
+    @property
+    def under_way(self) -> int:
+        """Places taken by what may still be answered."""
+        return self.in_flight - self._overdue
+
     def reserve(self) -> None:
         """Take a place, for `submit` or `give_back`."""
         self.in_flight += 1
@@ -202,6 +207,8 @@ class Session(asyncio.Protocol):
         for one in requests.values():
             if not one.future.done():
                 one.future.set_exception(NoAnswer(self._why))
+                # whoever asked may be gone
+                one.future.exception()
         if not self.ended.done():
             self.ended.set_result(self._why)
         self._freed()

@@ -176,7 +176,7 @@ class Connector(Section):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             raise ValueError(f"there is no time zone {value!r}; names are such as Europe/Paris") from None
         return value
 

@@ -113,7 +113,7 @@ class Smsc:
         pause = self._settings.throttle.first
         while True:
             try:
-                session: Session = await self.connector.reserve(until)
+                session: Session = await self.connector.reserve(until, first=True)
                 answer = await self.connector.submit(body, session, until)
             except NoSession as none:
                 if self._clock() + pause >= until:

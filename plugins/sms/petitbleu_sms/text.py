@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .alphabet import ESCAPE, encode_gsm, is_gsm, plainer
 from .pdu import tlv
@@ -19,8 +18,7 @@ _HEADERS = {"udh": 6, "udh16": 7, "sar": 6, "payload": 6}
 reference of one octet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """An encoded text. `units` are octets: septets one each, or UTF-16 two by two."""
 
     data_coding: int
@@ -31,8 +29,7 @@ class Text:
         return self.data_coding == DATA_CODING_DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What differs between the `submit_sm`s of one message."""
 
     short_message: bytes
