@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvloop
 
-from . import claims, depth, intake, latency, memory, post_office, throughput
+from . import claims, depth, intake, latency, memory, post_office, receipts, throughput
 from .bench import Bench, stage
 from .processes import Failed, busy_seconds, cpu_seconds
 from .report import Figure, table, with_company, write
@@ -31,6 +31,7 @@ MEASURES: Mapping[str, Measure] = {
     "sqlite": throughput.sqlite,
     "claims": claims.claims,
     "depth": depth.depth,
+    "receipts": receipts.receipts,
     "memory": memory.memory,
     "relaxed": throughput.relaxed,
 }

@@ -26,6 +26,8 @@ class Settings:
     claim_events: int = 100_000
     backlog: int = 1_000_000
     memory_events: int = 100_000
+    receipts: int = 20_000
+    open_receipts: int = 100_000
     folder: Path = Path(tempfile.gettempdir())
     assignments: tuple[str, ...] = ()
     profile: bool = False
@@ -56,6 +58,8 @@ def from_environment(environment: Mapping[str, str], profile: bool = False) -> S
         claim_events=int(number("BENCH_CLAIM_EVENTS", default.claim_events)),
         backlog=int(number("BENCH_BACKLOG", default.backlog)),
         memory_events=int(number("BENCH_MEMORY_EVENTS", default.memory_events)),
+        receipts=int(number("BENCH_RECEIPTS", default.receipts)),
+        open_receipts=int(number("BENCH_OPEN_RECEIPTS", default.open_receipts)),
         folder=Path(environment.get("BENCH_DIR") or default.folder),
         assignments=tuple(shlex.split(environment.get("BENCH_SET", ""))),
         profile=profile,

@@ -16,14 +16,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 from aiosmtpd.controller import Controller
-from petitbleu import __version__
+from petitbleu import Caught, __version__
 from petitbleu.cli import main
-from petitbleu.cli.demo import Catcher
 from petitbleu.config import SAMPLE
+from petitbleu_email.catcher import Handler
 
 
 class Ended(NamedTuple):
@@ -55,9 +56,10 @@ def run(instance: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def mail() -> Iterator[Any]:
     """An SMTP server in a thread of its own, since commands run loops of theirs."""
-    controller = Controller(Catcher(), hostname="127.0.0.1", port=_free_port())
+    caught: list[Caught] = []
+    controller = Controller(Handler(caught.append), hostname="127.0.0.1", port=_free_port())
     controller.start()
-    yield controller
+    yield SimpleNamespace(hostname=controller.hostname, port=controller.port, caught=caught)
     controller.stop()
 
 
@@ -202,9 +204,9 @@ def test_proof_sends_the_draft_to_its_seeds(run: Run, mail: Any) -> None:
     port = f"plugins.email.providers.main.port={mail.port}"
     ended = run("templates", "proof", "password_reset", "--to", "me@example.com", "--set", port)
     assert ended.code == 0, ended.err
-    assert {recipient for recipient, _ in mail.handler.mails} == {"me@example.com"}
-    assert len(mail.handler.mails) == len(ended.out.splitlines())
-    assert "petit bleu" in str(mail.handler.mails[0][1]["From"]).lower()
+    assert {one.to for one in mail.caught} == {"me@example.com"}
+    assert len(mail.caught) == len(ended.out.splitlines())
+    assert "petit bleu" in mail.caught[0].lines[0].lower()
     gone = f"plugins.email.providers.main.port={_free_port()}"
     assert run("templates", "proof", "password_reset", "--set", gone).code == 1
 
@@ -300,7 +302,7 @@ def test_what_cannot_be_opened_is_told_in_one_line(run: Run, sqlite_url: str, ma
 def test_demo_once(instance: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--once", "--config", str(instance)]) == 0
     out = capsys.readouterr().out
-    assert "5 of 5 mails arrived and are right" in out
+    assert "5 of 5 messages arrived and are right" in out
     assert "schemawsdl.jsp?schema=nms:rtEvent" in out
     assert "Votre commande" in out
 
@@ -311,7 +313,7 @@ def test_demo_notices_a_mail_that_is_wrong(instance: Path, capsys: pytest.Captur
     assert main(["demo", "--once", "--config", str(instance)]) == 1
     captured = capsys.readouterr()
     assert "WRONG    password_reset.xml: shows template code" in captured.err
-    assert "4 of 5 mails arrived and are right" in captured.out
+    assert "4 of 5 messages arrived and are right" in captured.out
 
 
 def test_serve_answers_and_stops_on_sigterm(instance: Path, sqlite_url: str) -> None:

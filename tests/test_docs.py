@@ -24,7 +24,7 @@ from aiohttp import ClientSession
 from faults.cases import CASES
 from lxml import etree
 from petitbleu.app import Server, running
-from petitbleu.cli.demo import catching
+from petitbleu.cli.demo import Box, standing_in
 from petitbleu.cli.main import GROUPS, build_parser
 from petitbleu.instance import plan
 
@@ -276,13 +276,9 @@ def timeless(text: str) -> str:
 @asynccontextmanager
 async def sample_server(folder: Path) -> AsyncIterator[Server]:
     """The sample instance with its templates published, on an empty database and with a mail catcher."""
-    async with catching("127.0.0.1", 0) as (_, port):
-        overrides = {
-            "database": f"sqlite://{folder}/docs.db",
-            "http.port": "0",
-            "plugins.email.providers.main.port": str(port),
-        }
-        async with running(SAMPLE, [f"{key}={value}" for key, value in overrides.items()]) as server:
+    async with standing_in(SAMPLE, [], Box()) as (instead, _):
+        sets = [f"database=sqlite://{folder}/docs.db", "http.port=0", *instead]
+        async with running(SAMPLE, sets) as server:
             for key in server.instance.drafts.list():
                 await server.instance.templates.publish(server.instance.drafts.load(*key), "docs")
             yield server

@@ -146,6 +146,7 @@ async def test_an_event_meets_every_hook(tmp_path: Path, monkeypatch: pytest.Mon
     overrides = ["http.port=0", "routing.rules=[{when: {type: password_reset}, channel: witness}]"]
     async with running(instance, overrides) as server, ClientSession() as client:
         server.instance.calls.commands()
+        server.instance.calls.catchers()
         await server.instance.templates.publish(server.instance.drafts.load("password_reset", "email"), "test")
         event = IncomingEvent(Queue.REALTIME, {"type": "password_reset", "email": "zoe@example.com"}, {"ctx": CTX})
         for number in (1, 2):
@@ -189,6 +190,7 @@ def _listener(name: str, hook: Hook, heard: list[str]) -> Any:
         "petitbleu_intake_routes": [],
         "petitbleu_routes": [],
         "petitbleu_commands": [],
+        "petitbleu_catchers": [],
         "petitbleu_lifespan": contextlib.nullcontext("open"),
         "petitbleu_resolve_template": TemplateRef("password_reset", "witness", 1),
         "petitbleu_render": Content({}, {}),

@@ -17,10 +17,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from petitbleu.cli.demo import catching
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
 from petitbleu.logs import LineWriter, dropped, set_up
+from petitbleu_email.catcher import catching
 
 EVENT = '<rtEvent type="password_reset" email="p{n}@example.com"><ctx><user login="m"/><link>https://e.example/</link></ctx></rtEvent>'
 ENVELOPE = """<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:urn="urn:nms:rtEvent">
@@ -198,7 +198,7 @@ async def test_a_server_sends_and_stops_though_nobody_reads_its_log(sqlite_url: 
     reading, writing = pipe
     async with open_instance(SAMPLE, [f"database={sqlite_url}"]) as instance:
         await instance.templates.publish(instance.drafts.load("password_reset", "email"), "test")
-    async with catching("127.0.0.1", 0) as (_, port), aiohttp.ClientSession() as session:
+    async with catching(lambda caught: None, port=0) as port, aiohttp.ClientSession() as session:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "petitbleu", "serve", "--config", str(SAMPLE)),
             *("--set", f"database={sqlite_url}", "--set", "http.port=0"),

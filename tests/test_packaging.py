@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = {
     "petitbleu": ROOT / "core/petitbleu",
     "petitbleu_email": ROOT / "plugins/email/petitbleu_email",
+    "petitbleu_push": ROOT / "plugins/push/petitbleu_push",
     "petitbleu_soap_ingest": ROOT / "plugins/soap_ingest/petitbleu_soap_ingest",
 }
 
@@ -74,7 +75,7 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         [command, "demo", "--once"], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert "5 of 5 mails arrived and are right" in demo.stdout
+    assert "5 of 5 messages arrived and are right" in demo.stdout
     made = subprocess.run(
         [command, "init", "shop"], check=True, capture_output=True, text=True, env=environment, cwd=tmp_path
     )

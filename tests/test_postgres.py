@@ -449,7 +449,7 @@ async def test_the_demo_runs_on_an_empty_database(empty_postgres_url: str) -> No
     )
     told, complaints = await process.communicate()
     assert process.returncode == 0, complaints.decode()
-    assert "mails arrived and are right" in told.decode()
+    assert "messages arrived and are right" in told.decode()
     async with open_store(empty_postgres_url) as store:
         (row,) = await store.read("SELECT count(*) AS sent FROM events WHERE status = ?", ["sent"])
     assert row["sent"] > 0

@@ -9,6 +9,9 @@ from .errors import (
     AccessDenied,
     EventProblem,
     EventsRefused,
+    FetchError,
+    FetchFailed,
+    FetchRefused,
     HandOffRefused,
     IntakeError,
     NotNow,
@@ -20,11 +23,14 @@ from .errors import (
     XmlRefused,
 )
 from .eventxml import incoming_event
+from .guarded import Fetched, GuardedClient, GuardSettings, is_public
 from .hookspecs import hookimpl
 from .services import Accept, Auth, EventType, FoundEvent, Services, StatusName
 from .types import (
     EVENT_ATTRIBUTES,
     Attempt,
+    Catcher,
+    Caught,
     Channel,
     Check,
     Comparison,
@@ -68,6 +74,8 @@ __all__ = [
     "AccessDenied",
     "Attempt",
     "Auth",
+    "Catcher",
+    "Caught",
     "Channel",
     "Check",
     "Command",
@@ -85,7 +93,13 @@ __all__ = [
     "EventType",
     "EventsRefused",
     "Failed",
+    "FetchError",
+    "FetchFailed",
+    "FetchRefused",
+    "Fetched",
     "FoundEvent",
+    "GuardSettings",
+    "GuardedClient",
     "HandOffRefused",
     "Hold",
     "IncomingEvent",
@@ -123,6 +137,7 @@ __all__ = [
     "elements",
     "hookimpl",
     "incoming_event",
+    "is_public",
     "no_arguments",
     "parse_xml",
 ]

@@ -23,6 +23,7 @@ from .plugins import Loaded
 from .services import Accept, Services
 from .types import (
     Attempt,
+    Catcher,
     Channel,
     Check,
     Content,
@@ -104,6 +105,11 @@ class Calls:
     def commands(self) -> list[Command]:
         found = self._collect("petitbleu_commands", _is_list_of(Command), {})
         return [command for _, commands in found for command in commands]
+
+    def catchers(self) -> list[tuple[str, Catcher]]:
+        """With the plugins that have them."""
+        found = self._collect("petitbleu_catchers", _is_list_of(Catcher), {})
+        return [(plugin, catcher) for plugin, catchers in found for catcher in catchers]
 
     def lifespans(self, services: Services) -> list[tuple[str, AbstractAsyncContextManager[object]]]:
         return self._collect("petitbleu_lifespan", _is_context_manager, {"services": services})

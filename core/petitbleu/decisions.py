@@ -29,7 +29,8 @@ Row = Mapping[str, Any]
 
 class Decisions:
     """`addresses` tells which address each channel needs, `failovers` what the settings say of its providers;
-    `lifetime` is what an event gets that has no expiration, in microseconds like `now`, the database's clock."""
+    `lifetime` is what an event gets that has no expiration, in microseconds like `now`, the database's clock; `opened`
+    is called when there is something to claim again."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Decisions:
         lifetime: int,
         now: Callable[[], int],
         metrics: Metrics,
+        opened: Callable[[], None],
     ) -> None:
         self._store = store
         self._calls = calls
@@ -48,6 +50,7 @@ class Decisions:
         self._lifetime = lifetime
         self._now = now
         self._metrics = metrics
+        self._opened = opened
 
     async def decide(self) -> int:
         """Let events go another way that did not arrive, or of which nothing is heard; how many were looked at."""
@@ -88,6 +91,7 @@ class Decisions:
                         (answer.channel, f"goes on by {answer.channel}: {answer.reason}") if chain else ("", "")
                     )
         if await self._go_on(watch, row, event, target, chain, avoid, reason) and target:
+            self._opened()
             await self._calls.outcome_recorded(event, PENDING, None, reason)
 
     def _possible(self, event: Event, answer: Recycle) -> bool:

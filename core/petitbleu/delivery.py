@@ -1,9 +1,10 @@
 """One event, from claim to outcome, in one straight line.
 
-    claim ─► in time? ─► enrich ─► route ─► resolve ─► render ─► check ─► in time? ─► deliver ─► outcome ─► store ─►
-    observers
+    claim ─► in time? ─► enrich ─► route ─► resolve ─► suppressed? ─► render ─► check ─► in time? ─► deliver ─►
+    outcome ─► store ─► observers
 
-Whether it is in time is asked once more right before the hand-off. No transaction is open while a plugin or a provider
+Whether it is in time is asked once more right before the hand-off, and whether its address is suppressed if that was
+asked more than a moment ago. No transaction is open while a plugin or a provider
 is at work. What a stage raises becomes a retry with a reason.
 """
 
@@ -29,6 +30,7 @@ from .rendering import LimitReached
 from .retry import delay
 from .steps import AttemptRecord, Claimed, Step
 from .store.payload import micros, optional_micros
+from .suppression.guard import Suppressions
 from .throttle import Throttle
 from .types import (
     Attempt,
@@ -54,6 +56,8 @@ NO_RECYCLING = Recycling((), {})
 _AS_GIVEN = Failover()
 LAG = 100_000
 """Microseconds by which our copy of the database's clock may be behind it. The claim went by that clock itself."""
+STALE = 500_000
+"""Microseconds after which it is asked again whether an address is suppressed, before a message is handed over."""
 
 
 @dataclass(slots=True)
@@ -67,10 +71,24 @@ class Work:
     started: int = 0
     candidates: tuple[str, ...] = ()
     """The providers that its channel's plugin would give it to."""
+    address: str = ""
+    brand: str = ""
+    looked: int = 0
+    """When it was asked whether the address is suppressed."""
+    doubted: bool = False
+    """Soft errors of the address are being counted."""
 
     @property
     def number(self) -> int:
         return self.claimed.attempts + 1
+
+
+class _Suppressed(HandOffRefused):
+    """The address came onto the list since it was looked for."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        super().__init__(f"event {step.claimed.id}: {step.reason}")
 
 
 class Delivery:
@@ -95,6 +113,7 @@ class Delivery:
         failovers: Mapping[str, Failover] = MappingProxyType({}),
         recycling: Recycling = NO_RECYCLING,
         receipt_wait: float = 600.0,
+        suppressions: Suppressions | None = None,
     ) -> None:
         self._queue = queue
         self._calls = calls
@@ -110,6 +129,7 @@ class Delivery:
         self._failovers = failovers
         self._recycling = recycling
         self._receipt_wait = int(receipt_wait * 1_000_000)
+        self._suppressions = suppressions
 
     async def process(self, work: Work) -> None:
         with self._metrics.under_way(work.claimed.event.queue):
@@ -136,6 +156,12 @@ class Delivery:
                     if self._failpoints:
                         self._failpoints.passed("after_reply")
                     step = self._outcome(work, outcome)
+                    if self._suppressions is not None:
+                        step.note = self._suppressions.note_outcome(
+                            event.id, work.channel, work.address, work.brand, outcome, work.doubted
+                        )
+        except _Suppressed as suppressed:
+            step = suppressed.step
         except HandOffRefused as refused:
             step = self._untimely(work, " before it could be handed over")
             if step is None:
@@ -227,6 +253,9 @@ class Delivery:
         if not address:
             return self._final(work, FAILED, f"it has no {channel.address}, which the channel {channel.name} needs")
         brand = route.brand or template.brand
+        work.address, work.brand = address, brand
+        if (step := await self._suppressed(work)) is not None:
+            return step
         content = await self._calls.render(template, event, self._brand(brand))
         if content is None:
             return self._final(work, NOT_COVERED, f"nothing renders {work.template}")
@@ -239,12 +268,25 @@ class Delivery:
             return self._later(work, micros(verdict.until), verdict.reason, counts=False)
         return self._untimely(work) or message
 
+    async def _suppressed(self, work: Work) -> Step | None:
+        if self._suppressions is None:
+            return None
+        work.looked = self._now()
+        event_type = work.claimed.event.type
+        standing = await self._suppressions.standing(event_type, work.channel, work.address, work.brand)
+        work.doubted = standing.doubted
+        if standing.reason is None:
+            return None
+        return replace(self._final(work, IGNORED, standing.text), suppressed=standing.reason.value)
+
     async def _deliver(self, work: Work, message: Message) -> Outcome:
         async def hand_off(provider: str) -> None:
             if self._failpoints:
                 self._failpoints.passed("before_handoff")
             if self._untimely(work) is not None:
                 raise HandOffRefused(f"event {work.claimed.id}: this is not its time")
+            if self._now() - work.looked > STALE and (step := await self._suppressed(work)) is not None:
+                raise _Suppressed(step)
             await self._queue.hand_off(work.claimed, provider)
             work.handed_off = provider
             if self._failpoints:

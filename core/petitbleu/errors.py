@@ -12,6 +12,9 @@ PetitbleuError
 ├── QueryRefused           a question we do not answer
 ├── TemplateError          a template that is missing, broken or fails to render
 ├── HandOffRefused         lease lost, expired or cancelled: do not send
+├── FetchError             an address that somebody else chose, and that gave no answer
+│   ├── FetchRefused       it is not to be asked
+│   └── FetchFailed        it could not be asked, or did not answer
 └── NotNow                 the provider is given nothing more at the moment
 """
 
@@ -123,3 +126,19 @@ class NotNow(PetitbleuError):
     def __init__(self, reason: str, due: int) -> None:
         self.due = due
         super().__init__(reason)
+
+
+class FetchError(PetitbleuError):
+    """`sent` tells whether the other side may have got the request."""
+
+    def __init__(self, reason: str, sent: bool = False) -> None:
+        self.sent = sent
+        super().__init__(reason)
+
+
+class FetchRefused(FetchError):
+    """The URL, the address behind it, a redirect or the body is not what the settings allow."""
+
+
+class FetchFailed(FetchError):
+    """No connection, no answer, or not in time."""

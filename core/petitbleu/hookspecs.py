@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .services import Accept, Services
     from .types import (
         Attempt,
+        Catcher,
         Channel,
         Check,
         Content,
@@ -78,6 +79,12 @@ def petitbleu_routes(settings: Any, services: Services) -> Sequence[web.RouteDef
 @hookspec
 def petitbleu_commands(settings: Any) -> Sequence[Command]:
     """Subcommands of `petitbleu`. A name that is taken stops the start. Since 0.1."""
+    raise AssertionError
+
+
+@hookspec
+def petitbleu_catchers(settings: Any) -> Sequence[Catcher]:
+    """Stand-ins for the plugin's providers, for `petitbleu demo`; asked by nothing else. Since 0.1."""
     raise AssertionError
 
 

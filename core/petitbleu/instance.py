@@ -24,7 +24,7 @@ from .auth import Authenticator
 from .calls import Calls
 from .channels import wishes
 from .config import Config, build_config, check_channels, find_config, read_config
-from .config.settings import TypeRetention
+from .config.settings import ChannelSuppression, TypeRetention
 from .contract import Contract
 from .data import elements
 from .deadlines import within
@@ -51,6 +51,9 @@ from .status import Status
 from .store import Store, open_store
 from .store.epoch import guard
 from .store.payload import decode
+from .suppression import Reason, Terms
+from .suppression.guard import Suppressions
+from .suppression.register import Register
 from .templates import Drafts, Templates
 from .throttle import Feedback, Limit, ProviderLimits, Shared, Throttle
 from .types import Channel, Content, Event, Retry
@@ -87,9 +90,17 @@ class Instance:
     throttle: Throttle
     receipts: Receipts
     decisions: Decisions
+    suppressions: Suppressions
+    register: Register
+    """The same list, as operators read and change it."""
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
+
+    def notes(self, channel: str, content: Content) -> list[str]:
+        """What the channel has to say of a rendered template."""
+        preview = self.channels[channel].preview
+        return [] if preview is None else list(preview(content))
 
     def branded(self, content: Content, brand: str) -> Content:
         """With the brand's sender and the like wherever the template leaves such a field open."""
@@ -255,6 +266,14 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         random.random,
         metrics,
     )
+    suppressions = Suppressions(
+        store,
+        addresses,
+        _terms(config),
+        {name: declared.ignored_reasons for name, declared in config.event_types.items()},
+        metrics,
+    )
+    queue.suppressions = suppressions
     delivery = Delivery(
         queue,
         calls,
@@ -270,11 +289,16 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         failovers,
         recycling,
         config.delivery.receipts.wait,
+        suppressions,
     )
-    receipts = Receipts(store, calls, config.delivery.receipts.unmatched, metrics)
-    decisions = Decisions(
-        store, calls, addresses, failovers, int(config.delivery.lifetime * 1_000_000), store.now, metrics
-    )
+    receipts = Receipts(store, calls, config.delivery.receipts.unmatched, metrics, suppressions, addresses, brands)
+
+    def opened() -> None:
+        queue.look_again()
+        queue.announce()
+
+    lifetime_micros = int(config.delivery.lifetime * 1_000_000)
+    decisions = Decisions(store, calls, addresses, failovers, lifetime_micros, store.now, metrics, opened)
     worker = Worker(
         queue,
         delivery,
@@ -380,7 +404,26 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         throttle,
         receipts,
         decisions,
+        suppressions,
+        Register(store, addresses),
     )
+
+
+def _terms(config: Config) -> dict[str, Terms]:
+    """By channel; "" is any other."""
+    common = config.suppression
+
+    def terms(own: ChannelSuppression) -> Terms:
+        given = {**common.model_dump(exclude={"channels"}), **own.model_dump(exclude_none=True)}
+        lasting = {Reason(word): given.pop(word) for word in ("hard", "soft", "complaint")}
+        return Terms(
+            given["threshold"],
+            int(given["period"] * 1_000_000),
+            int(given["span"] * 1_000_000),
+            {reason: int(one * 1_000_000) for reason, one in lasting.items() if one is not None},
+        )
+
+    return {"": terms(ChannelSuppression()), **{name: terms(own) for name, own in common.channels.items()}}
 
 
 def _purge(config: Config, store: Store, incarnation: str, metrics: Metrics) -> Purge:
@@ -403,6 +446,8 @@ def _purge(config: Config, store: Store, incarnation: str, metrics: Metrics) -> 
         Pace(keep.batch, keep.share),
         f"{socket.gethostname()[:40]}/{incarnation}",
         metrics,
+        soft_errors=max(terms.period for terms in _terms(config).values()),
+        audit=int(keep.audit * 1_000_000),
     )
 
 

@@ -115,6 +115,12 @@ class Metrics:
         self._recycled = counter(
             "recycled_events", "Events that went on by another channel.", "channel", "to", "failure"
         )
+        self._suppressed = counter(
+            "suppressed", "Events ignored since their address is suppressed.", "channel", "reason"
+        )
+        self._suppressions = counter(
+            "suppressions_added", "Addresses that feedback put on the suppression list.", "channel", "reason"
+        )
         for queue in Queue:
             self._under_way(queue.value)
 
@@ -224,10 +230,15 @@ class Metrics:
         when somebody else had the event."""
         self._doubtful(channel, cause).inc()
 
+    def suppression_added(self, channel: str, reason: str) -> None:
+        self._suppressions(channel, reason).inc()
+
     def recorded(self, step: Step) -> None:
         """A step that the database has."""
         event, attempt = step.claimed.event, step.attempt
         self._steps(event.queue.value, step.status).inc()
+        if step.suppressed:
+            self._suppressed(step.channel, step.suppressed).inc()
         if attempt is not None:
             self._attempts(attempt.channel, attempt.provider, attempt.outcome, attempt.scope).inc()
         if step.due is not None and step.unknowns > step.claimed.unknowns:

@@ -25,9 +25,10 @@ from .idempotency import First, Proposal, Stored, propose, resolve
 from .metrics import Metrics
 from .shares import Flow
 from .steps import Claimed, Step, step_row
-from .store import CELL_SHIFT, CommitUnknown, Store
+from .store import CELL_SHIFT, CommitUnknown, StepUndone, Store
 from .store.payload import decode, encode, micros, optional_micros
 from .store.together import insert, settle, settled
+from .suppression.guard import Added, Suppressions
 from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
@@ -39,6 +40,8 @@ WAITING, READY, LEASED = 0, 1, 2
 LINGER = 0.001
 """Seconds a write waits for company, once writes have begun to come several at a time."""
 ID_BLOCK = 1000
+LOCK_PATIENCE = 2.0
+"""Seconds that outcomes wait to note what they show of addresses while somebody else changes the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class WorkQueue:
         """Names this process for as long as it lives; its lease tokens begin with it."""
         self.announce: Callable[[], None] = lambda: None
         """Called after a commit with work in it that this process's worker has not taken."""
+        self.suppressions: Suppressions | None = None
+        """Writes down what outcomes show about addresses."""
         self._untaken = False
         self.arrived = asyncio.Event()
         """Set when there may be work to claim."""
@@ -358,13 +363,29 @@ class WorkQueue:
     async def _write_steps(self, steps: list[Step]) -> list[bool]:
         self._metrics.batch("record", len(steps))
         rows = [step_row(step) for step in steps]
+        noted = self.suppressions is not None and any(step.note is not None for step in steps)
         done: set[int] = set()
+        added: list[Added] = []
         doubtful = False
+
+        async def note(transaction: Any, ours: set[int]) -> None:
+            nonlocal added
+            added = []
+            notes = [step.note for step in steps if step.note is not None and step.claimed.id in ours]
+            if self.suppressions is None or not notes:
+                return
+            try:
+                async with self._store.tried(transaction, LOCK_PATIENCE):
+                    added = await self.suppressions.write(notes, transaction)
+            except StepUndone as error:
+                # the address will fail again; an answer that is not recorded could mean a second message
+                events = [one.event for one in notes]
+                logger.warning("what outcomes show of addresses is not noted: %s", error, extra={"events": events})
 
         async def write() -> None:
             nonlocal done, doubtful
             try:
-                done = await settle(self._store, rows)
+                done = await settle(self._store, rows, note if noted else None)
             except CommitUnknown:
                 doubtful = True
                 raise
@@ -373,6 +394,8 @@ class WorkQueue:
         await self._store.again(write, patience=self._lease / 1e6)
         if doubtful and (missing := [row for row in rows if row["id"] not in done]):
             done |= await settled(self._store, missing)
+        if self.suppressions is not None and added:
+            self.suppressions.count(added)
         return [step.claimed.id in done for step in steps]
 
     # ----------------------------------------------------------------------------------------------------- look

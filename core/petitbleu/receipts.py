@@ -21,6 +21,8 @@ from .metrics import Metrics
 from .steps import words
 from .store import Store
 from .store.payload import decode, micros, optional_moment
+from .suppression import Note
+from .suppression.guard import Added, Suppressions
 from .types import Event, Receipt, ReceiptState, Scope
 
 logger = logging.getLogger("petitbleu.receipts")
@@ -32,8 +34,6 @@ AGAIN = ((10, 0.5), (60, 2.0), (600, 30.0), (3600, 120.0), (86_400, 1800.0))
 """Until a receipt without an attempt is as old as the first number of seconds, it is looked at every second number."""
 
 Row = Mapping[str, Any]
-Noted = Callable[[Any, Sequence[tuple[Event, Receipt]]], Awaitable[None]]
-"""Called within the transaction, with its connection, for what told something new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,8 @@ def refine(row: Row, number: int, channel: str, state: str, text: str) -> Refine
 
 
 class Receipts:
-    """`patience` is for how many seconds a receipt may be without an attempt."""
+    """`patience` is for how many seconds a receipt may be without an attempt; `addresses` tells which address each
+    channel needs, `brands` in whose name events of a type are sent."""
 
     def __init__(
         self,
@@ -113,13 +114,17 @@ class Receipts:
         calls: Calls,
         patience: float,
         metrics: Metrics,
-        noted: Noted | None = None,
+        suppressions: Suppressions,
+        addresses: Mapping[str, str],
+        brands: Mapping[str, str],
     ) -> None:
         self._store = store
         self._calls = calls
         self._patience = patience
         self._metrics = metrics
-        self._noted = noted
+        self._suppressions = suppressions
+        self._addresses = addresses
+        self._brands = brands
         self._coming: Batcher[Receipt, None] = Batcher(self._write, linger=0.001)
         self._arrived = asyncio.Event()
 
@@ -162,10 +167,12 @@ class Receipts:
         """Find the attempts of up to `MOST` receipts, and write down what follows; how many were looked at."""
         news: list[tuple[Event, Receipt]] = []
         ended: list[tuple[Event, str, str]] = []
+        added: list[Added] = []
         async with self._store.transaction() as on:
             taken = await self._store.rows("take_receipts", MOST, on=on)
             if taken:
-                news, ended = await self._apply(taken, on)
+                news, ended, added = await self._apply(taken, on)
+        self._suppressions.count(added)
         for event, receipt in news:
             await self._calls.receipt_recorded(event, receipt)
         for event, status, reason in ended:
@@ -174,7 +181,7 @@ class Receipts:
 
     async def _apply(
         self, taken: Sequence[Row], on: Any
-    ) -> tuple[list[tuple[Event, Receipt]], list[tuple[Event, str, str]]]:
+    ) -> tuple[list[tuple[Event, Receipt]], list[tuple[Event, str, str]], list[Added]]:
         found, unmatched = await self._found(taken, on)
         events: dict[int, Row] = {}
         if found:
@@ -217,14 +224,21 @@ class Receipts:
             if one.after != one.before and (body := bodies.get(one.event)) is not None
             for _, receipt in one.receipts
         ]
-        if news and self._noted is not None:
-            await self._noted(on, news)
+        notes = [note for event, receipt in news if (note := self._note(event, receipt)) is not None]
+        added = await self._suppressions.write(notes, on) if notes else []
         ended = [
             (decode(event, body), change.status, change.reason or "")
             for (event, number), change in refined.items()
             if change.status is not None and (event, number) not in busy and (body := bodies.get(event)) is not None
         ]
-        return news, ended
+        return news, ended, added
+
+    def _note(self, event: Event, receipt: Receipt) -> Note | None:
+        address = event.addresses.get(self._addresses.get(receipt.channel, ""), "")
+        if not address:
+            return None
+        brand = self._brands.get(event.type, "")
+        return self._suppressions.note_receipt(event.id, receipt.channel, address, brand, receipt)
 
     async def _found(self, taken: Sequence[Row], on: Any) -> tuple[list[_Matched], list[Row]]:
         """The receipts by their attempts, and those that have none."""

@@ -30,6 +30,8 @@ TABLES = ("attempts", "payloads", "events")
 """Of an event, in the order in which they are deleted."""
 WITH = {"attempts": ("awaited", "receipts"), "events": ("recyclings", "watches")}
 """What goes along with a table's rows."""
+_NAMES = {"idempotency": "keys"}
+"""Of tables that their statements call otherwise."""
 SECOND = 1_000_000
 SWEEP = 86_400 * SECOND
 """After so many microseconds a walk begins at the beginning."""
@@ -73,8 +75,9 @@ class Busy(PetitbleuError):
 
 class Purge:
     """Deletes by `periods`, which differ by event type, and `others` for the types not among them. Sessions go
-    `sessions` microseconds after their end. `every` is in seconds. `holder` names this process among all that use the
-    database; `clock` counts seconds."""
+    `sessions` microseconds after their end, counts of soft errors `soft_errors` after the last one, what the audit says
+    after `audit`. `every` is in seconds. `holder` names this process among all that use the database; `clock` counts
+    seconds."""
 
     def __init__(
         self,
@@ -88,11 +91,21 @@ class Purge:
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        *,
+        soft_errors: int,
+        audit: int,
     ) -> None:
         self._store = store
         self._periods = periods
         self._others = others
-        self._sessions = sessions
+        self._others_over: dict[str, tuple[int, ...]] = {
+            "sessions": (sessions,),
+            "idempotency": (),
+            "suppressions": (),
+            "soft_errors": (soft_errors,),
+            "audit": (audit,),
+            "unmatched": (others.attempts,),
+        }
         self._every = int(every * SECOND)
         self._pace = pace
         self._holder = holder
@@ -147,8 +160,8 @@ class Purge:
                     found[table] += (await self._store.rows(f"count_{table}", due[table]))[0]["found"]
 
         await self._walk(row["now"], [(0, row["now"] - self._shortest())], self._pace.batch, count)
-        found["sessions"] = (await self._store.rows("count_sessions", self._sessions))[0]["found"]
-        found["idempotency"] = (await self._store.rows("count_keys"))[0]["found"]
+        for table, age in self._others_over.items():
+            found[table] = (await self._store.rows(f"count_{_NAMES.get(table, table)}", *age))[0]["found"]
         return found
 
     async def age(self, on: BaseDBAsyncClient | None = None) -> float:
@@ -179,13 +192,8 @@ class Purge:
 
         try:
             await self._walk(now, ranges, pace.batch, delete)
-            kept = self._others.attempts
-            for table, words in (
-                ("sessions", (self._sessions, pace.batch)),
-                ("idempotency", (pace.batch,)),
-                ("unmatched", (kept, pace.batch)),
-            ):
-                removed.update(await self._clear(table, words, pace))
+            for table, age in self._others_over.items():
+                removed.update(await self._clear(table, (*age, pace.batch), pace))
             swept = now if sweep else chore["swept"]
             await self._store.rows("complete_chore", now, swept, self._terms, CHORE, self._holder)
         finally:
@@ -240,7 +248,7 @@ class Purge:
 
     async def _clear(self, table: str, words: tuple[int, ...], pace: Pace) -> Counter[str]:
         removed: Counter[str] = Counter()
-        query = "purge_keys" if table == "idempotency" else f"purge_{table}"
+        query = f"purge_{_NAMES.get(table, table)}"
         gone = pace.batch
         while gone >= pace.batch:
             began = self._clock()

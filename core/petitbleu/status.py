@@ -82,7 +82,20 @@ class Status:
         return int(rows[0]["found"])
 
     async def attempts(self, event_id: int) -> list[dict[str, Any]]:
-        return await self._store.read("SELECT * FROM attempts WHERE event = ? ORDER BY id", [event_id])
+        """Each with `awaited`, the number of parts for which a receipt may come."""
+        return await self._store.read(
+            "SELECT a.*, (SELECT count(*) FROM awaited w WHERE w.event = a.event AND w.number = a.number) AS awaited "
+            "FROM attempts a WHERE event = ? ORDER BY id",
+            [event_id],
+        )
+
+    async def by_reference(self, channel: str, reference: str) -> int | None:
+        """The event of the latest message that a provider gave this reference. Reads every attempt."""
+        rows = await self._store.read(
+            "SELECT event FROM attempts WHERE channel = ? AND reference = ? ORDER BY id DESC LIMIT 1",
+            [channel, reference],
+        )
+        return int(rows[0]["event"]) if rows else None
 
     async def receipts(self, event_id: int) -> list[dict[str, Any]]:
         return await self._store.read("SELECT * FROM receipts WHERE event = ? ORDER BY id", [event_id])

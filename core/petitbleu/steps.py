@@ -8,6 +8,7 @@ from typing import Any
 
 from .data import to_json
 from .lifecycle import FINAL, PROCESSING, TRANSITIONS
+from .suppression import Note
 from .types import Event
 
 
@@ -78,6 +79,10 @@ class Step:
     awaits: int = 0
     handed_off: str = ""
     watch: int | None = None
+    suppressed: str = ""
+    """The reason of the suppression that ended it."""
+    note: Note | None = None
+    """What the attempt showed about the address."""
 
     def __post_init__(self) -> None:
         if self.status not in TRANSITIONS[PROCESSING] or (self.due is None) != (self.status in FINAL):

@@ -7,6 +7,7 @@ what templates walk (see `data.py`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -321,6 +322,32 @@ class Channel:
     retry: Retry = Retry()
     providers: tuple[str, ...] = ()
     """Those it hands messages to, where the settings name them: limits for others are refused as misspelt."""
+    preview: Callable[[Content], Sequence[str]] | None = None
+    """More lines for whoever previews a template: what the channel makes of its content. Must not fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """A message that a stand-in took in the place of a provider."""
+
+    channel: str
+    to: str
+    reference: str
+    """By what the stand-in called it in its answer, as `Delivered.reference` has it."""
+    lines: tuple[str, ...]
+    """The message, for people."""
+    problems: tuple[str, ...] = ()
+    """What is not as it should be, whoever wrote the template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catcher:
+    """A stand-in for a channel's providers, by which `petitbleu demo` shows the channel on one machine."""
+
+    name: str
+    start: Callable[[Callable[[Caught], None]], AbstractAsyncContextManager[Mapping[str, Any]]]
+    """Given what to call with each message, a context manager: inside it the stand-in listens on 127.0.0.1. It yields
+    what the plugin's settings need in place of the configured ones, as nested mappings, so that messages go there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ from petitbleu.receipts import Receipts
 from petitbleu.recycling import Recycling, RecyclingRule
 from petitbleu.store import Store
 from petitbleu.store.payload import moment
+from petitbleu.suppression import Terms
+from petitbleu.suppression.guard import Suppressions
 from petitbleu.throttle import Feedback, Shared, Throttle
 from petitbleu.worker import Limits, Worker
 
@@ -157,6 +159,8 @@ class Rig:
         recycling = Recycling(tuple(rules), addresses)
         if rules:
             script.recycle = recycling.answer
+        suppressions = Suppressions(store, addresses, {"": Terms(threshold=2, span=0)}, {}, metrics)
+        self.queue.suppressions = suppressions
         delivery = Delivery(
             self.queue,
             calls,
@@ -172,9 +176,12 @@ class Rig:
             failovers,
             recycling,
             receipt_wait,
+            suppressions,
         )
-        self.receipts = Receipts(store, calls, 3600.0, metrics)
-        self.decisions = Decisions(store, calls, addresses, failovers, 86_400_000_000, store.now, metrics)
+        self.receipts = Receipts(store, calls, 3600.0, metrics, suppressions, addresses, {})
+        self.decisions = Decisions(
+            store, calls, addresses, failovers, 86_400_000_000, store.now, metrics, self.queue.look_again
+        )
         limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
         self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
 

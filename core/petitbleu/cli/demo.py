@@ -1,24 +1,22 @@
-"""`petitbleu demo`: a server, a mail catcher and one event of each type, all on this machine."""
+"""`petitbleu demo`: a server, stand-ins for the providers, and the sample events over SOAP, all on this machine."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import email.policy
+import json
 import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiosmtpd.smtp import SMTP, Envelope
 from lxml import etree
 
 from ..app import Server, running
@@ -26,13 +24,18 @@ from ..commands import Command
 from ..config import find_config, read_config
 from ..errors import PetitbleuError
 from ..eventxml import events_in
+from ..instance import plan
+from ..lifecycle import SENT
 from ..logs import set_up
-from ..types import Comparison, EventQuery, Queue
+from ..services import FoundEvent
+from ..types import Caught, Comparison, EventQuery, Queue
 from ..xmldata import parse_xml
-from .events import LOCAL, way
+from .events import LOCAL, history, way
 
 WAIT = 30.0
-"""Seconds until every mail must have arrived."""
+"""Seconds until everything must have arrived."""
+RECEIPTS = 5.0
+"""Seconds that a receipt is waited for where one is expected."""
 _ENVELOPE = """<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:urn="urn:nms:{schema}">
   <soapenv:Body><urn:PushEvent><urn:sessiontoken>mc/demo</urn:sessiontoken>
   <urn:domEvent>{event}</urn:domEvent></urn:PushEvent></soapenv:Body>
@@ -41,40 +44,20 @@ _SCHEMAS = {Queue.REALTIME: "rtEvent", Queue.BATCH: "batchEvent"}
 
 
 @dataclass(slots=True)
-class Catcher:
-    """Keeps every mail it is handed; the handler of an aiosmtpd server."""
+class Box:
+    """What the stand-ins were given."""
 
-    mails: list[tuple[str, EmailMessage]] = field(default_factory=list)
+    messages: list[Caught] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:
-        content = envelope.content or b""
-        raw = content if isinstance(content, bytes) else content.encode()
-        message = email.message_from_bytes(raw, policy=email.policy.default)
-        assert isinstance(message, EmailMessage)  # noqa: S101 - what the default policy makes
-        self.mails.append((", ".join(envelope.rcpt_tos), message))
+    def take(self, message: Caught) -> None:
+        self.messages.append(message)
         self.arrived.set()
-        return "250 Caught"
 
-    def of(self, event_id: int) -> tuple[str, EmailMessage] | None:
-        return next((mail for mail in self.mails if mail[1]["X-Event-Id"] == str(event_id)), None)
-
-
-@asynccontextmanager
-async def catching(host: str, port: int) -> AsyncIterator[tuple[Catcher, int]]:
-    """A mail catcher on `port`, or on a free one where that is taken."""
-    catcher = Catcher()
-    loop = asyncio.get_running_loop()
-
-    def protocol() -> SMTP:
-        return SMTP(catcher, enable_SMTPUTF8=True, ident="petitbleu mail catcher", loop=loop)
-
-    try:
-        server = await loop.create_server(protocol, host, port)
-    except OSError:
-        server = await loop.create_server(protocol, host, 0)
-    async with server:
-        yield catcher, server.sockets[0].getsockname()[1]
+    def of(self, attempts: Sequence[Mapping[str, Any]]) -> list[Caught]:
+        """Those that the attempts know by the reference they were answered with."""
+        known = {(one["channel"], one["reference"]) for one in attempts if one["reference"]}
+        return [one for one in self.messages if (one.channel, one.reference) in known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +67,23 @@ class Sample:
     name: str
     queue: Queue
     type: str
-    to: str
     xml: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What became of one event."""
+
+    found: FoundEvent
+    history: Mapping[str, list[dict[str, Any]]]
+    caught: list[Caught]
+
+    def problems(self) -> list[str]:
+        if self.found.status != SENT:
+            return [f"is {self.found.status}: {self.found.reason}"]
+        if not self.caught:
+            return ["is sent, and no stand-in has it"]
+        return [problem for message in self.caught for problem in message.problems]
 
 
 def samples(directory: Path) -> list[Sample]:
@@ -93,8 +91,7 @@ def samples(directory: Path) -> list[Sample]:
     for file in sorted((directory / "events").glob("*.xml")):
         root = parse_xml(file.read_bytes())
         (event,) = events_in(root)
-        xml = etree.tostring(root, encoding="unicode")
-        found.append(Sample(file.name, event.queue, event.attributes["type"], event.attributes.get("email", ""), xml))
+        found.append(Sample(file.name, event.queue, event.attributes["type"], etree.tostring(root, encoding="unicode")))
     if not found:
         raise PetitbleuError(f"{directory / 'events'} holds no sample events")
     return found
@@ -111,32 +108,50 @@ def _free(host: str, port: int) -> int:
     return port
 
 
+@asynccontextmanager
+async def standing_in(directory: Path, sets: Sequence[str], box: Box) -> AsyncIterator[tuple[list[str], list[str]]]:
+    """Stand-ins for the providers of every plugin that has some: the settings that lead to them, and their names."""
+    async with AsyncExitStack() as stack:
+        overrides, names = [], []
+        for plugin, catcher in plan(directory, sets).calls.catchers():
+            instead = await stack.enter_async_context(catcher.start(box.take))
+            overrides += [f"plugins.{plugin}.{path}={value}" for path, value in _flat(instead)]
+            names.append(catcher.name)
+        yield overrides, names
+
+
+def _flat(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", json.dumps(value)
+
+
 async def _demo(args: argparse.Namespace) -> int:
     directory = find_config(args.config)
-    raw = read_config(directory, args.set)
-    names = raw.plugin_names()
-    missing = [name for name in ("email", "soap_ingest") if name not in names]
-    if missing:
-        raise PetitbleuError(f"the demo shows email and SOAP; {directory} does not list {' and '.join(missing)}")
+    if "soap_ingest" not in read_config(directory, args.set).plugin_names():
+        raise PetitbleuError(f"the demo pushes its events over SOAP; {directory} does not list soap_ingest")
     set_up(sys.stderr, 30)
     chosen = {setting.partition("=")[0] for setting in args.set}
     with tempfile.TemporaryDirectory(prefix="petitbleu-demo-") as folder:
-        async with catching("127.0.0.1", 1025) as (catcher, mail_port):
-            overrides = {
-                "database": f"sqlite://{folder}/demo.db",
-                "plugins.email.providers.main.host": "127.0.0.1",
-                "plugins.email.providers.main.port": str(mail_port),
-                "http.host": "127.0.0.1",
-                "http.port": str(_free("127.0.0.1", 8080)),
-            }
-            sets = [f"{key}={value}" for key, value in overrides.items() if key not in chosen] + list(args.set)
+        box = Box()
+        async with standing_in(directory, args.set, box) as (instead, names):
+            overrides = [
+                f"database=sqlite://{folder}/demo.db",
+                "http.host=127.0.0.1",
+                f"http.port={_free('127.0.0.1', 8080)}",
+                *instead,
+            ]
+            sets = [one for one in overrides if one.partition("=")[0] not in chosen] + list(args.set)
             async with running(directory, sets) as server:
-                return await _show(server, catcher, samples(directory), mail_port, once=args.once)
+                return await _show(server, box, samples(directory), names, once=args.once)
 
 
-async def _show(server: Server, catcher: Catcher, events: Sequence[Sample], mail_port: int, *, once: bool) -> int:
+async def _show(server: Server, box: Box, events: Sequence[Sample], names: Sequence[str], *, once: bool) -> int:
     instance = server.instance
-    print(f"Petitbleu listens on {server.url}, a mail catcher on 127.0.0.1:{mail_port}.\n\nPublishing templates")
+    print(f"Petitbleu listens on {server.url}; in place of providers there are: {', '.join(names) or 'none'}.")
+    print("\nPublishing templates")
     for key in instance.drafts.list():
         published = await instance.templates.publish(instance.drafts.load(*key), "demo")
         print(f"  {'/'.join(key)}  version {published.version}")
@@ -147,22 +162,22 @@ async def _show(server: Server, catcher: Catcher, events: Sequence[Sample], mail
         for sample in events:
             ids.append(await _push(client, server.url, sample))
             print(f"  {sample.name}  plId {ids[-1]}")
-    wrong = []
+    wrong: dict[str, list[str]] = {}
     for sample, event_id in zip(events, ids, strict=True):
-        mail = await _wait(catcher, event_id, started)
-        wrong += [f"{sample.name}: {problem}" for problem in _problems(sample, mail)]
-        await _print(server, event_id, mail)
+        story = await _end(server, box, event_id, started + WAIT)
+        if problems := story.problems():
+            wrong[sample.name] = problems
+        _print(story)
     wsdl = f"{server.url}/nl/jsp/schemawsdl.jsp?schema=nms:rtEvent"
     print(f"WSDL     {wsdl}\nHealth   {server.url}/readyz")
-    for problem in wrong:
-        print(f"WRONG    {problem}", file=sys.stderr)
+    for name, problems in wrong.items():
+        for problem in problems:
+            print(f"WRONG    {name}: {problem}", file=sys.stderr)
     if once:
-        print(
-            f"\n{len(ids) - len({line.partition(':')[0] for line in wrong})} of {len(ids)} mails arrived and are right"
-        )
+        print(f"\n{len(ids) - len(wrong)} of {len(ids)} messages arrived and are right")
         return 1 if wrong else 0
     print("\nPush your own events; Ctrl-C stops.", flush=True)
-    await _until_interrupted(server, catcher)
+    await _until_interrupted(server, box)
     return 0
 
 
@@ -178,78 +193,70 @@ async def _push(client: aiohttp.ClientSession, url: str, sample: Sample) -> int:
         return int(found)
 
 
-async def _wait(catcher: Catcher, event_id: int, started: float) -> tuple[str, EmailMessage] | None:
-    while (mail := catcher.of(event_id)) is None:
-        catcher.arrived.clear()
-        try:
-            async with asyncio.timeout(started + WAIT - time.monotonic()):
-                await catcher.arrived.wait()
-        except TimeoutError:
-            return None
-    return mail
+async def _end(server: Server, box: Box, event_id: int, until: float) -> Story:
+    """Once it has ended, and the receipts for it that a stand-in sends have come."""
+    sent_at = None
+    while True:
+        story = await _story(server, box, event_id)
+        now = time.monotonic()
+        if story.found.processed is not None:
+            sent_at = sent_at or now
+            last = story.history["attempts"][-1] if story.history["attempts"] else {}
+            # what did not arrive may go on another way
+            heard = last.get("feedback") == "received" or not last.get("awaited")
+            if heard or now > sent_at + RECEIPTS:
+                return story
+        if now > until:
+            return story
+        await asyncio.sleep(0.02)
 
 
-def _problems(sample: Sample, mail: tuple[str, EmailMessage] | None) -> list[str]:
-    """What is not as it should be with the mail of an event."""
-    if mail is None:
-        return [f"no mail within {WAIT:g} s"]
-    recipient, message = mail
-    text, html = message.get_body(("plain",)), message.get_body(("html",))
-    checks = {
-        f"went to {recipient}, not to {sample.to}": recipient == sample.to,
-        "has no subject": bool(message["Subject"]),
-        "has no sender": "@" in str(message["From"] or ""),
-        "has no text part": text is not None and bool(text.get_content().strip()),
-        "has no HTML part": html is not None and "</html>" in html.get_content().lower(),
-        "is not marked as automatic": message["Auto-Submitted"] == "auto-generated",
-        "shows template code": not any(
-            code in part.get_content() for part in (text, html) if part is not None for code in ("{{", "{%")
-        ),
-        "has defects": not message.defects,
-    }
-    return [words for words, right in checks.items() if not right]
-
-
-async def _print(server: Server, event_id: int, mail: tuple[str, EmailMessage] | None) -> None:
-    print("\n" + "─" * 100)
-    instance = server.instance
+async def _story(server: Server, box: Box, event_id: int) -> Story:
     query = EventQuery(Comparison("id", "=", (str(event_id),)))
-    for _ in range(200):
-        (found,) = await instance.status.find(query, LOCAL)
-        if found.processed is not None:
-            break
-        await asyncio.sleep(0.01)
-    if mail is not None:
-        recipient, message = mail
-        text = message.get_body(("plain",))
-        print(f"From:    {message['From']}\nTo:      {recipient}\nSubject: {message['Subject']}\n")
-        print(text.get_content().rstrip() if text is not None else "")
+    (found,) = await server.instance.status.find(query, LOCAL)
+    known = await history(server.instance, found.id)
+    return Story(found, known, box.of(known["attempts"]))
+
+
+def _print(story: Story) -> None:
+    print("\n" + "─" * 100)
+    for message in story.caught:
+        print("\n".join(message.lines))
         print()
-    for line in way(found, await instance.status.attempts(event_id)):
+    for line in way(story.found, **story.history):
         print(line)
     print("─" * 100)
 
 
-async def _until_interrupted(server: Server, catcher: Catcher) -> None:
+async def _until_interrupted(server: Server, box: Box) -> None:
+    """Show what is pushed from now on."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
-    shown = len(catcher.mails)
+    shown = len(box.messages)
     waiter = asyncio.create_task(stop.wait())
     while not stop.is_set():
-        catcher.arrived.clear()
-        while shown < len(catcher.mails):
-            mail = catcher.mails[shown]
+        box.arrived.clear()
+        while shown < len(box.messages):
+            message = box.messages[shown]
             shown += 1
-            await _print(server, int(mail[1]["X-Event-Id"] or 0), mail)
-        arrival = asyncio.create_task(catcher.arrived.wait())
+            print("\n".join(["", "─" * 100, *message.lines, ""]))
+            # the answer is written down after the message was taken
+            for _ in range(100):
+                event_id = await server.instance.status.by_reference(message.channel, message.reference)
+                if event_id is not None:
+                    story = await _story(server, box, event_id)
+                    print("\n".join(way(story.found, **story.history)), flush=True)
+                    break
+                await asyncio.sleep(0.02)
+        arrival = asyncio.create_task(box.arrived.wait())
         await asyncio.wait({waiter, arrival}, return_when=asyncio.FIRST_COMPLETED)
         arrival.cancel()
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", help="check that every mail arrived and is right, then stop")
+    parser.add_argument("--once", action="store_true", help="check that everything arrived and is right, then stop")
 
 
-COMMANDS = (Command("demo", "see it work: a server, a mail catcher, sample events over SOAP", _demo, _arguments),)
+COMMANDS = (Command("demo", "see it work: a server, stand-ins for providers, sample events", _demo, _arguments),)

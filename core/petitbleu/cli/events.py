@@ -16,6 +16,7 @@ from ..errors import EventProblem, EventsRefused, IntakeError, PetitbleuError, Q
 from ..eventxml import events_in
 from ..instance import Instance, open_instance
 from ..services import FoundEvent
+from ..store.payload import micros, moment
 from ..types import Comparison, Condition, EventQuery, IncomingEvent, Junction, Operator, Queue
 from ..xmldata import parse_xml
 from .output import Progress, as_json, plain, table
@@ -163,19 +164,20 @@ async def _show(args: argparse.Namespace) -> int:
         found = await instance.status.find(EventQuery(Comparison("id", "=", (str(args.id),))), LOCAL)
         if not found:
             raise QueryRefused(f"there is no event {args.id}")
-        history = await _history(instance, found[0].id)
+        known = await history(instance, found[0].id)
         data = await _data(instance, found[0]) if args.data else None
     if args.json:
-        as_json({**plain(found[0]), **history, **({"data": data} if args.data else {})})
+        as_json({**plain(found[0]), **known, **({"data": data} if args.data else {})})
         return 0
-    for line in way(found[0], **history):
+    for line in way(found[0], **known):
         print(line)
     if args.data:
         as_json(data)
     return 0
 
 
-async def _history(instance: Instance, event_id: int) -> dict[str, list[dict[str, Any]]]:
+async def history(instance: Instance, event_id: int) -> dict[str, list[dict[str, Any]]]:
+    """What `way` tells beside the event itself."""
     status = instance.status
     return {
         "attempts": await status.attempts(event_id),
@@ -209,14 +211,14 @@ def way(
         *((one["received"], _receipt(one)) for one in receipts),
         *((one["at"], one["reason"]) for one in recyclings),
     ]
-    # sorted by time alone: of one moment, an attempt comes before what follows from it
-    lines += [f"  {_clock(at)}  {text}" for at, text in sorted(steps, key=itemgetter(0))]
     if event.processed is not None:
         seconds = (event.processed - event.created).total_seconds()
-        lines.append(
-            f"  {event.processed:%H:%M:%S.%f}  {event.status}, {seconds * 1000:.0f} ms after it came: {event.reason}"
+        steps.append(
+            (micros(event.processed), f"{event.status}, {seconds * 1000:.0f} ms after it came: {event.reason}")
         )
-    elif event.process_requested is not None:
+    # sorted by time alone: of one moment, an attempt comes before what follows from it
+    lines += [f"  {_clock(at)}  {text}" for at, text in sorted(steps, key=itemgetter(0))]
+    if event.processed is None and event.process_requested is not None:
         lines.append(f"  {event.status}; next try {event.process_requested:%Y-%m-%d %H:%M:%S} UTC  {event.reason}")
     return lines
 
@@ -234,8 +236,6 @@ def _receipt(one: Mapping[str, Any]) -> str:
 
 
 def _clock(value: int) -> str:
-    from ..store.payload import moment
-
     return f"{moment(value):%H:%M:%S.%f}"
 
 

@@ -12,14 +12,15 @@ import uvloop
 
 from ..commands import Command
 from ..errors import PetitbleuError
-from . import demo, events, instance, operations, purge, templates
+from . import demo, events, instance, operations, purge, suppressions, templates
 
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
     "events": ("what became of events, and what to do about them", (*events.COMMANDS, *operations.COMMANDS)),
+    "suppressions": ("addresses that are not written to", suppressions.COMMANDS),
     "operators": ("logins", instance.OPERATOR_COMMANDS),
 }
-COMMANDS = (*demo.COMMANDS, *instance.COMMANDS, *events.TOP_COMMANDS, *purge.COMMANDS)
+COMMANDS = (*demo.COMMANDS, *instance.COMMANDS, *events.TOP_COMMANDS, *purge.COMMANDS, *suppressions.TOP_COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from ..commands import Command
 from ..instance import open_instance
 from .output import as_json, table
 
-_TABLES = ("events", "payloads", "attempts", "sessions", "idempotency")
+_TABLES = ("events", "payloads", "attempts", "sessions", "idempotency", "suppressions", "soft_errors", "audit")
 
 
 async def _purge(args: argparse.Namespace) -> int:

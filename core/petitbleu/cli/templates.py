@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..commands import Command
@@ -118,22 +118,25 @@ async def _preview(args: argparse.Namespace) -> int:
         seed = _seed(draft, args.seed)
         source: Draft | TemplateRef = draft if args.version == "draft" else TemplateRef(*key, _number(args.version))
         content = await instance.templates.preview(source, seed, args.language)
+        notes = instance.notes(key[1], content)
     if args.json:
-        as_json({"fields": content.fields, "parts": content.parts, "files": sorted(content.files)})
+        as_json({"fields": content.fields, "parts": content.parts, "files": sorted(content.files), "notes": notes})
     elif args.part:
         if args.part not in content.parts:
             raise TemplateError(args.template, f"has no part {args.part!r}; parts are {', '.join(content.parts)}")
         sys.stdout.write(content.parts[args.part])
     else:
-        _print_content(content, seed)
+        _print_content(content, seed, notes)
     return 0
 
 
-def _print_content(content: Content, seed: Seed) -> None:
+def _print_content(content: Content, seed: Seed, notes: Sequence[str]) -> None:
     print(f"to: {seed.address}")
     for name, value in content.fields.items():
         if value not in (None, "", [], {}, ()):
             print(f"{name}: {plain(value)}")
+    for note in notes:
+        print(note)
     for name, text in content.parts.items():
         print(f"\n--- {name} ---\n{text}")
 

@@ -69,7 +69,7 @@ class Config(Sections):
         return {**brand.variables, **brand.model_dump(exclude={"variables", "share"}), "name": brand.name or name}
 
 
-_BOUNDING = ("http", "sessions", "delivery", "limits", "retention", "monitoring", "templates")
+_BOUNDING = ("http", "sessions", "delivery", "limits", "suppression", "retention", "monitoring", "templates")
 
 
 def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
@@ -139,8 +139,8 @@ def build_config(raw: RawConfig, plugin_settings_types: Mapping[str, type[Settin
 def check_channels(
     raw: RawConfig, channels: Collection[str], providers: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> None:
-    """Refuse rules, retries and limits for channels that are not among `channels`, and limits for other providers than
-    those a channel says it has. Raises `ConfigError`."""
+    """Refuse rules, retries, terms and limits for channels that are not among `channels`, and limits for other
+    providers than those a channel says it has. Raises `ConfigError`."""
     named = [
         (node.place, path, node.value)
         for pattern in (
@@ -153,8 +153,8 @@ def check_channels(
     ]
     named += [
         (node.key or node.place, path, path[-1])
-        for section in ("retry", "failover")
-        for path, node in _select(raw.tree, ["delivery", section, "*"], ())
+        for pattern in ("delivery.retry.*", "delivery.failover.*", "suppression.channels.*")
+        for path, node in _select(raw.tree, pattern.split("."), ())
     ]
     limited = [
         (node.key or node.place, path, *str(path[-1]).partition("/")[::2])

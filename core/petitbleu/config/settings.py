@@ -28,6 +28,7 @@ from ..addresses import email_address
 from ..lifecycle import STATUSES
 from ..networks import Network
 from ..suggest import did_you_mean
+from ..suppression import MOST_COUNTED, Reason
 from ..types import Queue, Settings
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -160,6 +161,12 @@ class TypeRetention(Section):
     attempts: Duration | None = Field(None, description="How long their attempts are kept, as retention.attempts.")
 
 
+class TypeSuppression(Section):
+    ignore: frozenset[Reason] = Field(
+        frozenset(), description="Reasons that do not keep these events back; `suppression: ignore` means all."
+    )
+
+
 class EventTypeSettings(Section):
     label: Line = Field("", description="Name for people; the type's own name by default.")
     queue: Queue = Field(Queue.REALTIME, description="Queue of events that come by a way that names none.")
@@ -171,7 +178,14 @@ class EventTypeSettings(Section):
     retention: TypeRetention = Field(
         default_factory=TypeRetention, description="What of these events is kept shorter or longer than others'."
     )
+    suppression: TypeSuppression | Literal["ignore"] = Field(
+        default_factory=TypeSuppression, description="In spite of which suppressions these events go out."
+    )
     ctx: CtxContract | None = Field(None, description="What the ctx of these events must hold, checked at the door.")
+
+    @property
+    def ignored_reasons(self) -> frozenset[Reason]:
+        return frozenset(Reason) if self.suppression == "ignore" else self.suppression.ignore
 
 
 def _one_of(*names: str) -> Any:
@@ -409,6 +423,32 @@ class Retention(Section):
     every: Duration = Field(3600.0, description="How often to delete what is over.")
     batch: Count = Field(200, description="Events that one transaction deletes.")
     share: float = Field(0.1, gt=0, le=1, description="Part of the time that deleting may take.")
+    audit: Duration = Field(31536000.0, description="How long it is kept who changed what.")
+
+
+class ChannelSuppression(Section):
+    threshold: Annotated[int, Field(ge=1, le=MOST_COUNTED)] | None = Field(
+        None, description="As suppression.threshold, for this channel."
+    )
+    period: Duration | None = Field(None, description="As suppression.period, for this channel.")
+    span: Duration | None = Field(None, description="As suppression.span, for this channel.")
+    hard: Duration | None = Field(None, description="As suppression.hard, for this channel.")
+    soft: Duration | None = Field(None, description="As suppression.soft, for this channel.")
+    complaint: Duration | None = Field(None, description="As suppression.complaint, for this channel.")
+
+
+class SuppressionSettings(Section):
+    threshold: Annotated[int, Field(ge=1, le=MOST_COUNTED)] = Field(
+        5, description="So many events whose address had a soft error suppress it."
+    )
+    period: Duration = Field(2592000.0, description="Within which they must lie.")
+    span: Duration = Field(86400.0, description="How far apart the first and the last of them must be at least.")
+    hard: Duration | None = Field(None, description="How long an address with a hard error is suppressed; for ever.")
+    soft: Duration | None = Field(604800.0, description="How long one with too many soft errors is.")
+    complaint: Duration | None = Field(None, description="How long one whose owner complained is; for ever.")
+    channels: dict[str, ChannelSuppression] = Field(
+        default_factory=dict, description="By channel name: what differs there."
+    )
 
 
 class Monitoring(Section):
@@ -460,6 +500,9 @@ class Sections(Section):
     sessions: Sessions = Field(default_factory=Sessions, description="Logging on.")
     delivery: DeliverySettings = Field(default_factory=DeliverySettings, description="The worker.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What the door lets in.")
+    suppression: SuppressionSettings = Field(
+        default_factory=SuppressionSettings, description="When an address is not written to any more."
+    )
     retention: Retention = Field(default_factory=Retention, description="How long what is done with is kept.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="When to warn.")
     templates: TemplateSettings = Field(default_factory=TemplateSettings, description="Where templates are.")

@@ -23,7 +23,7 @@ from tortoise.transactions import in_transaction
 
 from ..errors import Unavailable
 from .epoch import Guard
-from .errors import CommitUnknown, StoreError
+from .errors import CommitUnknown, StepUndone, StoreError
 from .postgres import MIGRATION_LOCK, alone, broken_off, credentials, lost
 from .queries import REPEATABLE, Dialect, Queries
 
@@ -70,6 +70,20 @@ class Store:
             if complete and self.dialect == "postgres" and (lost(error) or isinstance(error, TimeoutError)):
                 raise CommitUnknown from error
             raise
+
+    @asynccontextmanager
+    async def tried(self, on: BaseDBAsyncClient, patience: float) -> AsyncIterator[None]:
+        """A part of the transaction `on` that may fail by itself: then it is undone, `StepUndone` says why, and the
+        rest of the transaction is as it was. On PostgreSQL rows that others hold are waited for `patience` seconds."""
+        await on.execute_query("SAVEPOINT tried")
+        try:
+            if self.dialect == "postgres":
+                await on.execute_query(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
+            yield
+        except Exception as error:
+            # fails where the connection is lost, and with it everything
+            await on.execute_query("ROLLBACK TO SAVEPOINT tried")
+            raise StepUndone(f"{type(error).__name__}: {error}") from error
 
     @asynccontextmanager
     async def joined(self, on: Any = None) -> AsyncIterator[Any]:

@@ -14,3 +14,7 @@ class CommitUnknown(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("the database did not say whether it stored the changes")
+
+
+class StepUndone(PetitbleuError):
+    """A part of a transaction failed and is undone; the rest of it is as it was."""

@@ -85,6 +85,8 @@ FEEDBACK = {
     "purge_receipts": "DELETE FROM receipts WHERE event {any}(SELECT id FROM {rows:id bigint}){end}",
     "purge_recyclings": "DELETE FROM recyclings WHERE event {any}(SELECT id FROM {rows:id bigint}){end}",
     "purge_watches": "DELETE FROM watches WHERE event {any}(SELECT id FROM {rows:id bigint}){end}",
+    "count_unmatched": """
+        SELECT count(*) AS found FROM receipts WHERE event IS NULL AND received <= {begun} - {0}""",
     "purge_unmatched": """
         DELETE FROM receipts WHERE id {any}(SELECT id FROM receipts WHERE event IS NULL AND received <= {begun} - {0}
                                             ORDER BY received LIMIT {1} {skip_locked}){end}""",

@@ -258,6 +258,51 @@ class QuotaHolderRow(Model):
         unique_together = (("key", "holder"),)
 
 
+# An address that is not written to. The unique index begins with what it is looked up by. Brand "" is every brand;
+# past `expires` the row counts for nothing.
+class SuppressionRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    channel = fields.CharField(max_length=64)
+    address = fields.CharField(max_length=320)
+    """As `suppression.address_key` gives it."""
+    brand = fields.CharField(max_length=128, db_default="")
+    reason = fields.CharField(max_length=16)
+    text = fields.TextField(db_default="")
+    created = fields.BigIntField()
+    expires = fields.BigIntField(null=True, db_index=True)
+    by = fields.CharField(max_length=128)
+
+    class Meta:
+        table = "suppressions"
+        unique_together = (("channel", "address", "brand", "reason"),)
+
+
+# Soft errors of an address, as JSON: event, time, and by what they were heard of. The row also is the lock on them.
+class SoftErrorRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    channel = fields.CharField(max_length=64)
+    address = fields.CharField(max_length=320)
+    errors = fields.TextField()
+    touched = fields.BigIntField(db_index=True)
+
+    class Meta:
+        table = "soft_errors"
+        unique_together = (("channel", "address"),)
+
+
+# Who did what to what. `detail` is JSON without secrets; rows are never changed.
+class AuditRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    at = fields.BigIntField(db_index=True)
+    by = fields.CharField(max_length=128)
+    action = fields.CharField(max_length=64)
+    object = fields.CharField(max_length=512, db_index=True)
+    detail = fields.TextField(db_default="{}")
+
+    class Meta:
+        table = "audit"
+
+
 class CounterRow(Model):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.BigIntField()

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from .feedback import FEEDBACK
+from .suppression import SUPPRESSION
 from .upkeep import UPKEEP
 
 Dialect = Literal["sqlite", "postgres"]
@@ -233,12 +234,14 @@ QUERIES = {
     "now": "SELECT {now} AS now",
     **UPKEEP,
     **FEEDBACK,
+    **SUPPRESSION,
 }
 
 REPEATABLE = frozenset(
     (
         "take_ids",
         "known_keys",
+        "suppressed",
         "promote",
         "next_due",
         "flows",

@@ -4,7 +4,7 @@ nothing waits between its parts, and one transaction on SQLite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -68,17 +68,26 @@ async def insert(store: Store, rows: Sequence[Row], lease: int, on: Any = None) 
     await (run() if on is not None else store.again(run))
 
 
-async def settle(store: Store, rows: Sequence[Row]) -> set[int]:
+async def settle(
+    store: Store, rows: Sequence[Row], also: Callable[[Any, set[int]], Awaitable[None]] | None = None
+) -> set[int]:
     """Store what became of leased events, and the attempts among the rows; gives the ids whose lease still held.
 
-    A row with a `due` goes back into the queue, one without has ended. Raises `CommitUnknown`, after which the same may
+    `also` is given the transaction and those ids, and writes what must be stored with them or not at all. A row with a
+    `due` goes back into the queue, one without has ended. Raises `CommitUnknown`, after which the same may
     be done again; `settled` then tells what the first time did.
     """
     if store.dialect == "postgres":
         result = "SELECT id FROM done UNION ALL SELECT id FROM back"
         parts = _SETTLE + _FEEDBACK if any(_has_feedback(row) for row in rows) else _SETTLE
         statement, columns = _statements(parts, result, store.queries.shift)
-        return {row["id"] for row in await store.write(statement, transposed(rows, columns))}
+        values = transposed(rows, columns)
+        if also is None:
+            return {row["id"] for row in await store.write(statement, values)}
+        async with store.transaction() as transaction:
+            ended = {row["id"] for row in await store.write(statement, values, transaction)}
+            await also(transaction, ended)
+        return ended
     changed: set[int] = set()
     async with store.transaction() as transaction:
         for query, some in (
@@ -95,6 +104,8 @@ async def settle(store: Store, rows: Sequence[Row]) -> set[int]:
         for query, column in (("insert_awaited", "names"), ("insert_watches", "watch"), ("insert_recyclings", "moved")):
             if some := [row for row in ours if row[column] is not None]:
                 await store.rows(query, some, on=transaction)
+        if also is not None:
+            await also(transaction, changed)
     return changed
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from jinja2.sandbox import SandboxedEnvironment
 from petitbleu import (
     Attempt,
+    Catcher,
     Channel,
     Check,
     Command,
@@ -17,17 +18,19 @@ from petitbleu import (
     Outcome,
     Part,
     Reject,
+    Services,
     Settings,
     Suppress,
     hookimpl,
 )
 
 from . import smtp_check
+from .catcher import CATCHER
 from .checks import CHANNEL, check_format, check_recipient
 from .compose import cid
 from .fields import EmailFields
+from .running import Running, running
 from .settings import EmailSettings
-from .transport import Mailer, open_mailer
 
 
 @hookimpl
@@ -51,8 +54,13 @@ def petitbleu_commands(settings: EmailSettings) -> Sequence[Command]:
 
 
 @hookimpl
-def petitbleu_lifespan(settings: EmailSettings) -> AbstractAsyncContextManager[object]:
-    return open_mailer(settings)
+def petitbleu_lifespan(settings: EmailSettings, services: Services) -> AbstractAsyncContextManager[object]:
+    return running(settings, services)
+
+
+@hookimpl
+def petitbleu_catchers() -> Sequence[Catcher]:
+    return [CATCHER]
 
 
 @hookimpl
@@ -72,10 +80,10 @@ async def petitbleu_check_message(message: Message, settings: EmailSettings) -> 
 
 
 @hookimpl
-async def petitbleu_deliver(message: Message, attempt: Attempt, state: Mailer) -> Outcome:
-    return await state.deliver(message, attempt)
+async def petitbleu_deliver(message: Message, attempt: Attempt, state: Running) -> Outcome:
+    return await state.mailer.deliver(message, attempt)
 
 
 @hookimpl
-async def petitbleu_health(settings: EmailSettings, state: Mailer) -> Sequence[Check]:
-    return [pool.check(settings.failure_memory) for pool in state.pools.values()]
+async def petitbleu_health(settings: EmailSettings, state: Running) -> Sequence[Check]:
+    return state.checks(settings.failure_memory)

@@ -53,9 +53,13 @@ class Mail:
     """A finished email: envelope and content. `provider` is "" where the template names none."""
 
     sender: Address
+    """The envelope's: where bounces go."""
     recipient: Address
     content: bytes
     provider: str
+    envelope_id: str = ""
+    """What a relay that offers DSN is to call it in its reports (RFC 3461 4.4), and on what it is to report (4.1)."""
+    notify: str = ""
 
     @property
     def smtputf8(self) -> bool:

@@ -135,9 +135,13 @@ class Connection:
         options = f" SIZE={len(mail.content)}" if "size" in self.extensions else ""
         if mail.smtputf8:
             options += " SMTPUTF8"
+        wanted = ""
+        if mail.envelope_id and "dsn" in self.extensions:
+            options += f" RET=HDRS ENVID={mail.envelope_id}"
+            wanted = f" NOTIFY={mail.notify}"
         commands = [
             (Stage.MAIL, f"MAIL FROM:<{mail.sender}>{options}\r\n"),
-            (Stage.RCPT, f"RCPT TO:<{mail.recipient}>\r\n"),
+            (Stage.RCPT, f"RCPT TO:<{mail.recipient}>{wanted}\r\n"),
             (Stage.DATA, "DATA\r\n"),
         ]
         return commands if self._clean else [(Stage.RSET, "RSET\r\n"), *commands]

@@ -30,6 +30,7 @@ STRUCTURAL = {
     "subject",
     "to",
     "x-event-id",
+    "x-event-token",
 }
 """Headers the plugin writes itself, or that only relays write; with everything that starts with one of:"""
 STRUCTURAL_PREFIXES = ("arc-", "content-", "resent-", "received-")
@@ -149,7 +150,7 @@ class EmailFields(Settings):
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     provider: str | None = None
-    """One of `plugins.email.providers`; the first one unless given."""
+    """One of `plugins.email.providers`, or several, separated by commas; as the settings say unless given."""
 
 
 def read_fields(fields: Mapping[str, Any]) -> EmailFields:

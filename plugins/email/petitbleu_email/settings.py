@@ -10,6 +10,9 @@ from petitbleu import Settings
 from pydantic import ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SHORTEST_SECRET = 16
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
+_LOCAL_PART = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _EHLO_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[A-Za-z0-9.:]+\]")
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -81,11 +84,78 @@ class Provider(Section):
         return self
 
 
+class Listen(Section):
+    """Where bounces come in."""
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(2525, ge=0, le=65535)
+    """The processes of one installation share it; port 0 takes a free one."""
+    protocol: Literal["smtp", "lmtp"] = "smtp"
+    """`lmtp` behind a mail server that faces the world, `smtp` without one."""
+
+
+class BounceLimits(Section):
+    """What the listener takes at most."""
+
+    size: int = Field(1_048_576, ge=65_536)
+    """Bytes of one mail."""
+    connections: int = Field(20, ge=1, le=10_000)
+    """At the same time, in each process."""
+    recipients: int = Field(10, ge=1, le=1000)
+    """Of one mail."""
+    idle: Seconds = 60
+    """Seconds without a command, and for the whole of a mail."""
+    session: Seconds = 300
+    """Seconds of one connection."""
+    closing: Seconds = 5
+    """Seconds in which a mail that is being taken may finish when the server stops."""
+
+
+class Bounces(Section):
+    """Return paths of our own, and what comes back to them."""
+
+    domain: str = Field(max_length=190)
+    """Behind the @ of every return path; its MX is the listener. For nothing else."""
+    secrets: tuple[SecretStr, ...] = Field(min_length=1, max_length=8)
+    """What return paths are signed with. The first one signs, all of them are accepted."""
+    feedback: tuple[str, ...] = ()
+    """Names before the @ to which feedback reports come, such as `fbl`. Nothing else is taken there."""
+    success: bool = False
+    """Ask for word of delivery, too, where the relay offers DSN."""
+    listen: Listen = Listen()
+    limits: BounceLimits = BounceLimits()
+
+    @field_validator("domain")
+    @classmethod
+    def _host_name(cls, value: str) -> str:
+        lower = value.lower()
+        if not _DOMAIN.fullmatch(lower) or any(len(label) > 63 for label in lower.split(".")):
+            raise ValueError("must be a domain in its ASCII form, such as bounces.example.com")
+        return lower
+
+    @field_validator("secrets")
+    @classmethod
+    def _hard_to_guess(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(secret.get_secret_value()) < SHORTEST_SECRET for secret in value):
+            raise ValueError(f"each needs {SHORTEST_SECRET} characters or more, such as `openssl rand -hex 16` makes")
+        return value
+
+    @field_validator("feedback")
+    @classmethod
+    def _local_parts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _LOCAL_PART.fullmatch(name):
+                raise ValueError(f"{name[:64]!r} is not what stands before an @: letters, digits, dots, hyphens")
+        return tuple(name.lower() for name in value)
+
+
 class EmailSettings(Section):
     """Section `plugins.email`."""
 
     providers: dict[ProviderName, Provider] = Field(min_length=1)
-    """By name. The first one is used unless a template or its brand names another."""
+    """By name. The first one is used unless `default`, a template or its brand names another."""
+    default: tuple[ProviderName, ...] = ()
+    """Those for messages whose template and brand name none; of several, the core's `delivery.failover` decides."""
     only_to: tuple[str, ...] | None = Field(None, min_length=1)
     """For test installations: patterns such as `*@example.com`. Whoever matches none gets nothing."""
     max_size: int = Field(26_214_400, ge=1024)
@@ -96,6 +166,15 @@ class EmailSettings(Section):
     """Characters kept of what a provider says."""
     failure_memory: Seconds = 300
     """Seconds a provider's failure shows on the health page when nothing has been sent since."""
+    bounces: Bounces | None = None
+    """Without it the envelope's sender is the message's, and bounces go there."""
+
+    @model_validator(mode="after")
+    def _known_default(self) -> Self:
+        for name in self.default:
+            if name not in self.providers:
+                raise ValueError(f"default names {name!r}; providers has {', '.join(self.providers)}")
+        return self
 
     @field_validator("only_to")
     @classmethod

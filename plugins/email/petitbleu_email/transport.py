@@ -7,13 +7,14 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from petitbleu import Attempt, Check, Deferred, Failed, Message, Outcome, Scope, Unknown
 
 from .compose import Composer, Mail, MessageRefused
 from .connection import ConnectFailed, Connection, open_connection
 from .settings import EmailSettings, Provider
+from .tokens import HEADER, Signer
 
 
 @dataclass(slots=True)
@@ -136,9 +137,11 @@ class Pool:
 class Mailer:
     """All pools and the composer: the plugin's state."""
 
-    def __init__(self, settings: EmailSettings, pools: Mapping[str, Pool]) -> None:
+    def __init__(self, settings: EmailSettings, pools: Mapping[str, Pool], signer: Signer | None = None) -> None:
         self.pools = pools
-        self._first = next(iter(pools))
+        self._default = settings.default or (next(iter(pools)),)
+        self._signer = signer
+        self._notify = "SUCCESS,FAILURE,DELAY" if settings.bounces and settings.bounces.success else "FAILURE,DELAY"
         self._composer = Composer(settings.max_size, settings.cached_files)
 
     async def deliver(self, message: Message, attempt: Attempt) -> Outcome:
@@ -146,17 +149,27 @@ class Mailer:
             mail = self._composer.compose(message)
         except MessageRefused as refused:
             return Failed("", str(refused), Scope.MESSAGE)
-        pool = self.pools.get(mail.provider or self._first)
-        if pool is None:
+        names = tuple(name.strip() for name in mail.provider.split(",")) if mail.provider else self._default
+        if unknown := [name for name in names if name not in self.pools]:
             known = ", ".join(self.pools)
-            text = f"the template names the provider {mail.provider!r}; plugins.email.providers has {known}"
+            text = f"the template names the provider {unknown[0]!r}; plugins.email.providers has {known}"
             return Deferred("", text, Scope.US)
+        pool = self.pools[attempt.pick(names)]
+        if self._signer is not None:
+            token = self._signer.sign(message.event, attempt.number, pool.name)
+            mail = replace(
+                mail,
+                sender=self._signer.return_path(token),
+                content=b"%s: %s\r\n%s" % (HEADER.encode(), token.encode(), mail.content),
+                envelope_id=token,
+                notify=self._notify,
+            )
         return await pool.send(mail, attempt)
 
 
 @asynccontextmanager
-async def open_mailer(settings: EmailSettings) -> AsyncIterator[Mailer]:
-    """No connection is made before the first message."""
+async def open_mailer(settings: EmailSettings, signer: Signer | None = None) -> AsyncIterator[Mailer]:
+    """No connection is made before the first message. With a signer every message has a return path of its own."""
     loop = asyncio.get_running_loop()
     host_name = socket.gethostname()
     pools = {
@@ -164,7 +177,7 @@ async def open_mailer(settings: EmailSettings) -> AsyncIterator[Mailer]:
         for name, provider in settings.providers.items()
     }
     try:
-        yield Mailer(settings, pools)
+        yield Mailer(settings, pools, signer)
     finally:
         await asyncio.gather(*(pool.close() for pool in pools.values()))
 

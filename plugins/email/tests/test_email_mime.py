@@ -265,6 +265,7 @@ def test_what_cannot_be_an_email_is_refused_with_the_reason(message: Message, wo
     ("fields", "words"),
     [
         ({"headers": {"Bcc": "a@example.com"}}, "Bcc is written by Petitbleu"),
+        ({"headers": {"X-Event-Token": "a"}}, "X-Event-Token is written by Petitbleu"),
         ({"headers": {"Content-Type": "text/html"}}, "Content-Type is written by Petitbleu"),
         ({"headers": {"X A": "b"}}, "not a header name"),
         ({"headers": {"X-A:": "b"}}, "not a header name"),

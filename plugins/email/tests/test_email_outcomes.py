@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from petitbleu import Deferred, Delivered, Failed, Scope
 from petitbleu_email.fields import Attachment, EmailFields
 from petitbleu_email.outcomes import RULES, WORDS, Reply, Stage, matches, outcome_of, read_reply, scope_of
-from petitbleu_email.settings import EmailSettings, Provider, Timeouts
+from petitbleu_email.settings import BounceLimits, Bounces, EmailSettings, Listen, Provider, Timeouts
 from pydantic import BaseModel
 
 ADDRESS, MESSAGE, PROVIDER, US = Scope.ADDRESS, Scope.MESSAGE, Scope.PROVIDER, Scope.US
@@ -152,11 +152,22 @@ def test_the_readme_shows_the_table() -> None:
         assert f"- *{name}*: `{pattern}`" in readme
 
 
-@pytest.mark.parametrize("model", [EmailSettings, Provider, Timeouts, EmailFields, Attachment])
-def test_the_readme_names_every_setting_and_field(model: type[BaseModel]) -> None:
+@pytest.mark.parametrize(
+    ("model", "prefix"),
+    [
+        (EmailSettings, ""),
+        (Provider, ""),
+        (Timeouts, "timeouts."),
+        (EmailFields, ""),
+        (Attachment, ""),
+        (Bounces, "bounces."),
+        (Listen, "bounces.listen."),
+        (BounceLimits, "bounces.limits."),
+    ],
+)
+def test_the_readme_names_every_setting_and_field(model: type[BaseModel], prefix: str) -> None:
     rows = dict(re.findall(r"^\| `([\w.]+)` \| ([^|]*) \|", README.read_text(), re.MULTILINE))
-    prefix = "timeouts." if model is Timeouts else ""
     for name, info in model.model_fields.items():
-        assert prefix + name in rows or name == "timeouts"
+        assert prefix + name in rows or name in ("timeouts", "bounces", "listen", "limits")
         if isinstance(info.default, int | float) and not isinstance(info.default, bool):
             assert rows[prefix + name].startswith(f"{info.default:g}" if info.default < 1e6 else f"{info.default}")

@@ -23,6 +23,7 @@ import petitbleu_email
 import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from email_core import Core
 from petitbleu import (
     Attempt,
     Content,
@@ -392,7 +393,7 @@ async def test_the_hooks_fit_together() -> None:
     async with serving() as inbox:
         settings = petitbleu_email.petitbleu_settings_type().model_validate(configured(inbox.port).model_dump())
         assert isinstance(settings, EmailSettings)
-        async with petitbleu_email.petitbleu_lifespan(settings) as state:
+        async with petitbleu_email.petitbleu_lifespan(settings, Core().services()) as state:
             outcome = await petitbleu_email.petitbleu_deliver(make(), Attempt(1, free), state)  # type: ignore[arg-type]
             (check,) = await petitbleu_email.petitbleu_health(settings, state)  # type: ignore[arg-type]
     assert isinstance(outcome, Delivered)

@@ -1,0 +1,141 @@
+"""The suppression list as operators read and change it. Every change is audited, and made whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..audit import record
+from ..store import Store
+from ..store.payload import optional_micros, optional_moment
+from .guard import change
+from .keys import checked_key
+from .rules import Reason
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the list. `address` is a key; brand "" is every brand; without `expires` it holds for ever."""
+
+    channel: str
+    address: str
+    brand: str
+    reason: Reason
+    text: str
+    created: datetime | None
+    expires: datetime | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries are meant; what is empty or None leaves it open. `expired` takes those too that hold no more."""
+
+    channel: str = ""
+    address: str = ""
+    brand: str | None = None
+    reason: str = ""
+    expired: bool = False
+
+
+class Register:
+    """`kinds` says what the addresses of each channel are (`Channel.address`)."""
+
+    def __init__(self, store: Store, kinds: Mapping[str, str]) -> None:
+        self._store = store
+        self._kinds = kinds
+
+    def key(self, channel: str, address: str, country: str = "") -> str:
+        """The key of an address as a person wrote it. Raises `ValueError`."""
+        if channel not in self._kinds:
+            known = ", ".join(sorted(self._kinds)) or "none"
+            raise ValueError(f"no plugin here serves the channel {channel!r}; there are: {known}")
+        return checked_key(self._kinds[channel], address, country)
+
+    async def find(self, wanted: Wanted, limit: int) -> list[Entry]:
+        """The latest first."""
+        return [_entry(row) for row in await self._read(wanted, "created DESC, id DESC", limit)]
+
+    async def walk(self, wanted: Wanted) -> AsyncIterator[Entry]:
+        """All of them, in the order in which they came; what is changed meanwhile may be seen or not."""
+        after = 0
+        while True:
+            rows = await self._read(wanted, "id", CHUNK, after)
+            for row in rows:
+                yield _entry(row)
+            if len(rows) < CHUNK:
+                return
+            after = rows[-1]["id"]
+
+    async def put(self, entries: Sequence[Entry], by: str, action: str) -> None:
+        """Add entries, or replace those of the same channel, address, brand and reason; of twins the last one holds."""
+        rows = {(one.channel, one.address, one.brand, one.reason.value): _row(one, by) for one in entries}
+        ordered = [rows[key] for key in sorted(rows)]
+        async with self._store.transaction() as transaction:
+            for start in range(0, len(ordered), CHUNK):
+                some = ordered[start : start + CHUNK]
+                await self._store.rows("suppress", some, on=transaction)
+                await record(self._store, [change(action, row) for row in some], by, transaction)
+
+    async def remove(
+        self, channel: str, addresses: Sequence[str], by: str, brand: str | None = None, reason: str = ""
+    ) -> list[Entry]:
+        """Take addresses (keys) off the list, for a brand or a reason alone where one is named, and forget their soft
+        errors; gives what was on it."""
+        asked = sorted(set(addresses))
+        rows = [{"channel": channel, "address": one, "brand": brand, "reason": reason or None} for one in asked]
+        async with self._store.transaction() as transaction:
+            # before the entries, as feedback does it: so no two wait for each other
+            await self._store.rows("drop_soft", rows, on=transaction)
+            gone = await self._store.rows("unsuppress", rows, on=transaction)
+            await record(self._store, [change("suppressions.remove", row) for row in gone], by, transaction)
+        return [_entry({**row, "by": row["who"]}) for row in gone]
+
+    async def _read(self, wanted: Wanted, order: str, limit: int, after: int = 0) -> list[dict[str, Any]]:
+        terms, values = ["id > ?"], list[Any]([after])
+        for column, value in (("channel", wanted.channel), ("address", wanted.address), ("reason", wanted.reason)):
+            if value:
+                terms.append(f"{column} = ?")
+                values.append(value)
+        if wanted.brand is not None:
+            terms.append("brand = ?")
+            values.append(wanted.brand)
+        if not wanted.expired:
+            terms.append("(expires IS NULL OR expires > ?)")
+            values.append(self._store.now())
+        where = " AND ".join(terms)
+        sql = f"SELECT * FROM suppressions WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608 - our own words
+        return await self._store.read(sql, [*values, limit])
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    return Entry(
+        row["channel"],
+        row["address"],
+        row["brand"],
+        Reason(row["reason"]),
+        row["text"],
+        optional_moment(row["created"]),
+        optional_moment(row["expires"]),
+        row["by"],
+    )
+
+
+def _row(entry: Entry, by: str) -> dict[str, Any]:
+    return {
+        "channel": entry.channel,
+        "address": entry.address,
+        "brand": entry.brand,
+        "reason": entry.reason.value,
+        "text": entry.text,
+        "created": optional_micros(entry.created),
+        "expires": optional_micros(entry.expires),
+        "who": entry.by or by,
+    }
+
+
+__all__ = ["Entry", "Register", "Wanted"]
