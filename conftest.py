@@ -15,7 +15,7 @@ import pytest
 from petitbleu.store import open_store
 from postgres_server import PostgresServer, postgres_server
 
-_PACKAGES = {"aiosmtpd": "aiosmtpd", "fast_mail_parser": "fast-mail-parser", "zeep": "zeep"}
+_PACKAGES = {"aiosmpplib": "aiosmpplib", "aiosmtpd": "aiosmtpd", "fast_mail_parser": "fast-mail-parser", "zeep": "zeep"}
 """Foreign parts that are Python packages: whoever imported them used them."""
 _PARTS: pytest.StashKey[RealParts] = pytest.StashKey()
 

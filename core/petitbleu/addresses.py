@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import cache
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
@@ -23,6 +24,7 @@ COMMON_EMAIL = re.compile(
 """Most addresses there are; whatever it takes, email-validator takes too."""
 
 _PHONE = re.compile(r"\+?[0-9 ().\-/]{3,40}", re.ASCII)
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _INSTANT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?: ?([Zz]|[+-]\d\d(?::?\d\d)?))?", re.ASCII
@@ -55,6 +57,8 @@ def phone_number(text: str, country: str = "") -> str:
     Without a leading `+` it is read as dialled in `country` (ISO 3166-1 alpha-2). Its length must fit the country's
     numbering plan; whether the number is in use nobody can tell from here. Raises `ValueError`.
     """
+    if _E164.fullmatch(text) and _plainly_possible(text):
+        return text
     region = country.upper() if country.upper() in phonenumbers.SUPPORTED_REGIONS else None
     if not _PHONE.fullmatch(text):
         raise ValueError("is not a phone number; write it as +33612345678")
@@ -67,6 +71,31 @@ def phone_number(text: str, country: str = "") -> str:
     if not phonenumbers.is_possible_number(number):
         raise ValueError(f"is not a phone number: it does not fit the numbering plan of +{number.country_code}")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _plainly_possible(text: str) -> bool:
+    """Whether phonenumbers would read a number in E.164 as it is written, told without its long way round."""
+    for end in (2, 3, 4):
+        if (plan := _numbering_plan(text[1:end])) is not None:
+            lengths, prefix = plan
+            national = text[end:]
+            plain = not national.startswith("0") and (prefix is None or prefix.match(national) is None)
+            return plain and len(national) in lengths
+    return False
+
+
+@cache
+def _numbering_plan(calling_code: str) -> tuple[frozenset[int], re.Pattern[str] | None] | None:
+    """How many digits a national number may have, and what some countries dial before it."""
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(calling_code))
+    if regions is None:
+        return None
+    found = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(calling_code), regions[0])
+    if found is None:
+        return None
+    prefix = found.national_prefix_for_parsing
+    lengths = () if found.general_desc is None else found.general_desc.possible_length
+    return frozenset(lengths), None if prefix is None else re.compile(prefix)
 
 
 def registration_token(text: str) -> str:

@@ -120,6 +120,9 @@ class CoreAnswers:
 
 def _masked(text: str, addresses: Iterable[str]) -> str:
     """Providers like to repeat the address in their answers."""
+    lower = text.lower() if text.isascii() else None
     for address in addresses:
-        text = re.sub(re.escape(address), "***", text, flags=re.IGNORECASE)
+        # every address is another one, so that its pattern would be compiled for it alone
+        if lower is None or not address.isascii() or address.lower() in lower:
+            text = re.sub(re.escape(address), "***", text, flags=re.IGNORECASE)
     return text

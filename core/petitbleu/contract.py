@@ -73,12 +73,23 @@ class Contract:
         for path, kind in self.required.items():
             words, holds = KINDS[kind]
             names = path.split(".")
+            if (plain := _plain(ctx, names)) is not None and holds(plain):
+                continue
             for where, value in _walk(ctx, names, "ctx", whole=kind == "list"):
                 if value is MISSING:
                     found.append((where, f"is missing; the event type requires {words}"))
                 elif not holds(value):
                     found.append((where, f"should be {words}"))
         return found
+
+
+def _plain(value: Any, names: list[str]) -> Any:
+    """What stands at a path that leads through single elements only, to text; else None."""
+    for name in names:
+        if value.__class__ is not Element:
+            return None
+        value = lookup(value, name)
+    return value if value.__class__ is str else None
 
 
 def _walk(value: Any, names: list[str], where: str, whole: bool) -> Iterator[tuple[str, Any]]:

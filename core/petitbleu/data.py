@@ -40,7 +40,11 @@ def lookup(value: Mapping[str, Any], name: str) -> Any:
 
 
 def to_json(value: Data | Mapping[str, Data]) -> str:
-    return _ENCODER.encode(value)
+    try:
+        written = orjson.dumps(value)
+    except TypeError:  # what is no Unicode, or a number of more than 64 bits
+        return _ENCODER.encode(value)
+    return written.decode() if b"null" not in written else _ENCODER.encode(value)
 
 
 def json_size(value: Data | Mapping[str, Data]) -> int:
@@ -62,7 +66,8 @@ def elements(value: Any) -> Any:
     if kind is str:
         return value
     if kind is dict or isinstance(value, Mapping):
-        return Element({key: elements(item) for key, item in value.items()})
+        # nearly all are text
+        return Element({key: item if item.__class__ is str else elements(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return [elements(item) for item in value]
     return value

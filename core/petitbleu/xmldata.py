@@ -93,7 +93,9 @@ def _words(error: etree.XMLSyntaxError) -> str:
 
 
 def _measure(root: etree._Element, limits: XmlLimits) -> None:
-    """Level by level, so that nothing is walked beyond a limit."""
+    """Nearly always told in one go. Else level by level, so that nothing is walked beyond a limit, to say where."""
+    if not _beyond(limits)(root) and next(root.iter(etree.Entity), None) is None:
+        return
     nodes = depth = 0
     level = [root]
     while level:
@@ -109,6 +111,13 @@ def _measure(root: etree._Element, limits: XmlLimits) -> None:
             if len(element.keys()) > limits.attributes:
                 raise _refused(element, f"an element has more than {limits.attributes} attributes")
         level = [child for element in level for child in element]
+
+
+@lru_cache(maxsize=16)
+def _beyond(limits: XmlLimits) -> etree.XPath:
+    """Whether a tree is beyond any of the limits."""
+    deep = "/".join(["*"] * (limits.depth + 1))
+    return etree.XPath(f"count(//*) > {limits.nodes} or //*[@*[{limits.attributes + 1}]] or /{deep}")
 
 
 def _refused(element: etree._Element, text: str) -> XmlRefused:
@@ -141,6 +150,7 @@ def element_data(element: etree._Element) -> Data:
             data[TEXT] = element.text
         return data
     order: list[str] = []
+    repeated, direct = False, element.text or ""
     for child in element:
         name = local_name(child.tag)
         # most are text and nothing else
@@ -152,10 +162,13 @@ def element_data(element: etree._Element) -> Data:
             data[name].append(inner)
         else:
             data[name] = [data[name], inner]
-    if _interleaves(order):
+            repeated = True
+        if child.tail:
+            direct += child.tail
+    if repeated and _interleaves(order):
         data[ORDER] = order
-    text = _own_text(element)
-    if text:
+    # nothing where only white space stands between children
+    if direct and direct.strip() and (text := "".join(map(str, element.itertext()))):
         data[TEXT] = text
     return data
 
@@ -170,9 +183,3 @@ def _interleaves(names: list[str]) -> bool:
             seen.add(name)
         last = name
     return False
-
-
-def _own_text(element: etree._Element) -> str:
-    """The whole text of mixed content; nothing where only white space stands between children."""
-    direct = (element.text or "") + "".join(child.tail or "" for child in element)
-    return "".join(map(str, element.itertext())) if direct.strip() else ""

@@ -150,6 +150,8 @@ class Budget:
         """What `{{ value }}` prints in HTML."""
         if value.__class__ is str:
             text: str = value if _SPECIAL.search(value) is None else value.translate(_ESCAPES)
+        elif value.__class__ is Markup:
+            text = value
         else:
             text = str(escape(printed(value)))
         self._built -= len(text)

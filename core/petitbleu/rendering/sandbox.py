@@ -14,9 +14,11 @@ from typing import Any
 from jinja2 import BaseLoader, TemplateNotFound, TemplateRuntimeError, nodes, pass_context
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.environment import TemplateModule
+from jinja2.nodes import EvalContext
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, TemplateReference
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Cycler, Joiner, Namespace
+from jinja2.utils import Cycler, Joiner, Namespace, missing
+from markupsafe import Markup
 
 from ..data import MISSING, Element, lookup
 from .budget import Budget, budget_of
@@ -46,6 +48,7 @@ class SafeCode(CodeGenerator):
         super().write_commons()
         self.writeline("budget = context.parent[' budget']")
         self.writeline("concat = budget.concat")
+        self.writeline("element = environment.element")
 
     def _make_finalize(self) -> Any:
         return self._FinalizeInfo(None, "budget.output(")
@@ -74,16 +77,24 @@ class SafeCode(CodeGenerator):
         super().visit_FromImport(node, frame)
 
     def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:
-        first, chain = _chain(node)
-        if len(chain) > 1 and node.ctx != "call":
-            names, paths = tuple(link.attr for link in chain), tuple(_path(link) for link in chain)
-            self.write("environment.walk(")
-            self.visit(first, frame)
-            self.write(f", {names!r}, {paths!r})")
+        if node.ctx == "call":
+            self.write("environment.method(")
+            self.visit(node.node, frame)
+            self.write(f", {node.attr!r}, {_path(node)!r})")
             return
-        self.write(f"environment.{'method' if node.ctx == 'call' else 'getattr'}(")
-        self.visit(node.node, frame)
-        self.write(f", {node.attr!r}, {_path(node)!r})")
+        # what nearly always holds is written out, elements all the way to a child or attribute: no call, no loop
+        first, chain = _chain(node)
+        names, paths = tuple(link.attr for link in chain), tuple(_path(link) for link in chain)
+        self.write("(_found if (_first := ")
+        self.visit(first, frame)
+        self.write(").__class__ is element")
+        holder = "_first"
+        for name in names[:-1]:
+            self.write(f" and (_found := {holder}.get({name!r})).__class__ is element")
+            holder = "_found"
+        last = names[-1]
+        self.write(f" and (_found := {holder}.get({last!r}, {holder}.get({'@' + last!r}))) is not None")
+        self.write(f" else environment.walk(_first, {names!r}, {paths!r}))")
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
         if isinstance(node.arg, nodes.Slice):
@@ -178,14 +189,16 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
     """One per template version and way of escaping. Nothing is read from disk, nothing is compiled but templates."""
 
     code_generator_class = SafeCode
+    element = Element
+    """For compiled templates."""
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
-    def __init__(self, loader: BaseLoader, escape: bool, missing: type[Missing], filters: Mapping[str, Any]) -> None:
+    def __init__(self, loader: BaseLoader, escape: bool, undefined: type[Missing], filters: Mapping[str, Any]) -> None:
         """`filters` are added to the built-in ones; call `guard` once plugins have added theirs."""
         super().__init__(
             loader=loader,
             autoescape=escape,
-            undefined=missing,
+            undefined=undefined,
             auto_reload=False,
             cache_size=-1,
         )
@@ -199,9 +212,6 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str, path: str = "") -> Any:
         if isinstance(obj, dict):
-            found = obj.get(attribute)
-            if found is not None:  # nearly always, and faster than a call
-                return found
             found = lookup(obj, attribute)
             return found if found is not MISSING else self._missing(obj, attribute, path)
         if isinstance(obj, TemplateModule) and not attribute.startswith("_"):
@@ -221,12 +231,6 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
 
     def walk(self, obj: Any, names: tuple[str, ...], paths: tuple[str, ...]) -> Any:
         """`getattr` for every name in turn."""
-        found = obj
-        for name in names:
-            if found.__class__ is not Element or (found := found.get(name)) is None:
-                break
-        else:  # nearly always, and several times faster than what follows
-            return found
         for name, path in zip(names, paths, strict=True):
             obj = self.getattr(obj, name, path)
         return obj
@@ -261,7 +265,7 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
         if obj.__class__ is Macro:  # what the general way comes to, with a look at what `obj` is at every turn
             kwargs.pop("_loop_vars", None)
             kwargs.pop("_block_vars", None)
-            return budget.check(obj(context.eval_ctx, *args, **kwargs))
+            return budget.check(_of_macro(obj, context.eval_ctx, args, kwargs))
         if isinstance(obj, LoopContext):
             args = (budget.many(args[0]), *args[1:])
         elif isinstance(obj, BuiltinMethodType):
@@ -291,6 +295,16 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
                 " decimal or int, join texts with ~"
             )
         return budget.check(self.binop_table[operator](left, right))
+
+
+def _of_macro(macro: Macro, eval_ctx: EvalContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """As Jinja2 calls a macro, in one step where it takes just the parameters it names."""
+    rest = macro.arguments[len(args) :]
+    special = macro.catch_kwargs or macro.catch_varargs or macro.caller or len(args) > len(macro.arguments)
+    if special or not all(name in rest for name in kwargs):
+        return macro(eval_ctx, *args, **kwargs)
+    text = macro._func(*args, *[kwargs.get(name, missing) for name in rest])
+    return str.__new__(Markup, text) if eval_ctx.autoescape else text
 
 
 _NUMBER = (int, float, Decimal)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from ..data import from_json, to_json
 from ..types import Event, Queue
 
@@ -30,7 +32,7 @@ def encode(event: Event) -> str:
         "type": event.type,
         "queue": event.queue.value,
         "channel": event.channel,
-        "data": event.data,
+        "data": orjson.Fragment(to_json(event.data)),
         "created": micros(event.created),
         "addresses": event.addresses,
         "language": event.language,
@@ -41,7 +43,10 @@ def encode(event: Event) -> str:
         "scheduled": optional_micros(event.scheduled),
         "expiration": optional_micros(event.expiration),
     }
-    return to_json(body)
+    try:
+        return orjson.dumps(body).decode()
+    except TypeError:  # what is no Unicode
+        return to_json(body | {"data": event.data})
 
 
 def decode(event_id: int, text: str) -> Event:

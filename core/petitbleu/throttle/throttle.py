@@ -408,17 +408,24 @@ def _clock(time: int) -> str:
 
 async def _turn(lane: Lane, seconds: float, front: bool) -> None:
     """Until there may be room, or so many seconds have passed. Whoever waited already stands in front."""
-    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    turn: asyncio.Future[None] = loop.create_future()
     if front:
         lane.waiters.appendleft(turn)
     else:
         lane.waiters.append(turn)
+    timer = loop.call_later(seconds, _late, turn)
     try:
-        async with asyncio.timeout(seconds):
-            await turn
-    except TimeoutError:
-        return
+        await turn
+    except BaseException as error:
+        with suppress(ValueError):
+            lane.waiters.remove(turn)
+        if not isinstance(error, TimeoutError):
+            raise
     finally:
-        if not turn.done() or turn.cancelled():
-            with suppress(ValueError):
-                lane.waiters.remove(turn)
+        timer.cancel()
+
+
+def _late(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(TimeoutError())

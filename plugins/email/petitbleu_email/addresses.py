@@ -54,6 +54,10 @@ def parse_address(text: str) -> Address:
     return Address(local, ascii_domain)
 
 
+# the same few write nearly all mails
+sender_address = lru_cache(maxsize=256)(parse_address)
+
+
 def _local_is_valid(local: str) -> bool:
     if local.startswith('"'):
         return _QUOTED.fullmatch(local) is not None

@@ -16,7 +16,7 @@ from petitbleu import Message
 from pydantic import ValidationError
 
 from . import headers, mime
-from .addresses import Address, parse_address
+from .addresses import Address, parse_address, sender_address
 from .fields import Attachment, EmailFields, Mailbox, read_fields
 from .mime import Entity, base64_lines, file_entity, multipart, text_entity
 from .plain import plain_text
@@ -108,7 +108,7 @@ class Composer:
         if fields.sender is None:
             raise MessageRefused("there is no sender: give one in template.yaml or in the brand")
         try:
-            sender, recipient = parse_address(fields.sender.address), parse_address(message.address)
+            sender, recipient = sender_address(fields.sender.address), parse_address(message.address)
             head = _head(message, fields, fields.sender, sender, recipient)
             content = mime.message(head, self._body(message, fields))
         except UnicodeEncodeError:
@@ -173,7 +173,7 @@ def _head(message: Message, fields: EmailFields, named: Mailbox, sender: Address
         headers.mailbox("To", "", recipient),
     ]
     if fields.reply_to is not None:
-        lines.append(_mailbox("Reply-To", fields.reply_to.name, parse_address(fields.reply_to.address)))
+        lines.append(_mailbox("Reply-To", fields.reply_to.name, sender_address(fields.reply_to.address)))
     lines += [
         headers.text("Subject", fields.subject),
         # the event's time, not the try's: a repeat is the same message in every byte

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from petitbleu import Settings
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from .addresses import parse_address
+from .addresses import sender_address
 from .headers import HeaderRefused, check_text, custom
 
 STRUCTURAL = {
@@ -52,7 +52,7 @@ def _safe_text(value: str) -> str:
 
 
 def _valid_address(value: str) -> str:
-    parse_address(value)
+    sender_address(value)
     return value
 
 
@@ -150,7 +150,7 @@ class EmailFields(Settings):
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     provider: str | None = None
-    """One of `plugins.email.providers`; the first one unless given."""
+    """One of `plugins.email.providers`, or several, separated by commas; as the settings say unless given."""
 
 
 def read_fields(fields: Mapping[str, Any]) -> EmailFields:

@@ -102,6 +102,8 @@ def encoded_words(value: str, taken: int) -> list[str]:
     mostly_ascii = sum(octet > 127 for octet in octets) * 4 <= len(octets) if not value.isascii() else True
     kind, per_octet = ("q", 0) if mostly_ascii else ("b", 1)
     pieces = list(value) if per_octet else list(map(_q, value))
+    if not per_octet and sum(map(len, pieces)) <= _room(WIDTH - taken - 1, 0):
+        return [_word(kind, pieces)]
     weights = [len(piece.encode()) for piece in pieces] if per_octet else list(map(len, pieces))
     words = []
     begin, size = 0, 0

@@ -16,7 +16,7 @@ from functools import lru_cache
 from .headers import WIDTH, fold, with_file_name
 
 SHORT = 1000
-"""Octets of a line that is worth remembering."""
+"""Characters of a line that is worth remembering."""
 _NOT_BARE = re.compile(rb"[^\r\n]{77}|[^\t\r\n\x20-\x7e]|=_|(?:^|\n)From |[ \t]\r\n")
 _HIGH = bytes(range(128, 256))
 _CONTROL = bytes(octet for octet in range(128) if (octet < 32 and octet not in b"\t\r\n") or octet == 127)
@@ -35,33 +35,53 @@ def text_entity(text: str, subtype: str) -> Entity:
     it is mostly not ASCII. Raises `UnicodeEncodeError` for half characters."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    octets = text.replace("\n", "\r\n").encode()
-    if text.isascii() and not _NOT_BARE.search(octets + b"\r\n"):
-        encoding, body = b"7bit", octets
-    elif 6 * _count(octets, _HIGH) <= len(octets) and not _count(octets, _CONTROL):
-        encoding, body = b"quoted-printable", b"\r\n".join(map(_quoted_printable, octets.split(b"\r\n")))
+    octets = text.encode()
+    lines = text.split("\n")
+    if text.isascii() and not _NOT_BARE.search(crlf := octets.replace(b"\n", b"\r\n") + b"\r\n"):
+        encoding, body = b"7bit", crlf[:-2]
+    elif (
+        _high(text, octets) * 6 <= len(octets) + len(lines) - 1 and (printable := _quoted_printable(lines)) is not None
+    ):
+        encoding, body = b"quoted-printable", printable
     else:
-        encoding, body = b"base64", base64_lines(octets)
+        encoding, body = b"base64", base64_lines(octets.replace(b"\n", b"\r\n"))
     header = b"Content-Type: text/" + subtype.encode() + b"; charset=utf-8\r\nContent-Transfer-Encoding: "
     return Entity(header + encoding + b"\r\n", body)
 
 
-def _quoted_printable(line: bytes) -> bytes:
+def _high(text: str, octets: bytes) -> int:
+    """Octets above 127, or what is no less than them where they are few: a character has two of them or more."""
+    most = 2 * (len(octets) - len(text))
+    return most if most * 6 <= len(octets) else len(octets) - len(octets.translate(None, _HIGH))
+
+
+class _Control(Exception):
+    """A control character, which nobody wants to read as `=01`."""
+
+
+def _quoted_printable(lines: Sequence[str]) -> bytes | None:
+    encode = _short_line if len(max(lines, key=len)) <= SHORT else _line
+    try:
+        return b"\r\n".join(map(encode, lines))
+    except _Control:
+        return None
+
+
+def _line(line: str) -> bytes:
     return _short_line(line) if len(line) <= SHORT else _encoded_line(line)
 
 
-def _encoded_line(line: bytes) -> bytes:
+def _encoded_line(line: str) -> bytes:
+    octets = line.encode()
+    if len(octets.translate(None, _CONTROL)) != len(octets):
+        raise _Control
     # its end is there while it is encoded: b2a_qp takes its line ends from the first one it sees, and spaces before a
     # line end are told apart from those inside
-    return b2a_qp(line + b"\r\n", istext=True)[:-2]
+    return b2a_qp(octets + b"\r\n", istext=True)[:-2]
 
 
 # most lines of a layout are the same in every message
 _short_line = lru_cache(maxsize=4096)(_encoded_line)
-
-
-def _count(octets: bytes, kind: bytes) -> int:
-    return len(octets) - len(octets.translate(None, kind))
 
 
 def base64_lines(data: bytes) -> bytes:

@@ -153,7 +153,9 @@ class EmailSettings(Section):
     """Section `plugins.email`."""
 
     providers: dict[ProviderName, Provider] = Field(min_length=1)
-    """By name. The first one is used unless a template or its brand names another."""
+    """By name. The first one is used unless `default`, a template or its brand names another."""
+    default: tuple[ProviderName, ...] = ()
+    """Those for messages whose template and brand name none; of several, the core's `delivery.failover` decides."""
     only_to: tuple[str, ...] | None = Field(None, min_length=1)
     """For test installations: patterns such as `*@example.com`. Whoever matches none gets nothing."""
     max_size: int = Field(26_214_400, ge=1024)
@@ -166,6 +168,13 @@ class EmailSettings(Section):
     """Seconds a provider's failure shows on the health page when nothing has been sent since."""
     bounces: Bounces | None = None
     """Without it the envelope's sender is the message's, and bounces go there."""
+
+    @model_validator(mode="after")
+    def _known_default(self) -> Self:
+        for name in self.default:
+            if name not in self.providers:
+                raise ValueError(f"default names {name!r}; providers has {', '.join(self.providers)}")
+        return self
 
     @field_validator("only_to")
     @classmethod

@@ -139,7 +139,7 @@ class Mailer:
 
     def __init__(self, settings: EmailSettings, pools: Mapping[str, Pool], signer: Signer | None = None) -> None:
         self.pools = pools
-        self._first = next(iter(pools))
+        self._default = settings.default or (next(iter(pools)),)
         self._signer = signer
         self._notify = "SUCCESS,FAILURE,DELAY" if settings.bounces and settings.bounces.success else "FAILURE,DELAY"
         self._composer = Composer(settings.max_size, settings.cached_files)
@@ -149,11 +149,12 @@ class Mailer:
             mail = self._composer.compose(message)
         except MessageRefused as refused:
             return Failed("", str(refused), Scope.MESSAGE)
-        pool = self.pools.get(mail.provider or self._first)
-        if pool is None:
+        names = tuple(name.strip() for name in mail.provider.split(",")) if mail.provider else self._default
+        if unknown := [name for name in names if name not in self.pools]:
             known = ", ".join(self.pools)
-            text = f"the template names the provider {mail.provider!r}; plugins.email.providers has {known}"
+            text = f"the template names the provider {unknown[0]!r}; plugins.email.providers has {known}"
             return Deferred("", text, Scope.US)
+        pool = self.pools[attempt.pick(names)]
         if self._signer is not None:
             token = self._signer.sign(message.event, attempt.number, pool.name)
             mail = replace(

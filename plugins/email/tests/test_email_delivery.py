@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -418,6 +418,28 @@ async def test_templates_choose_among_the_providers_there_are() -> None:
     assert (len(one.contents), len(two.contents)) == (1, 1)
     text = "the template names the provider 'c'; plugins.email.providers has a, b"
     assert outcome == Deferred("", text, Scope.US)
+
+
+async def test_of_several_providers_the_core_picks_one() -> None:
+    offered: list[tuple[str, ...]] = []
+
+    def last(candidates: Sequence[str], /) -> str:
+        offered.append(tuple(candidates))
+        return candidates[-1]
+
+    async with relaying() as one, relaying() as two:
+        providers = {name: {"host": "127.0.0.1", "port": relay.port} for name, relay in (("a", one), ("b", two))}
+        settings = {"providers": providers, "default": ["a", "b"]}
+        async with open_mailer(EmailSettings.model_validate(settings)) as to:
+            for message in (make(), make(2, provider="b, a"), make(3, provider="b")):
+                assert isinstance(await to.deliver(message, Attempt(1, free, pick=last)), Delivered)
+    assert offered == [("a", "b"), ("b", "a"), ("b",)]
+    assert (len(one.contents), len(two.contents)) == (1, 2)
+
+
+def test_the_default_is_among_the_providers() -> None:
+    with pytest.raises(ValueError, match="default names 'b'; providers has a"):
+        EmailSettings.model_validate({"providers": {"a": {"host": "127.0.0.1"}}, "default": ["b"]})
 
 
 async def test_what_cannot_be_written_fails_the_message_alone() -> None:

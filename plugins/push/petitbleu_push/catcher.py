@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 NOBODY = "0000"
 """A token that ends so is nobody's: the app is gone from its device."""
+SAMPLE = "com.example.shop"
+"""The app of the sample events, where the settings have no app at all."""
 LARGEST = 65_536
 """Bytes of a request."""
 
@@ -213,6 +215,12 @@ def service_account(url: str) -> str:
     return json.dumps(account)
 
 
+def apns_key() -> str:
+    """Known to nobody, as the stand-in checks none."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
 def catcher(settings: PushSettings) -> Catcher:
     """In place of every service of every app."""
 
@@ -222,12 +230,15 @@ def catcher(settings: PushSettings) -> Catcher:
             apple = {"url": await stack.enter_async_context(catching_apple(take))}
             url = await stack.enter_async_context(catching_google(take))
             google = {"url": url, "service_account": service_account(url)}
-            apps: dict[str, dict[str, Mapping[str, str]]] = {name: {} for name in settings.apps}
+            apps: dict[str, dict[str, Any]] = {name: {} for name in settings.apps}
             for name, app in settings.apps.items():
                 if app.apns is not None:
                     apps[name]["apns"] = apple
                 if app.fcm is not None:
                     apps[name]["fcm"] = google
+            if not apps:
+                apple |= {"team": "PETITBLEU1", "key_id": "DEMOKEY001", "key": apns_key(), "topic": SAMPLE}
+                apps["sample"] = {"uuid": SAMPLE, "apns": apple, "fcm": google}
             yield {"apps": apps, "fetch": {"hosts": ["127.0.0.1"]}}
 
     start: Callable[[Take], AbstractAsyncContextManager[Mapping[str, Any]]] = in_place

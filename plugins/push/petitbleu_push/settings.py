@@ -228,8 +228,9 @@ class App(Section):
 class PushSettings(Section):
     """Section `plugins.push`."""
 
-    apps: dict[AppName, App] = Field(min_length=1)
-    """By a name of your own, which stands in the names of providers: apns/NAME, fcm/NAME, web/NAME."""
+    apps: dict[AppName, App] = Field(default_factory=dict)
+    """By a name of your own, which stands in the names of providers: apns/NAME, fcm/NAME, web/NAME. Without any,
+    notifications can be written and previewed, and none is sent."""
     fetch: GuardSettings = GuardSettings(hosts=PUSH_SERVICES)
     """What web push may connect to: subscriptions come from callers."""
     web_connections: int = Field(50, ge=1, le=1000)

@@ -264,7 +264,9 @@ class Connector:
                 continue
 
     def _report(self, command: Command, failed: ConnectFailed, failures: int) -> None:
-        logger.log(logging.WARNING if failures == 1 else logging.INFO, "%s", failed)
+        # once for an outage, and not for one that the next try ends
+        if failures == 2:
+            logger.warning("%s", failed)
         if command != Command.BIND_RECEIVER and not self._bound_to_send():
             self._down = str(failed)
             self._wake_all()

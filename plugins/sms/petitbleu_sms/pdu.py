@@ -17,7 +17,7 @@ Value = int | bytes
 BIND = (
     ("system_id", 16),
     # 9 says section 4.1; there are SMSCs that want longer ones
-    ("password", 65),
+    ("password", 256),
     ("system_type", 13),
     ("interface_version", 1),
     ("addr_ton", 1),

@@ -118,7 +118,7 @@ class Connector(Section):
     """PEM certificates to trust instead of the system's."""
     system_id: str = Field("", max_length=15, pattern=r"^[\x20-\x7e]*$")
     password: SecretStr = SecretStr("")
-    """At most 8 octets, says SMPP 3.4; what more there is is sent all the same, up to 64."""
+    """SMPP 3.4 allows 8 characters; what more there is is sent all the same, up to 255."""
     system_type: str = Field("", max_length=12, pattern=r"^[\x20-\x7e]*$")
     service_type: str = Field("", max_length=5, pattern=r"^[\x20-\x7e]*$")
     address_range: str = Field("", max_length=40, pattern=r"^[\x20-\x7e]*$")
@@ -167,8 +167,8 @@ class Connector(Section):
     @classmethod
     def _fits(cls, value: SecretStr) -> SecretStr:
         secret = value.get_secret_value()
-        if len(secret) > 64 or not secret.isascii() or "\0" in secret:
-            raise ValueError("must be at most 64 ASCII characters")
+        if len(secret) > 255 or not secret.isascii() or "\0" in secret:
+            raise ValueError("must be at most 255 ASCII characters")
         return value
 
     @field_validator("time_zone")

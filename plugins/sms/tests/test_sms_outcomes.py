@@ -269,7 +269,7 @@ async def test_a_process_that_does_not_deliver_binds_nothing(npm_smsc: Any, core
         ({"connectors": {"main": {"host": "x", "binds": {"receiver": 1}}}}, "nothing could be sent"),
         ({"connectors": {"main": {"host": "x", "time_zone": "Mars"}}}, "no time zone"),
         ({"connectors": {"main": {"host": "x", "ca_file": "/nowhere"}}}, "no file"),
-        ({"connectors": {"main": {"host": "x", "password": "é"}}}, "64 ASCII"),
+        ({"connectors": {"main": {"host": "x", "password": "é"}}}, "255 ASCII"),
         ({"senders": {"*": {"fr": "Shop"}}}, "two capital letters"),
         ({"only_to": ["0612"]}, "no pattern"),
         ({"max_parts": 256}, "255"),

@@ -6,7 +6,7 @@
 //   throttle how many submit_sms are refused as ESME_RTHROTTLED, from the first on
 //   cut      after so many submit_sms the connection is closed, once
 //   ids      hex or decimal: how responses spell identifiers; receipts do it the other way round with `swap`
-//   receipts {form: "text" | "tlv", states: {destination: state}, early, twice, delay, reference}
+//   receipts {form: "text" | "tlv", states: {destination: state}, early, twice, delay, reference}; `reference` gives the user_message_reference back
 'use strict';
 const fs = require('fs');
 const smpp = require('smpp');
@@ -41,8 +41,6 @@ function receive(pdu, id) {
   }
   if (receipts.reference) {
     fields.user_message_reference = pdu.user_message_reference;
-    delete fields.receipted_message_id;
-    if (receipts.form !== 'tlv') fields.short_message = `stat:${state}`;
   }
   for (let n = 0; n < (receipts.twice ? 2 : 1); n++) {
     const session = hearing[hearing.length - 1];
@@ -102,7 +100,7 @@ function listener(session) {
     }
     const muted = (orders.mute || []).includes(pdu.destination_addr);
     let status = (orders.refuse || {})[pdu.destination_addr] || 0;
-    if (!status && throttled < (orders.throttle || 0)) {
+    if (!status && !muted && throttled < (orders.throttle || 0)) {
       throttled++;
       status = smpp.ESME_RTHROTTLED;
     }
