@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.events import RequestReceived, StreamEnded
 from h2.settings import SettingCodes
 from hypothesis import given, settings
@@ -133,6 +133,23 @@ def test_goaway_divides_what_was_read_from_what_was_not(answered: list[int], las
             assert type(end) is expected, number
 
     asyncio.run(run())
+
+
+async def test_a_farewell_takes_no_request_along() -> None:
+    """GOAWAY comes when a request is asked, but not yet written: it still goes out, and its answer counts."""
+    connection, wire, far = joined()
+    task = asyncio.create_task(connection.request(HEADERS, b"{}", 5))
+    await asyncio.sleep(0)
+    assert not any(isinstance(event, RequestReceived) for event in far.read(wire))
+    far.h2.close_connection(last_stream_id=2**31 - 1)
+    goaway = far.said()
+    connection.data_received(goaway)
+    far.h2.state_machine.state = ConnectionState.SERVER_OPEN  # h2 ends with GOAWAY on this side too
+    assert any(isinstance(event, RequestReceived) for event in far.read(wire))
+    far.h2.send_headers(1, [(":status", "200")], end_stream=True)
+    connection.data_received(far.said())
+    assert (await task).status == 200
+    assert wire.ended
 
 
 async def test_a_request_whose_body_is_not_out_was_not_processed() -> None:
