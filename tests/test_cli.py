@@ -302,7 +302,7 @@ def test_what_cannot_be_opened_is_told_in_one_line(run: Run, sqlite_url: str, ma
 def test_demo_once(instance: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--once", "--config", str(instance)]) == 0
     out = capsys.readouterr().out
-    assert "5 of 5 messages arrived and are right" in out
+    assert "9 of 9 messages arrived and are right" in out
     assert "schemawsdl.jsp?schema=nms:rtEvent" in out
     assert "Votre commande" in out
 
@@ -313,7 +313,7 @@ def test_demo_notices_a_mail_that_is_wrong(instance: Path, capsys: pytest.Captur
     assert main(["demo", "--once", "--config", str(instance)]) == 1
     captured = capsys.readouterr()
     assert "WRONG    password_reset.xml: shows template code" in captured.err
-    assert "4 of 5 messages arrived and are right" in captured.out
+    assert "8 of 9 messages arrived and are right" in captured.out
 
 
 def test_serve_answers_and_stops_on_sigterm(instance: Path, sqlite_url: str) -> None:

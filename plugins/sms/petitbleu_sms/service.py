@@ -25,6 +25,9 @@ from .spec import Status
 
 logger = logging.getLogger("petitbleu.sms")
 
+SETTLE = 5.0
+"""Seconds for storing receipts at a stop. Of those that are not stored by then the SMSC tells again."""
+
 
 @dataclass(slots=True)
 class Trouble:
@@ -83,7 +86,9 @@ class Messenger:
     def _check(self, name: str) -> Check:
         smsc = self.smscs.get(name)
         if smsc is not None and smsc.connector.trouble:
-            return Check(name, False, smsc.connector.trouble)
+            # who has nothing to send by it can do without it
+            unused = name not in self._used
+            return Check(name, unused, smsc.connector.trouble, warning=unused)
         trouble = self._troubles.get(name)
         if trouble is not None and (ago := self._clock() - trouble.at) < self.settings.failure_memory:
             return Check(name, False, f"{ago:.0f} s ago: {trouble.text}")
@@ -141,6 +146,6 @@ async def open_messenger(
             yield Messenger(settings, smscs, gateways, recorder, loop.time)
         finally:
             # what was heard is stored and acknowledged while the sessions are there
-            await recorder.settle()
+            await recorder.settle(SETTLE)
             await asyncio.gather(*(smsc.connector.close() for smsc in smscs.values()))
-            await recorder.settle()
+            await recorder.settle(SETTLE)
