@@ -74,7 +74,7 @@ def test_a_text_message_is_one_part_where_the_link_is_short(sample: Sample) -> N
         preview(content)[-1]
         for event_type in ("account_statement", "password_reset")
         for event, content in sample.rendered(event_type, "sms")
-        if len(str(event.data["ctx"])) < 130
+        if "lang=en" not in shown(content)
     ]
     assert len(parts) >= 4
     assert {line.split(",")[0] for line in parts} == {"parts: 1 (GSM alphabet"}

@@ -7,8 +7,22 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from aiohttp import web
-from petitbleu import Attempt, Catcher, Channel, Check, Message, Outcome, Part, Services, Settings, Suppress, hookimpl
+from petitbleu import (
+    Attempt,
+    Catcher,
+    Channel,
+    Check,
+    Command,
+    Message,
+    Outcome,
+    Part,
+    Services,
+    Settings,
+    Suppress,
+    hookimpl,
+)
 
+from . import sms_check
 from .catcher import catcher
 from .checks import check_message
 from .compose import CHANNEL, preview
@@ -37,6 +51,12 @@ def petitbleu_channels(settings: SmsSettings | None) -> Sequence[Channel]:
             preview=None if settings is None else partial(preview, settings=settings),
         )
     ]
+
+
+@hookimpl
+def petitbleu_commands(settings: SmsSettings) -> Sequence[Command]:
+    run = partial(sms_check.run, settings)
+    return [Command("sms-check", "try to bind to every SMSC", run, sms_check.arguments)]
 
 
 @hookimpl

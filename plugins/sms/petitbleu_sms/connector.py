@@ -73,10 +73,10 @@ class Connector:
         """Why there is no session to send by; "" where there is one, or none was tried yet."""
         return self._down
 
-    def start(self) -> None:
+    def start(self, receivers: bool = True) -> None:
         """Begin to bind; nothing waits for it."""
         for kind, command in BINDS.items():
-            for _ in range(getattr(self._settings.binds, kind)):
+            for _ in range(getattr(self._settings.binds, kind) if receivers or kind != "receiver" else 0):
                 self._keepers.append(asyncio.create_task(self._keep(command)))
 
     async def close(self) -> None:
@@ -102,6 +102,9 @@ class Connector:
         """A session with a place in its window, taken. `until` is a time of the loop's clock. Whoever is `first` does
         not stand behind those that wait. Raises `NoSession`."""
         queued, waited = first, False
+        if not self._keepers:
+            # a process that only sends a proof
+            self.start(receivers=False)
         while True:
             if self._stopped:
                 raise NoSession(f"{self.name}: it is being closed")

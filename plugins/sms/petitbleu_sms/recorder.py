@@ -35,10 +35,10 @@ class Recorder:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
 
-    async def settle(self) -> None:
-        """Until everything taken so far is stored or refused."""
+    async def settle(self, seconds: float) -> None:
+        """Until everything taken so far is stored or refused, or the time is over."""
         if self._writer is not None:
-            await asyncio.gather(self._writer, return_exceptions=True)
+            await asyncio.wait([self._writer], timeout=seconds)
 
     async def _write(self) -> None:
         while self._receipts:

@@ -25,6 +25,9 @@ from .spec import Status
 
 logger = logging.getLogger("petitbleu.sms")
 
+SETTLE = 5.0
+"""Seconds for storing receipts at a stop. Of those that are not stored by then the SMSC tells again."""
+
 
 @dataclass(slots=True)
 class Trouble:
@@ -143,6 +146,6 @@ async def open_messenger(
             yield Messenger(settings, smscs, gateways, recorder, loop.time)
         finally:
             # what was heard is stored and acknowledged while the sessions are there
-            await recorder.settle()
+            await recorder.settle(SETTLE)
             await asyncio.gather(*(smsc.connector.close() for smsc in smscs.values()))
-            await recorder.settle()
+            await recorder.settle(SETTLE)

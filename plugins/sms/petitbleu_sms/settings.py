@@ -33,7 +33,8 @@ class Binds(Section):
 
 
 class Timeouts(Section):
-    """Seconds for each stage."""
+    """Seconds for each stage. The first four, and `response` once more, should stay below the core's limit for one
+    delivery: what is cut off by that is unknown for good."""
 
     wait: Seconds = 10
     """For a session with a free place in its window."""
@@ -41,7 +42,7 @@ class Timeouts(Section):
     """For the TCP connection with TLS, and once more for the bind."""
     response: Seconds = 30
     """For the response to a request. A message without one is unknown."""
-    parts: Seconds = 60
+    parts: Seconds = 30
     """For the later parts of a message whose first part is taken: they are offered again until then."""
     enquire_link: Seconds = 30
     """Of silence, after which the link is tried."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from petitbleu import IncomingEvent, Operator, Queue
 from petitbleu.app import Server, running
+from petitbleu.cli import main
 
 pytest_plugins = ("sms_parts",)
 
@@ -28,7 +31,9 @@ plugins:
 event_types:
   note: {label: Note}
 delivery:
-  retry: {sms: {first: 1s, cap: 1s, tries: 3}}
+  poll: 0.2s
+  feedback: {pause: 0.2s, pause_cap: 1s}
+  retry: {sms: {first: 0.2s, cap: 1s, tries: 3}}
 """
 OPERATOR = Operator("test", frozenset({"push"}))
 LONG = "This is a long text, which goes out in several parts. " * 5
@@ -125,3 +130,29 @@ async def test_a_flood_with_a_cut_connection(npm_smsc: Any, postgres_url: str, t
     assert len(set(seen)) == len(seen), "a message was sent twice"
     assert count - 10 <= len(received) <= len(seen) <= count
     assert [one for one in smsc.of("submit") if one["over"]] == []
+
+
+async def test_the_commands(
+    npm_smsc: Any, sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], unused_tcp_port: int
+) -> None:
+    async def run(*words: str) -> tuple[int, str, str]:
+        settings = ["--config", str(tmp_path), "--set", f"database={sqlite_url}"]
+        # commands run loops of their own
+        code = await asyncio.to_thread(main, [*words, *settings])
+        return code, *capsys.readouterr()
+
+    async with npm_smsc() as (smsc, port):
+        instance(tmp_path, port)
+        code, out, _ = await run("templates", "preview", "note")
+        assert (code, out) == (0, "to: +33600000000\nparts: 1 (GSM alphabet, 5 septets)\n\n--- text ---\nHello\n")
+        code, out, _ = await run("templates", "preview", "note", "--json")
+        assert json.loads(out)["notes"] == ["parts: 1 (GSM alphabet, 5 septets)"]
+        code, out, _ = await run("templates", "proof", "note", "--to", "+33600000009")
+        assert (code, out) == (0, "one: +33600000009: delivered: taken as 1000001\n")
+        assert [one["submit"] for one in await smsc.wait_for(lambda one: "submit" in one)] == ["33600000009"]
+        code, out, _ = await run("sms-check")
+        assert (code, out) == (0, f"main  127.0.0.1:{port}  ok  bound as transceiver\n")
+        code, out, _ = await run("sms-check", "--json", "--set", f"plugins.sms.connectors.main.port={unused_tcp_port}")
+        assert (code, json.loads(out)["ok"]) == (1, False)
+        code, _, error = await run("sms-check", "other")
+        assert (code, error) == (1, "no connector other; plugins.sms.connectors has main\n")
