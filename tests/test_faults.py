@@ -61,34 +61,39 @@ async def test_a_rolling_restart_loses_and_doubles_nothing(rig: Rig) -> None:
 
 
 @pytest.fixture(scope="module")
-def foreign(real_parts: Any) -> None:
+def provided(rig: Rig, real_parts: Any) -> Rig:
+    """A rig whose messages go to providers on node."""
     real_parts.used("npm smpp", npm_smpp()[0])
     version = subprocess.run([program("node"), "--version"], check=True, capture_output=True, text=True).stdout.strip()
     real_parts.used("node http2 and http", version)
+    return rig
 
 
-@pytest.mark.usefixtures("foreign")
-class TestSmsAndPush:
-    async def test_a_worker_killed_with_an_sms_under_way_costs_no_double(self, rig: Rig) -> None:
-        row = await failpoints.at(rig, "after_reply", 20, 12, workers=1, case="S1", way=SMS)
-        check(row)
-        # the case is of use only if something was in doubt
-        assert row.judged.unknown == row.judged.h > 0
+async def test_a_worker_killed_with_an_sms_under_way_costs_no_double(provided: Rig) -> None:
+    row = await failpoints.at(provided, "after_reply", 20, 12, workers=1, case="S1", way=SMS)
+    check(row)
+    # the case is of use only if something was in doubt
+    assert row.judged.unknown == row.judged.h > 0
 
-    async def test_what_was_under_way_when_the_smsc_cut_is_known_by_its_receipts(self, rig: Rig) -> None:
-        check(await sms.window_cut(rig, 40, 1))
 
-    async def test_receipts_find_their_messages_however_they_come(self, rig: Rig) -> None:
-        check(await sms.receipts_at_will(rig, 60, {"early": 5, "twice": 3, "delay": 300, "elsewhere": True}))
+async def test_what_was_under_way_when_the_smsc_cut_is_known_by_its_receipts(provided: Rig) -> None:
+    check(await sms.window_cut(provided, 40, 1))
 
-    async def test_a_goaway_under_load_loses_and_doubles_nothing(self, rig: Rig) -> None:
-        check(await push.harmed(rig, APNS, "GOAWAY", {"goaway": True}, 60, 10))
 
-    async def test_dead_tokens_are_written_to_no_more_and_stale_ones_are(self, rig: Rig) -> None:
-        check(await push.tokens(rig, APNS, 40))
+async def test_receipts_find_their_messages_however_they_come(provided: Rig) -> None:
+    check(await sms.receipts_at_will(provided, 60, {"early": 5, "twice": 3, "delay": 300, "elsewhere": True}))
 
-    async def test_expired_credentials_cost_no_attempt(self, rig: Rig) -> None:
-        check(await push.expired(rig, FCM, 40))
+
+async def test_a_goaway_under_load_loses_and_doubles_nothing(provided: Rig) -> None:
+    check(await push.harmed(provided, APNS, "GOAWAY", {"goaway": True}, 60, 10))
+
+
+async def test_dead_tokens_are_written_to_no_more_and_stale_ones_are(provided: Rig) -> None:
+    check(await push.tokens(provided, APNS, 40))
+
+
+async def test_expired_credentials_cost_no_attempt(provided: Rig) -> None:
+    check(await push.expired(provided, FCM, 40))
 
 
 async def test_every_case_is_listed_once() -> None:
