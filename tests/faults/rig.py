@@ -25,6 +25,8 @@ from .ways import MAIL, Provider, Way
 
 LEASE = 3.0
 RECOVERY = LEASE + 10.0
+RECEIPT = 6.0
+"""Seconds for which the receipt of what is unknown is waited for."""
 Dialect = Literal["postgres", "sqlite"]
 BARE: Mapping[str, float] = {
     "lost": 0, "ghosts": 0, "false_sent": 0, "same_key": 0, "partial": 0, "two_finals": 0, "early": 0, "late": 0,

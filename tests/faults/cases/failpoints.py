@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from petitbleu.failpoints import PLACES, VARIABLE
 
-from ..rig import RECOVERY, Case, Dialect, Rig, Row, World, row
+from ..rig import RECEIPT, RECOVERY, Case, Dialect, Rig, Row, World, row
 from ..ways import APNS, FCM, MAIL, SMS, Way
 
 DOUBLES = ("after_handoff", "after_reply", "before_result")
@@ -39,15 +39,20 @@ async def at(
         variant = "" if way is MAIL else f"{way.name}, "
         variant += f"{place}, {concurrency} at once" + (", SQLite" if dialect == "sqlite" else "")
         checks = {"a worker died": bool(world.strikes)}
-        most = {"dup": 0 if strict else judged.h}
+        most: dict[str, float] = {"dup": 0 if strict else judged.h, "recovery": RECOVERY}
         if way.holds:
             # the dead worker alone knew by what name the receipt would come
-            most |= {"unknown": judged.h, "unmatched": judged.h, "misreported": judged.h}
+            most |= {
+                "recovery": RECOVERY + RECEIPT,
+                "unknown": judged.h,
+                "unmatched": judged.h,
+                "misreported": judged.h,
+            }
         if way is APNS:
             checks["a repeat has the first one's apns-id"] = one_id_each(world)
         return row(
             case, variant, judged, checks, {"deaths": len(world.strikes), "unknown": judged.unknown},
-            false_failed=0, failed=0, recovery=RECOVERY, **most,
+            false_failed=0, failed=0, **most,
         )  # fmt: skip
 
 

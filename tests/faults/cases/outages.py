@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from ..proxy import Pass, Reset
 from ..rig import Case, Rig, Row, row
 from ..ways import APNS, FCM, SMS, Way
 
@@ -28,13 +27,12 @@ async def outlived(rig: Rig, case: str, way: Way, events: int, life: float) -> R
         async with world.callers(server) as callers:
             await callers.pushed(20)
             await world.idle()
-            world.provider.does(Reset())
-            world.provider.reset()
+            world.provider.refuse()
             began = time.time()
             doomed = [(await callers.push(expires=began + life)).ids for _ in range(events)]
             lasting = [(await callers.push()).ids for _ in range(20)]
             await asyncio.sleep(max(0.0, began + life - time.time()) + 2)
-            world.provider.does(Pass())
+            await world.provider.listen()
             back = time.monotonic()
             await world.idle(30)
             back = time.monotonic() - back
