@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvloop
 
-from . import claims, depth, intake, latency, memory, post_office, receipts, throughput
+from . import channels, claims, depth, intake, latency, memory, post_office, receipts, throughput
 from .bench import Bench, stage
 from .processes import Failed, busy_seconds, cpu_seconds
 from .report import Figure, table, with_company, write
@@ -32,6 +32,9 @@ MEASURES: Mapping[str, Measure] = {
     "claims": claims.claims,
     "depth": depth.depth,
     "receipts": receipts.receipts,
+    "sms": channels.sms,
+    "apns": channels.apns,
+    "fcm": channels.fcm,
     "memory": memory.memory,
     "relaxed": throughput.relaxed,
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,11 +12,6 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
-
-from .settings import ROOT
-
-# the tests' server is not part of any package
-sys.path.append(str(ROOT / "tests" / "support"))
 from postgres_server import postgres_server
 
 

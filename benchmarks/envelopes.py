@@ -22,8 +22,8 @@ PEOPLE = (
     ("Noël", "Æbischer", "Zürich", "Carnet ligné A5"),
     ("Mária", "Kőváry", "Győr", "Clavier compact"),
 )
-_EVENT = """<rtEvent type="bench" wishedChannel="0" email="client.{n}@example.com" mobilePhone="+33612345678" \
-origin="shop" language="fr" externalId="B-{n}"{more}><ctx><client><firstname>{first}</firstname>\
+_EVENT = """<rtEvent type="bench" wishedChannel="{wish}" email="client.{n}@example.com" mobilePhone="+33612345678" \
+origin="shop" language="fr" externalId="B-{n}"{more}>{child}<ctx><client><firstname>{first}</firstname>\
 <lastname>{last} {n}</lastname></client><order number="{n}" currency="EUR" date="2026-11-23"><line sku="TE-01">\
 <name>{item}</name><quantity>2</quantity><price>34.50</price></line><shipping>5.90</shipping><total>74.90</total>\
 </order><delivery><street>12 rue des Écoles</street><city>{city}</city></delivery></ctx></rtEvent>"""
@@ -66,14 +66,42 @@ def post(service: str, method: str, body: bytes, host: str = "127.0.0.1") -> byt
     return head.encode() + body
 
 
-def pushes(token: str, per_call: int = 1, *, batch: bool = False, scheduled: str = "") -> Requests:
+APP = "3b2f7c1e-0000-4000-8000-00000000000a"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """By which channel events want to go. `device` gives each a token of an app's, of `APP`."""
+
+    channel: str = "0"
+    device: bool = False
+
+
+BY_MAIL = Wish()
+
+
+def pushes(
+    token: str, per_call: int = 1, *, batch: bool = False, scheduled: str = "", wish: Wish = BY_MAIL
+) -> Requests:
     """`PushEvent`, or `PushEvents` of several events. `scheduled` (ISO 8601) is for all of them."""
     schema = "batchEvent" if batch else "rtEvent"
     more = f' scheduled="{escape(scheduled)}"' if scheduled else ""
+    # 64 digits, as APNs has them; FCM takes anything
+    more += f' registrationToken="{_PLACE.decode():0>64}"' if wish.device else ""
+    child = f'<mobileApp uuid="{APP}"/>' if wish.device else ""
     patterns = []
     for first in range(len(PEOPLE)):
         events = "".join(
-            _EVENT.format(n=_PLACE.decode(), first=person[0], last=person[1], city=person[2], item=person[3], more=more)
+            _EVENT.format(
+                n=_PLACE.decode(),
+                first=person[0],
+                last=person[1],
+                city=person[2],
+                item=person[3],
+                more=more,
+                wish=wish.channel,
+                child=child,
+            )
             for person in (PEOPLE[(first + place) % len(PEOPLE)] for place in range(per_call))
         ).replace("rtEvent", schema)
         method, parameter = ("PushEvent", "domEvent") if per_call == 1 else ("PushEvents", "domEventCollection")

@@ -80,7 +80,7 @@ async def _rate(store: Store, coming: int) -> float:
     calls = Calls(load([], []), 1.0)
     metrics, addresses = Metrics(), {"sms": "mobilePhone"}
     suppressions = Suppressions(store, addresses, {"": Terms()}, {}, metrics)
-    box = Receipts(store, calls, 3600.0, metrics, suppressions, addresses, {})
+    box = Receipts(store, calls, 3600.0, metrics, suppressions, addresses, lambda event: "")
 
     async def none() -> int:
         return 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ plugins:
       providers:
         sink: {{host: 127.0.0.1, port: {port}, connections: {connections}}}
   - soap_ingest
-event_types:
+{plugins}event_types:
   bench:
     label: Measured
     ctx:
@@ -59,9 +60,14 @@ class Server:
     token: str
 
 
-def make_instance(folder: Path, database: str, sink: int) -> Path:
-    """A configuration directory with one event type, `bench`, whose mails go to the port `sink`."""
+def make_instance(
+    folder: Path, database: str, sink: int, plugins: Sequence[Mapping[str, object]] = (), templates: Path | None = None
+) -> Path:
+    """A configuration directory with one event type, `bench`, whose mails go to the port `sink`. There may be more
+    `plugins`, and `templates` for them."""
     shutil.copytree(HERE / "instance", folder)
+    if templates is not None:
+        shutil.copytree(templates, folder / "templates", dirs_exist_ok=True)
     (folder / "petitbleu.yaml").write_text(
         _YAML.format(
             database=database,
@@ -69,6 +75,8 @@ def make_instance(folder: Path, database: str, sink: int) -> Path:
             connections=CONNECTIONS,
             login=LOGIN,
             password=hash_password(PASSWORD),
+            # JSON is YAML
+            plugins="".join(f"  - {json.dumps(one)}\n" for one in plugins),
         ),
         "utf-8",
     )

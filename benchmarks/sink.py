@@ -7,7 +7,7 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -68,13 +68,27 @@ async def smtp_sink(folder: Path, record: Path | None = None, keep: Path | None 
         words += ["--record", record] if record else []
         words += ["--keep", keep] if keep else []
         name = "smtp_sink.py"
+    async with _counting(name, words, port, folder) as sink:
+        yield sink
+
+
+@asynccontextmanager
+async def counted(name: str, words: Callable[[int], Sequence[str | Path]], folder: Path) -> AsyncIterator[Sink]:
+    """Another sink on a free port, a program that tells how many messages it took as `smtp_sink.py` does."""
+    port = free_port()
+    async with _counting(name, words(port), port, folder) as sink:
+        yield sink
+
+
+@asynccontextmanager
+async def _counting(name: str, words: Sequence[str | Path], port: int, folder: Path) -> AsyncIterator[Sink]:
     read, write = os.pipe()
     os.set_blocking(read, False)
     try:
         async with running(words, folder / "sink.log", stdout=write) as child:
             os.close(write)
             write = -1
-            await listens(child, port, "the SMTP sink")
+            await listens(child, port, f"the sink ({name})")
             sink = Sink(name, port, child.pid, read)
             follower = asyncio.create_task(sink.follow())
             try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .arithmetic import median
 from .bench import Bench, Database, Flow, flow, per_event
-from .envelopes import pushes
+from .envelopes import BY_MAIL, Wish, pushes
 from .load import Load
 from .processes import Failed
 from .report import Figure, number
@@ -78,8 +78,12 @@ async def _whole_way(
 
 
 def against_raw(name: str, runs: Sequence[Paired], target: float | None) -> Figure:
+    return against("raw", name, runs, target)
+
+
+def against(what: str, name: str, runs: Sequence[Paired], target: float | None) -> Figure:
     ratio, rate = median([run.ratio for run in runs]), median([run.rate for run in runs])
-    return Figure(name, rate, "events/s", "raw", ratio, target, note=unsteady([run.steady for run in runs]))
+    return Figure(name, rate, "events/s", what, ratio, target, note=unsteady([run.steady for run in runs]))
 
 
 def unsteady(steady: Sequence[bool]) -> str:
@@ -118,6 +122,7 @@ class Part:
     events: int
     batch: bool = False
     scheduled: str = ""
+    wish: Wish = BY_MAIL
 
 
 @asynccontextmanager
@@ -127,7 +132,7 @@ async def stored(bench: Bench, *parts: Part) -> AsyncIterator[str]:
         database = Database(f"database={bench.postgres.database(name)}", postgres=bench.postgres, name=name)
         async with bench.server(database, 1, "intake") as server:
             for part in parts:
-                requests = pushes(server.token, PER_CALL, batch=part.batch, scheduled=part.scheduled)
+                requests = pushes(server.token, PER_CALL, batch=part.batch, scheduled=part.scheduled, wish=part.wish)
                 async with Load("127.0.0.1", server.port, requests, callers=8, most=part.events) as load:
                     load.start()
                     await load.finish()
@@ -150,14 +155,16 @@ async def drain(bench: Bench) -> list[Figure]:
     return [against_raw("drain", runs, 2.0)]
 
 
-async def one_drain(bench: Bench, filled: str, events: int, label: str) -> tuple[float, Mapping[str, float]]:
-    """Two worker processes on a copy of the database `filled`, from the first mail to the last of `events`, or a little
-    further where there are more. Gives mails per second and what they cost."""
+async def one_drain(
+    bench: Bench, filled: str, events: int, label: str, processes: int = 2
+) -> tuple[float, Mapping[str, float]]:
+    """Worker processes on a copy of the database `filled`, from the first message to the last of `events`, or a little
+    further where there are more. Gives messages per second and what they cost."""
     sink = bench.sink
     async with bench.database(template=filled) as database:
         start = sink.accepted
         # a copied database is told from the one it was, and would wait for an operator
-        async with bench.server(database, 2, "worker", ["delivery.hold_after_restore=false"]) as server:
+        async with bench.server(database, processes, "worker", ["delivery.hold_after_restore=false"]) as server:
             await _taken(bench, start + 1)
             began, first, used = time.monotonic(), sink.accepted, bench.processors(server)
             async with bench.profiled(server, label):
@@ -167,16 +174,16 @@ async def one_drain(bench: Bench, filled: str, events: int, label: str) -> tuple
         # the workers have finished what they had handed off
         sent, taken = (await database.statuses()).get("sent", 0), sink.accepted - start
         if sent != taken:
-            raise Failed(f"the sink took {taken} mails; the database has {sent} events sent")
+            raise Failed(f"the sink took {taken} messages; the database has {sent} events sent")
     return count / seconds, spent
 
 
 async def _taken(bench: Bench, count: int, patience: float = 30.0) -> None:
-    """Raises `Failed` if the sink takes no mail for `patience` seconds."""
+    """Raises `Failed` if the sink takes nothing for `patience` seconds."""
     seen, end = bench.sink.accepted, time.monotonic() + patience
     while seen < count:
         await asyncio.sleep(TICK)
         if bench.sink.accepted > seen:
             seen, end = bench.sink.accepted, time.monotonic() + patience
         elif time.monotonic() > end:
-            raise Failed(f"no mail for {patience:g} s, and {count - seen} are still to come")
+            raise Failed(f"no message for {patience:g} s, and {count - seen} are still to come")

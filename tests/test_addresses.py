@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+import phonenumbers
 import pytest
 from email_validator import validate_email
 from hypothesis import example, given
@@ -159,6 +161,26 @@ def test_what_is_no_phone_number(text: str, country: str, reason: str) -> None:
     with pytest.raises(ValueError, match=r"^is not") as refused:
         phone_number(text, country)
     assert reason in str(refused.value)
+
+
+@example("33", "612345678")
+@example("33", "0612345678")
+@example("39", "0669812345")
+@example("54", "91123456789")
+@given(
+    st.sampled_from(sorted(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))),
+    st.text(alphabet="0123456789", min_size=3, max_size=13),
+)
+def test_the_short_way_to_a_number_leads_where_phonenumbers_does(calling_code: str, national: str) -> None:
+    text = f"+{calling_code}{national}"
+    number = None
+    with contextlib.suppress(phonenumbers.NumberParseException):
+        number = phonenumbers.parse(text, None)
+    if number is None or not phonenumbers.is_possible_number(number):
+        with pytest.raises(ValueError, match="is not a phone number"):
+            phone_number(text)
+    else:
+        assert phone_number(text) == phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 @given(st.text(alphabet="+0123456789 ().-/", min_size=3, max_size=20), st.sampled_from(["", "FR", "US", "IT"]))

@@ -128,10 +128,15 @@ def test_overrides_reach_plugins(run: Run) -> None:
 
 def test_plugins_tells_what_runs(run: Run) -> None:
     listed = json.loads(run("plugins", "--json").out)
-    assert [(one["name"], one["channels"]) for one in listed] == [("email", ["email"]), ("soap_ingest", [])]
+    assert [(one["name"], one["channels"]) for one in listed] == [
+        ("email", ["email"]),
+        ("sms", ["sms"]),
+        ("push", ["ios", "android", "web"]),
+        ("soap_ingest", []),
+    ]
     hooks = json.loads(run("plugins", "--hooks", "--json").out)
     assert hooks["petitbleu_render"] == ["core"]
-    assert hooks["petitbleu_deliver"] == ["email"]
+    assert hooks["petitbleu_deliver"] == ["email", "sms", "push"]
     assert "soap_ingest" in run("plugins").out
     assert "petitbleu_deliver" in run("plugins", "--hooks").out
 
@@ -153,20 +158,20 @@ def test_the_life_of_a_template(run: Run, instance: Path) -> None:
     ended = run("templates", "publish", "--all", "--by", "ann", "--json")
     assert ended.code == 0
     assert {(one["version"], one["changed"]) for one in json.loads(ended.out)} == {(1, True)}
-    assert "is published already, version 1" in run("templates", "publish", "password_reset").out
+    assert "is published already, version 1" in run("templates", "publish", "password_reset/email").out
     body = instance / "templates/password_reset/email/body.txt.j2"
     body.write_text(body.read_text() + "\nThank you.\n")
-    assert "+Thank you." in run("templates", "diff", "password_reset").out
+    assert "+Thank you." in run("templates", "diff", "password_reset/email").out
     assert run("templates", "publish", "password_reset/email").out == "password_reset/email: published, version 2\n"
-    assert "Thank you." in run("templates", "show", "password_reset").out
-    assert "Thank you." not in run("templates", "show", "password_reset", "--version", "1").out
-    assert run("templates", "rollback", "password_reset", "1").out == "password_reset/email: version 1 is back\n"
-    versions = json.loads(run("templates", "versions", "password_reset", "--json").out)
+    assert "Thank you." in run("templates", "show", "password_reset/email").out
+    assert "Thank you." not in run("templates", "show", "password_reset/email", "--version", "1").out
+    assert run("templates", "rollback", "password_reset/email", "1").out == "password_reset/email: version 1 is back\n"
+    versions = json.loads(run("templates", "versions", "password_reset/email", "--json").out)
     assert [(one["number"], one["current"]) for one in versions] == [(1, True), (2, False)]
     assert versions[0]["created_by"] == "ann"
-    assert "unpublished" in run("templates", "unpublish", "password_reset").out
-    assert run("templates", "unpublish", "password_reset").code == 1
-    assert "has no version 9" in run("templates", "rollback", "password_reset", "9").err
+    assert "unpublished" in run("templates", "unpublish", "password_reset/email").out
+    assert run("templates", "unpublish", "password_reset/email").code == 1
+    assert "has no version 9" in run("templates", "rollback", "password_reset/email", "9").err
     table = run("templates", "list").out
     assert "password_reset/email        -          new" in table or "password_reset/email" in table
 
@@ -179,7 +184,7 @@ def test_a_template_that_fails_is_not_published_and_the_others_are(run: Run, ins
     assert "password_reset/email: refused" in ended.err
     assert "rtEvent.ctx.nothing" in ended.err
     assert "body.txt.j2:1" in ended.err
-    assert ended.out.count("published, version 1") == 4
+    assert ended.out.count("published, version 1") == 8
 
 
 def test_publish_wants_a_name_or_all(run: Run) -> None:
@@ -189,26 +194,26 @@ def test_publish_wants_a_name_or_all(run: Run) -> None:
 
 
 def test_preview_shows_what_a_seed_would_get(run: Run) -> None:
-    shown = run("templates", "preview", "password_reset")
+    shown = run("templates", "preview", "password_reset/email")
     assert shown.code == 0
     assert "subject: Reset your password" in shown.out
     assert "--- html ---" in shown.out
-    assert "<html" in run("templates", "preview", "password_reset", "--part", "html").out
-    french = json.loads(run("templates", "preview", "password_reset", "--language", "fr", "--json").out)
+    assert "<html" in run("templates", "preview", "password_reset/email", "--part", "html").out
+    french = json.loads(run("templates", "preview", "password_reset/email", "--language", "fr", "--json").out)
     assert french["fields"]["subject"] != "Reset your password"
-    assert "has no part 'pdf'" in run("templates", "preview", "password_reset", "--part", "pdf").err
-    assert "has no seed 'x'" in run("templates", "preview", "password_reset", "--seed", "x").err
+    assert "has no part 'pdf'" in run("templates", "preview", "password_reset/email", "--part", "pdf").err
+    assert "has no seed 'x'" in run("templates", "preview", "password_reset/email", "--seed", "x").err
 
 
 def test_proof_sends_the_draft_to_its_seeds(run: Run, mail: Any) -> None:
     port = f"plugins.email.providers.main.port={mail.port}"
-    ended = run("templates", "proof", "password_reset", "--to", "me@example.com", "--set", port)
+    ended = run("templates", "proof", "password_reset/email", "--to", "me@example.com", "--set", port)
     assert ended.code == 0, ended.err
     assert {one.to for one in mail.caught} == {"me@example.com"}
     assert len(mail.caught) == len(ended.out.splitlines())
     assert "petit bleu" in mail.caught[0].lines[0].lower()
     gone = f"plugins.email.providers.main.port={_free_port()}"
-    assert run("templates", "proof", "password_reset", "--set", gone).code == 1
+    assert run("templates", "proof", "password_reset/email", "--set", gone).code == 1
 
 
 def test_push_reads_xml_and_json_lines(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +307,7 @@ def test_what_cannot_be_opened_is_told_in_one_line(run: Run, sqlite_url: str, ma
 def test_demo_once(instance: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--once", "--config", str(instance)]) == 0
     out = capsys.readouterr().out
-    assert "5 of 5 messages arrived and are right" in out
+    assert "9 of 9 messages arrived and are right" in out
     assert "schemawsdl.jsp?schema=nms:rtEvent" in out
     assert "Votre commande" in out
 
@@ -313,7 +318,7 @@ def test_demo_notices_a_mail_that_is_wrong(instance: Path, capsys: pytest.Captur
     assert main(["demo", "--once", "--config", str(instance)]) == 1
     captured = capsys.readouterr()
     assert "WRONG    password_reset.xml: shows template code" in captured.err
-    assert "4 of 5 messages arrived and are right" in captured.out
+    assert "8 of 9 messages arrived and are right" in captured.out
 
 
 def test_serve_answers_and_stops_on_sigterm(instance: Path, sqlite_url: str) -> None:

@@ -540,7 +540,8 @@ def test_a_hash_made_here_is_one_the_configuration_takes(tmp_path: Path) -> None
 def test_nothing_is_written_into_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_config() == SAMPLE
-    url = build_config(read_config(SAMPLE), Calls(load(["email", "soap_ingest"]), 1.0).settings_types()).database_url()
+    raw = read_config(SAMPLE)
+    url = build_config(raw, Calls(load(raw.plugin_names()), 1.0).settings_types()).database_url()
     assert url == f"sqlite://{tmp_path}/var/petitbleu.db"
 
 

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from petitbleu import Attempt, Deferred, Delivered, Failed, Message, Outcome, Scope, Unknown
+from petitbleu import Attempt, Deferred, Delivered, Failed, Message, NotNow, Outcome, Scope, Unknown
 from petitbleu.failover import Condition, Failover
 from petitbleu.store import Store, open_store
 from pigeon_rig import Rig, Script
@@ -141,3 +141,21 @@ async def test_a_paused_provider_is_passed_over_without_an_attempt(store: Store)
         assert rig.throttle.condition("pigeon", "loft").paused
         found = await rig.until(await rig.push(), "sent")
     assert [one["provider"] for one in found.attempts] == ["barn"]
+
+
+async def test_an_event_that_is_put_back_remembers_whom_it_failed_with(store: Store) -> None:
+    async def deliver(message: Message, attempt: Attempt) -> Outcome:
+        provider = attempt.pick(("loft", "barn"))
+        if provider == "loft":
+            return Deferred(provider, "shut", Scope.PROVIDER)
+        raise NotNow("its rate is used up", store.now() + 3_600_000_000)
+
+    script = Script()
+    script.deliver = deliver
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    async with rig.at_work():
+        found = await rig.settled(event_id, attempts=1)
+        while "rate" not in found.reason:
+            found = await rig.settled(event_id, attempts=1)
+    assert (found.queued["avoid"], len(found.attempts)) == ("loft", 1)

@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from petitbleu.answers import _masked
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
 from petitbleu.logs import LineWriter, dropped, set_up
@@ -27,6 +28,22 @@ ENVELOPE = """<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/e
   <soapenv:Body><urn:PushEvents><urn:sessiontoken>mc/demo</urn:sessiontoken>
     <urn:domEventCollection><Events>{events}</Events></urn:domEventCollection></urn:PushEvents></soapenv:Body>
 </soapenv:Envelope>"""
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses", "shown"),
+    [
+        ("250 2.0.0 Ok", ["nora@example.com"], "250 2.0.0 Ok"),
+        ("550 <Nora@EXAMPLE.com>, nora@example.com", ["nora@Example.com"], "550 <***>, ***"),
+        ("550 no nora@example.com, no +33612345678", ["nora@example.com", "+33612345678"], "550 no ***, no ***"),
+        ("550 <ZOÉ@example.com> inconnue", ["zoé@example.com"], "550 <***> inconnue"),
+        # letters beyond ASCII that only differ from others by their case
+        ("550 <\u212aim@example.com>", ["kim@example.com"], "550 <***>"),
+        ("550 <kim@example.com>", ["\u212aim@example.com"], "550 <***>"),
+    ],
+)
+def test_addresses_are_masked_however_they_are_written(text: str, addresses: list[str], shown: str) -> None:
+    assert _masked(text, addresses) == shown
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         [command, "demo", "--once"], check=False, capture_output=True, text=True, env=environment, cwd=tmp_path
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert "5 of 5 messages arrived and are right" in demo.stdout
+    assert "9 of 9 messages arrived and are right" in demo.stdout
     made = subprocess.run(
         [command, "init", "shop"], check=True, capture_output=True, text=True, env=environment, cwd=tmp_path
     )
@@ -88,4 +88,4 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         env=environment,
         cwd=tmp_path,
     )
-    assert "plugins email, soap_ingest" in checked.stdout
+    assert "plugins email, sms, push, soap_ingest" in checked.stdout

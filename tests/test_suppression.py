@@ -38,6 +38,7 @@ from petitbleu.delivery import Delivery, Work
 from petitbleu.metrics import Metrics
 from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
+from petitbleu.receipts import Receipts
 from petitbleu.steps import Step, step_row
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
@@ -93,7 +94,7 @@ class World:
 
     @hookimpl
     async def petitbleu_route_event(self, event: Event) -> Route | None:
-        return Route("pigeon", str(event.data.get("brand", "")), event.type)
+        return Route("pigeon", _brand(event), event.type)
 
     @hookimpl
     async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef | None:
@@ -156,6 +157,10 @@ class World:
 
     def counted(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"petitbleu_{name}_total", labels) or 0.0
+
+
+def _brand(event: Event) -> str:
+    return str(event.data.get("brand", ""))
 
 
 def receipt(state: ReceiptState, event: int = 1, scope: Scope = Scope.ADDRESS, permanent: bool = True) -> Receipt:
@@ -269,6 +274,27 @@ async def test_receipts_suppress_as_outcomes_do(world: World) -> None:
     ]
     assert await world.send(address="annoyed@example.com", brand="outlet") == "sent: 250 flew"
     assert (await world.send(address="annoyed@example.com", brand="shop")).startswith("ignored: suppressed: complaint")
+
+
+async def test_receipts_that_come_in_suppress_with_what_they_say_of_the_event(world: World) -> None:
+    calls = Calls(load([], []), 1.0)
+    receipts = Receipts(world.store, calls, 60.0, world.metrics, world.suppressions, KINDS, _brand)
+    first, second = await world.push(), await world.push("annoyed@example.com", brand="outlet")
+    await world.work()
+    unknown = receipt(ReceiptState.BOUNCED, 999_999)
+    await receipts.record(
+        [receipt(ReceiptState.BOUNCED, first), receipt(ReceiptState.COMPLAINED, second), unknown, unknown]
+    )
+    assert await receipts.match() == 4
+    assert sorted(await world.entries()) == [
+        ("annoyed@example.com", "outlet", "complaint", None),
+        (ZOE, "", "hard", 30),
+    ]
+    assert world.counted("suppressions_added", channel="pigeon", reason="complaint") == 1
+    # told a second time it is nothing new
+    await receipts.record([receipt(ReceiptState.BOUNCED, first)])
+    await receipts.match()
+    assert len(await recorded(world.store)) == 2
 
 
 async def test_feedback_never_shortens_what_a_person_said(world: World) -> None:
@@ -426,7 +452,7 @@ async def test_what_cannot_be_noted_costs_no_outcome(world: World, caplog: pytes
 
     world.suppressions.write = fail  # type: ignore[method-assign]
     assert await world.send(GONE) == "failed: 550 5.1.1 no such roof"
-    assert "what outcomes show of addresses is not noted: " in caplog.text
+    assert "show of their addresses is not noted: " in caplog.text
     assert (await world.entries(), await recorded(world.store)) == ([], [])
     assert len(await world.store.read("SELECT id FROM attempts", [])) == 1
     world.suppressions.write = write  # type: ignore[method-assign]

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from aiosmtpd.smtp import SMTP, Envelope
 from hypothesis import given
 from hypothesis import strategies as st
+from petitbleu import IncomingEvent, Operator, Queue, elements
+from petitbleu.app import running
 from petitbleu.cli import main
 from petitbleu.config import SAMPLE
 from petitbleu.config.settings import ChannelSuppression, EventTypeSettings, SuppressionSettings
@@ -395,3 +398,57 @@ def test_an_event_is_ignored_from_the_door_on(run: Run, tmp_path: Path, sqlite_u
     assert shown["status"] == "ignored"
     assert shown["reason"].startswith("suppressed: by ann on ")
     assert shown["reason"].endswith(": moved")
+
+
+class Roof:
+    """A relay where one mailbox does not exist and another is full."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Envelope, address: str, options: Any) -> str:
+        self.asked.append(address)
+        if address.startswith("gone"):
+            return "550 5.1.1 no such user"
+        if address.startswith("full"):
+            return "452 4.2.2 mailbox full"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+
+async def test_a_relay_that_knows_no_such_user_is_asked_once(database_url: str) -> None:
+    """The email plugin, an SMTP server, the sample: what a reply means decides, and only the address pays for it."""
+    roof = Roof()
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(lambda: SMTP(roof, loop=loop), "127.0.0.1", 0) as relay:
+        port = relay.sockets[0].getsockname()[1]
+        settings = [f"database={database_url}", "http.port=0", f"plugins.email.providers.main.port={port}"]
+        async with running(SAMPLE, settings) as server:
+            instance = server.instance
+            await instance.templates.publish(instance.drafts.load("password_reset", "email"), "test")
+
+            async def push(*addresses: str) -> list[tuple[str, str]]:
+                ctx = elements({"user": {"@login": "a"}, "link": "https://x.example/a"})
+                events = [
+                    IncomingEvent(Queue.REALTIME, {"type": "password_reset", "email": one}, {"ctx": ctx})
+                    for one in addresses
+                ]
+                ids = await instance.intake(events, Operator("test", frozenset({"push"})))
+                sql = f"SELECT status, reason FROM events WHERE id IN ({','.join('?' * len(ids))}) ORDER BY id"
+                async with asyncio.timeout(20):
+                    rows = await instance.store.read(sql, ids)
+                    while not all(row["reason"] for row in rows):
+                        await asyncio.sleep(0.01)
+                        rows = await instance.store.read(sql, ids)
+                return [(row["status"], row["reason"]) for row in rows]
+
+            first = await push("gone@example.com", "full@example.com", "zoe@example.com")
+            assert [status for status, _ in first] == ["failed", "pending", "sent"]
+            second = await push("Gone@example.com", "zoe@example.com")
+            assert [status for status, _ in second] == ["ignored", "sent"]
+            assert second[0][1].endswith("550 5.1.1 no such user")
+            (entry,) = await instance.register.find(Wanted(), 10)
+            assert (entry.address, entry.brand, entry.reason) == ("gone@example.com", "", Reason.HARD)
+            (count,) = await instance.store.read("SELECT address FROM soft_errors", [])
+            assert count["address"] == "full@example.com"
+    assert [one for one in roof.asked if one.lower().startswith("gone")] == ["gone@example.com"]

@@ -79,12 +79,19 @@ class CoreAnswers:
     @hookimpl
     async def petitbleu_route_event(self, event: Event) -> Route | None:
         """As the event wishes, in the name of its type's brand, unless the first rule that holds says otherwise."""
-        rule = next((rule for rule in self._rules if rule.holds(event)), Rule({}))
+        rule = self._rule(event)
         return Route(
             channel=rule.channel or event.channel,
-            brand=rule.brand or self._brands.get(event.type, ""),
+            brand=self.brand_of(event),
             template=rule.template or event.type,
         )
+
+    def brand_of(self, event: Event) -> str:
+        """In whose name an event is sent, as the configuration says; "" leaves it to the template."""
+        return self._rule(event).brand or self._brands.get(event.type, "")
+
+    def _rule(self, event: Event) -> Rule:
+        return next((rule for rule in self._rules if rule.holds(event)), Rule({}))
 
     @hookimpl
     async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef | None:

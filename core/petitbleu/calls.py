@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import coroutine
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from pluggy import HookImpl
@@ -234,7 +234,7 @@ class Calls:
                 logger.warning("%s", failed, extra={"event": values["event"].id})
 
     async def _await(self, implementation: HookImpl, hook: str, values: Mapping[str, Any], deadline: float) -> Any:
-        function = cast("Callable[..., Coroutine[Any, Any, Any]]", implementation.function)
+        function: Callable[..., Any] = implementation.function
         try:
             running = function(*self._arguments(implementation, values))
             try:

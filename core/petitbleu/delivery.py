@@ -13,37 +13,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from .calls import Calls, HookFailed
+from .consequences import AS_GIVEN, NO_RECYCLING, Consequences, Work
 from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
-from .failover import Condition, Failover, remaining
+from .failover import Condition, Failover
 from .failpoints import Failpoints
-from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
+from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING
 from .metrics import Metrics
 from .queue import WorkQueue
 from .recycling import Recycling, longer
 from .rendering import LimitReached
-from .retry import delay
-from .steps import AttemptRecord, Claimed, Step
+from .steps import Step
 from .store.payload import micros, optional_micros
 from .suppression.guard import Suppressions
 from .throttle import Throttle
 from .types import (
     Attempt,
     Channel,
-    Deferred,
-    Delivered,
     Event,
-    Failed,
     Hold,
     Message,
     Outcome,
-    Retry,
-    Scope,
     Suppress,
     Unknown,
 )
@@ -51,36 +46,10 @@ from .types import (
 logger = logging.getLogger("petitbleu.delivery")
 
 MOST_CRASHES = 3
-MOST_UNKNOWNS = 2
-NO_RECYCLING = Recycling((), {})
-_AS_GIVEN = Failover()
 LAG = 100_000
 """Microseconds by which our copy of the database's clock may be behind it. The claim went by that clock itself."""
 STALE = 500_000
 """Microseconds after which it is asked again whether an address is suppressed, before a message is handed over."""
-
-
-@dataclass(slots=True)
-class Work:
-    """One claimed event under way."""
-
-    claimed: Claimed
-    channel: str
-    template: str = ""
-    handed_off: str = ""
-    started: int = 0
-    candidates: tuple[str, ...] = ()
-    """The providers that its channel's plugin would give it to."""
-    address: str = ""
-    brand: str = ""
-    looked: int = 0
-    """When it was asked whether the address is suppressed."""
-    doubted: bool = False
-    """Soft errors of the address are being counted."""
-
-    @property
-    def number(self) -> int:
-        return self.claimed.attempts + 1
 
 
 class _Suppressed(HandOffRefused):
@@ -128,7 +97,7 @@ class Delivery:
         self._failpoints = failpoints
         self._failovers = failovers
         self._recycling = recycling
-        self._receipt_wait = int(receipt_wait * 1_000_000)
+        self._ends = Consequences(channels, now, random, self._metrics, throttle, failovers, recycling, receipt_wait)
         self._suppressions = suppressions
 
     async def process(self, work: Work) -> None:
@@ -155,7 +124,7 @@ class Delivery:
                     outcome = await self._deliver(work, made)
                     if self._failpoints:
                         self._failpoints.passed("after_reply")
-                    step = self._outcome(work, outcome)
+                    step = self._ends.outcome(work, outcome)
                     if self._suppressions is not None:
                         step.note = self._suppressions.note_outcome(
                             event.id, work.channel, work.address, work.brand, outcome, work.doubted
@@ -168,21 +137,21 @@ class Delivery:
                 logger.warning("%s; another worker has it", refused, extra={"event": claimed.id})
                 return
         except NotNow as not_now:
-            step = self._put_back(work, not_now)
+            step = self._ends.put_back(work, not_now)
             quiet = step.status == PENDING
         except TemplateError as error:
             if isinstance(error.__cause__, LimitReached):
                 self._metrics.render_limit()
-            step = self._final(work, FAILED, str(error))
+            step = self._ends.final(work, FAILED, str(error))
         except HookFailed as failed:
             if failed.hung and failed.hook != "petitbleu_deliver":
                 self._metrics.limit_reached("delivery.hook_deadline")
-            step = self._stumbled(work, str(failed))
+            step = self._ends.stumbled(work, str(failed))
         except PetitbleuError as error:
-            step = self._stumbled(work, str(error))
+            step = self._ends.stumbled(work, str(error))
         except Exception as error:
             logger.exception("event %d could not be worked on", claimed.id, extra={"event": claimed.id})
-            step = self._stumbled(work, f"{type(error).__name__}: {error}")
+            step = self._ends.stumbled(work, f"{type(error).__name__}: {error}")
         if step.status in (FAILED, EXPIRED):
             step = await self._recycled(work, step)
         if self._failpoints:
@@ -206,18 +175,19 @@ class Delivery:
         """What can be said without looking at the event's content."""
         claimed = work.claimed
         if claimed.awaits:
-            return self._final(work, FAILED, f"unknown: no receipt came from {claimed.handed_off} in time")
+            return self._ends.final(work, FAILED, f"unknown: no receipt came from {claimed.handed_off} in time")
         if claimed.crashes >= MOST_CRASHES:
             reason = f"crashed the worker {claimed.crashes} times"
             if claimed.handed_off:
                 # it may have arrived: that it failed is more than anybody knows
-                attempt = self._attempt(work, Unknown(claimed.handed_off, reason))
-                return replace(self._final(work, FAILED, f"unknown: {reason}", attempt), unknowns=claimed.unknowns + 1)
+                attempt = self._ends.attempt(work, Unknown(claimed.handed_off, reason))
+                step = self._ends.final(work, FAILED, f"unknown: {reason}", attempt)
+                return replace(step, unknowns=claimed.unknowns + 1)
             # and so it may at an earlier try
-            return self._final(work, FAILED, f"unknown: {reason}" if claimed.unknowns else reason)
+            return self._ends.final(work, FAILED, f"unknown: {reason}" if claimed.unknowns else reason)
         if claimed.handed_off:
             lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over")
-            step = self._outcome(work, lost)
+            step = self._ends.outcome(work, lost)
             # the try that was cut off is written down; a repeat follows at once, under the next number
             return step if step.due is None or step.awaits else replace(step, due=self._now())
         return self._untimely(work)
@@ -227,9 +197,9 @@ class Delivery:
         expires, scheduled = work.claimed.expires, optional_micros(work.claimed.event.scheduled)
         now = self._now()
         if expires is not None and now >= expires:
-            return self._final(work, EXPIRED, f"its expiration passed{when}")
+            return self._ends.final(work, EXPIRED, f"its expiration passed{when}")
         if scheduled is not None and now < scheduled - LAG:
-            return self._later(work, scheduled, "its scheduled time has not come", counts=False)
+            return self._ends.later(work, scheduled, "its scheduled time has not come", counts=False)
         return None
 
     async def _message(self, work: Work, event: Event) -> Message | Step:
@@ -237,35 +207,36 @@ class Delivery:
         event = await self._calls.enrich_event(event)
         route = await self._calls.route_event(event)
         if route is None:
-            return self._final(work, NOT_COVERED, "nothing says where to send it")
+            return self._ends.final(work, NOT_COVERED, "nothing says where to send it")
         if work.claimed.chain:
             # the rules have had their say
             route = replace(route, channel=event.channel)
         work.channel = route.channel
         channel = self._channels.get(route.channel)
         if channel is None:
-            return self._final(work, NOT_COVERED, f"no plugin serves the channel {route.channel!r}")
+            return self._ends.final(work, NOT_COVERED, f"no plugin serves the channel {route.channel!r}")
         template = await self._calls.resolve_template(event, route)
         if template is None:
-            return self._final(work, NOT_COVERED, f"no published template {route.template}/{route.channel}")
+            return self._ends.final(work, NOT_COVERED, f"no published template {route.template}/{route.channel}")
         work.template = f"{template.event_type}/{template.channel} v{template.version}"
         address = event.addresses.get(channel.address, "")
         if not address:
-            return self._final(work, FAILED, f"it has no {channel.address}, which the channel {channel.name} needs")
+            reason = f"it has no {channel.address}, which the channel {channel.name} needs"
+            return self._ends.final(work, FAILED, reason)
         brand = route.brand or template.brand
         work.address, work.brand = address, brand
         if (step := await self._suppressed(work)) is not None:
             return step
         content = await self._calls.render(template, event, self._brand(brand))
         if content is None:
-            return self._final(work, NOT_COVERED, f"nothing renders {work.template}")
+            return self._ends.final(work, NOT_COVERED, f"nothing renders {work.template}")
         key = f"{event.id}@{self._instance}"
         message = Message(event, route.channel, address, brand, template, content, key)
         verdict = await self._calls.check_message(message)
         if isinstance(verdict, Suppress):
-            return self._final(work, IGNORED, verdict.reason)
+            return self._ends.final(work, IGNORED, verdict.reason)
         if isinstance(verdict, Hold):
-            return self._later(work, micros(verdict.until), verdict.reason, counts=False)
+            return self._ends.later(work, micros(verdict.until), verdict.reason, counts=False)
         return self._untimely(work) or message
 
     async def _suppressed(self, work: Work) -> Step | None:
@@ -277,7 +248,7 @@ class Delivery:
         work.doubted = standing.doubted
         if standing.reason is None:
             return None
-        return replace(self._final(work, IGNORED, standing.text), suppressed=standing.reason.value)
+        return replace(self._ends.final(work, IGNORED, standing.text), suppressed=standing.reason.value)
 
     async def _deliver(self, work: Work, message: Message) -> Outcome:
         async def hand_off(provider: str) -> None:
@@ -299,7 +270,7 @@ class Delivery:
             if len(work.candidates) == 1:
                 return work.candidates[0]
             known = partial(_condition if self._throttle is None else self._throttle.condition, message.channel)
-            failover = self._failovers.get(message.channel, _AS_GIVEN)
+            failover = self._failovers.get(message.channel, AS_GIVEN)
             return failover.pick(work.candidates, work.claimed.avoid.split(), known, self._random)
 
         with self._metrics.delivering(message.channel):
@@ -328,58 +299,6 @@ class Delivery:
                 raise
             return Unknown(work.handed_off, stopped.cause if isinstance(stopped, HookFailed) else str(stopped))
 
-    # -------------------------------------------------------------------------------------------- what comes of it
-
-    def _outcome(self, work: Work, outcome: Outcome) -> Step:
-        attempt = self._attempt(work, outcome)
-        match outcome:
-            case Delivered():
-                step = self._final(work, SENT, outcome.text, attempt)
-                wait = self._wait_for_receipt(work) if outcome.awaits else None
-                return step if wait is None else replace(step, watch=self._now() + wait)
-            case Failed():
-                if outcome.scope is Scope.PROVIDER and self._others(work, outcome.provider):
-                    return self._with_another(work, outcome.provider, outcome.text, attempt)
-                return self._final(work, FAILED, outcome.text, attempt)
-            case Deferred():
-                if outcome.scope is Scope.PROVIDER and self._others(work, outcome.provider):
-                    return self._with_another(work, outcome.provider, outcome.text, attempt)
-                counts = outcome.scope not in (Scope.PROVIDER, Scope.US)
-                return self._retry(work, outcome, counts, attempt)
-            case Unknown():
-                unknowns = work.claimed.unknowns + 1
-                if self._policy(work) == "hold":
-                    due = self._now() + self._receipt_wait
-                    reason = f"unknown: {outcome.text}; its receipt is awaited"
-                    step = self._later(work, due, reason, counts=False, attempt=attempt)
-                    return replace(step, unknowns=unknowns, awaits=work.number, handed_off=outcome.provider)
-                if unknowns >= MOST_UNKNOWNS:
-                    reason = f"unknown: {outcome.text}"
-                    return replace(self._final(work, FAILED, reason, attempt), unknowns=unknowns)
-                again = Deferred(outcome.provider, f"unknown: {outcome.text}", Scope.PROVIDER)
-                step = self._retry(work, again, True, attempt)
-                if step.due is not None and self._others(work, outcome.provider):
-                    step = replace(step, avoid=_and(work.claimed.avoid, outcome.provider))
-                return replace(step, unknowns=unknowns)
-
-    def _others(self, work: Work, provider: str) -> bool:
-        """Whether there is a provider that this message was not given to yet."""
-        return remaining(work.candidates, [*work.claimed.avoid.split(), provider])
-
-    def _with_another(self, work: Work, provider: str, text: str, attempt: AttemptRecord) -> Step:
-        """At once: what one provider says against itself says nothing against the message."""
-        step = self._later(work, self._now(), text, counts=False, attempt=attempt)
-        return replace(step, avoid=_and(work.claimed.avoid, provider))
-
-    def _wait_for_receipt(self, work: Work) -> int | None:
-        """How many microseconds from now somebody wants to know whether the message arrived."""
-        channel = work.channel
-        seconds = [
-            self._failovers.get(channel, _AS_GIVEN).no_receipt,
-            self._recycling.wait(work.claimed.event, channel),
-        ]
-        return min((int(one * 1_000_000) for one in seconds if one is not None), default=None)
-
     async def _recycled(self, work: Work, step: Step) -> Step:
         """The step, or in its place the event's way on by another channel."""
         claimed, event = work.claimed, work.claimed.event
@@ -399,90 +318,9 @@ class Delivery:
             step, status=PENDING, reason=reason, due=self._now(), tries=0, moved=answer.channel, chain=chain, avoid=""
         )
 
-    def _stumbled(self, work: Work, text: str) -> Step:
-        """A failure of ours. It undoes no hand-over: a message that may be out is not simply sent again."""
-        if work.handed_off:
-            return self._outcome(work, Unknown(work.handed_off, text))
-        return self._retry(work, Deferred("", text, Scope.US), counts=True)
-
-    def _policy(self, work: Work) -> str:
-        channel = self._channels.get(work.channel)
-        return channel.unknown if channel is not None else "hold"
-
-    def _retry(self, work: Work, outcome: Deferred, counts: bool, attempt: AttemptRecord | None = None) -> Step:
-        channel = self._channels.get(work.channel)
-        retry = channel.retry if channel is not None else Retry()
-        attempt = attempt or self._attempt(work, outcome)
-        if counts and work.claimed.tries + 1 >= retry.tries:
-            self._metrics.limit_reached("delivery.retry.tries")
-            return self._final(work, EXPIRED, f"the last of {retry.tries} tries failed: {outcome.text}", attempt)
-        seconds = delay(work.number, retry, outcome.retry_after, self._random)
-        due = self._now() + int(seconds * 1_000_000)
-        if self._throttle is not None and outcome.scope is Scope.PROVIDER:
-            due = self._throttle.due(work.channel, outcome.provider, due)
-        if work.claimed.expires is not None and due >= work.claimed.expires:
-            return self._final(work, EXPIRED, f"it expires before its next try; the last said: {outcome.text}", attempt)
-        return self._later(work, due, outcome.text, counts, attempt)
-
-    def _put_back(self, work: Work, not_now: NotNow) -> Step:
-        expires = work.claimed.expires
-        if expires is not None and not_now.due >= expires:
-            return self._final(work, EXPIRED, f"it expires before its next try; {not_now}")
-        return self._later(work, not_now.due, str(not_now), counts=False)
-
-    def _later(self, work: Work, due: int, reason: str, counts: bool, attempt: AttemptRecord | None = None) -> Step:
-        claimed = work.claimed
-        return Step(
-            claimed,
-            PENDING,
-            reason,
-            work.channel,
-            work.template,
-            tries=claimed.tries + counts,
-            attempts=claimed.attempts + (attempt is not None),
-            unknowns=claimed.unknowns,
-            due=due,
-            attempt=attempt,
-            at=self._now(),
-            chain=claimed.chain,
-        )
-
-    def _final(self, work: Work, status: str, reason: str, attempt: AttemptRecord | None = None) -> Step:
-        claimed = work.claimed
-        return Step(
-            claimed,
-            status,
-            reason,
-            work.channel,
-            work.template,
-            tries=claimed.tries,
-            attempts=claimed.attempts + (attempt is not None),
-            unknowns=claimed.unknowns,
-            attempt=attempt,
-            at=self._now(),
-        )
-
-    def _attempt(self, work: Work, outcome: Outcome) -> AttemptRecord:
-        words: dict[type, str] = {Delivered: "delivered", Deferred: "deferred", Failed: "failed", Unknown: "unknown"}
-        return AttemptRecord(
-            number=work.number,
-            channel=work.channel,
-            provider=outcome.provider,
-            template=work.template,
-            started=work.started,
-            ended=self._now(),
-            outcome=words[type(outcome)],
-            scope=str(getattr(outcome, "scope", "")),
-            code=getattr(outcome, "code", ""),
-            text=outcome.text,
-            reference=getattr(outcome, "reference", ""),
-            names=getattr(outcome, "awaits", ()),
-        )
-
-
-def _and(avoid: str, provider: str) -> str:
-    return f"{avoid} {provider}".strip()
-
 
 def _condition(channel: str, provider: str) -> Condition:
     return Condition()
+
+
+__all__ = ["MOST_CRASHES", "Delivery", "Work"]

@@ -291,7 +291,8 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         config.delivery.receipts.wait,
         suppressions,
     )
-    receipts = Receipts(store, calls, config.delivery.receipts.unmatched, metrics, suppressions, addresses, brands)
+    unmatched = config.delivery.receipts.unmatched
+    receipts = Receipts(store, calls, unmatched, metrics, suppressions, addresses, answers.brand_of)
 
     def opened() -> None:
         queue.look_again()

@@ -25,7 +25,7 @@ from .idempotency import First, Proposal, Stored, propose, resolve
 from .metrics import Metrics
 from .shares import Flow
 from .steps import Claimed, Step, step_row
-from .store import CELL_SHIFT, CommitUnknown, StepUndone, Store
+from .store import CELL_SHIFT, CommitUnknown, Store
 from .store.payload import decode, encode, micros, optional_micros
 from .store.together import insert, settle, settled
 from .suppression.guard import Added, Suppressions
@@ -40,8 +40,6 @@ WAITING, READY, LEASED = 0, 1, 2
 LINGER = 0.001
 """Seconds a write waits for company, once writes have begun to come several at a time."""
 ID_BLOCK = 1000
-LOCK_PATIENCE = 2.0
-"""Seconds that outcomes wait to note what they show of addresses while somebody else changes the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,17 +368,8 @@ class WorkQueue:
 
         async def note(transaction: Any, ours: set[int]) -> None:
             nonlocal added
-            added = []
             notes = [step.note for step in steps if step.note is not None and step.claimed.id in ours]
-            if self.suppressions is None or not notes:
-                return
-            try:
-                async with self._store.tried(transaction, LOCK_PATIENCE):
-                    added = await self.suppressions.write(notes, transaction)
-            except StepUndone as error:
-                # the address will fail again; an answer that is not recorded could mean a second message
-                events = [one.event for one in notes]
-                logger.warning("what outcomes show of addresses is not noted: %s", error, extra={"events": events})
+            added = await self.suppressions.attempt(notes, transaction) if self.suppressions is not None else []
 
         async def write() -> None:
             nonlocal done, doubtful

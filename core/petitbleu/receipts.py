@@ -106,7 +106,7 @@ def refine(row: Row, number: int, channel: str, state: str, text: str) -> Refine
 
 class Receipts:
     """`patience` is for how many seconds a receipt may be without an attempt; `addresses` tells which address each
-    channel needs, `brands` in whose name events of a type are sent."""
+    channel needs, `brand` in whose name an event was sent ("": not known), since a complaint is about one sender."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Receipts:
         metrics: Metrics,
         suppressions: Suppressions,
         addresses: Mapping[str, str],
-        brands: Mapping[str, str],
+        brand: Callable[[Event], str],
     ) -> None:
         self._store = store
         self._calls = calls
@@ -124,7 +124,7 @@ class Receipts:
         self._metrics = metrics
         self._suppressions = suppressions
         self._addresses = addresses
-        self._brands = brands
+        self._brand = brand
         self._coming: Batcher[Receipt, None] = Batcher(self._write, linger=0.001)
         self._arrived = asyncio.Event()
 
@@ -225,7 +225,7 @@ class Receipts:
             for _, receipt in one.receipts
         ]
         notes = [note for event, receipt in news if (note := self._note(event, receipt)) is not None]
-        added = await self._suppressions.write(notes, on) if notes else []
+        added = await self._suppressions.attempt(notes, on)
         ended = [
             (decode(event, body), change.status, change.reason or "")
             for (event, number), change in refined.items()
@@ -237,8 +237,7 @@ class Receipts:
         address = event.addresses.get(self._addresses.get(receipt.channel, ""), "")
         if not address:
             return None
-        brand = self._brands.get(event.type, "")
-        return self._suppressions.note_receipt(event.id, receipt.channel, address, brand, receipt)
+        return self._suppressions.note_receipt(event.id, receipt.channel, address, self._brand(event), receipt)
 
     async def _found(self, taken: Sequence[Row], on: Any) -> tuple[list[_Matched], list[Row]]:
         """The receipts by their attempts, and those that have none."""

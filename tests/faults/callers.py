@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import TypeAlias
 
 import aiohttp
 
@@ -36,14 +37,19 @@ def event_xml(key: str, type: str = "note", ctx: str = "", attributes: str = "")
     )
 
 
-class Callers:
-    """Pushes to the `urls` in turn. `calls` is the record."""
+Shape: TypeAlias = Callable[[str, str, str, str], str]
+"""An event's XML from its key, its type, more of its `ctx`, and more attributes."""
 
-    def __init__(self, urls: Sequence[str], seconds: float = 15.0, prefix: str = "k") -> None:
+
+class Callers:
+    """Pushes to the `urls` in turn, events of one `shape`. `calls` is the record."""
+
+    def __init__(self, urls: Sequence[str], seconds: float = 15.0, prefix: str = "k", shape: Shape = event_xml) -> None:
         self._urls = itertools.cycle(urls)
         self._timeout = aiohttp.ClientTimeout(seconds)
         self._numbers = itertools.count(1)
         self._prefix = prefix
+        self._shape = shape
         self._client: aiohttp.ClientSession | None = None
         self.calls: list[Call] = []
         self.retry_after = 0
@@ -85,7 +91,7 @@ class Callers:
         for name, at in (("scheduled", scheduled), ("expiration", expires)):
             if at is not None:
                 attributes += f' {name}="{datetime.fromtimestamp(at, UTC).isoformat()}"'
-        events = "".join(event_xml(key, type, ctx, attributes) for key in keys)
+        events = "".join(self._shape(key, type, ctx, attributes) for key in keys)
         body = _ENVELOPE.format(call=(_ONE if len(keys) == 1 else _MANY).format(event=events))
         began = time.time()
         said, ids, text = await self._post(f"{url or next(self._urls)}/nl/jsp/soaprouter.jsp", body, len(keys))

@@ -1,4 +1,4 @@
-"""Says what went wrong, from what callers were told, what the mail sink took and what the database holds.
+"""Says what went wrong, from what callers were told, what the sink took and said, and what the database holds.
 
 It looks at no log of the server under test, and at nothing while the test runs: three records go in, a verdict comes
 out.
@@ -35,10 +35,20 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The sink took a message of this event."""
+    """The sink took a message of this event, or one of its parts."""
 
     id: int
     at: float
+    part: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the provider said later of a message of this event, as the product has heard and acknowledged it."""
+
+    id: int
+    state: str
+    """`received` or `bounced`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class Stored:
     reason: str = ""
     queued: bool = False
     processed: float | None = None
+    feedback: str = ""
+    """What it holds to be the last word of the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,15 @@ class Records:
     handed_off: int | None = None
     """H where a strike cannot tell it."""
     waited: float = 0.0
+    reports: Sequence[Report] = ()
+    unmatched: int = 0
+    """Reports that are stored, and of which nobody knows what message they are about."""
+    over_window: int = 0
+    """Messages that came while the provider had as many as it allows."""
+    dead: frozenset[int] = frozenset()
+    """Events to addresses of which the provider says that they are gone for good."""
+    suppressed: frozenset[int] = frozenset()
+    """Events to addresses that shall not be written to any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +132,13 @@ class Verdict:
     """Calls of which some events are stored and some are not."""
     two_finals: int = 0
     """Events with two attempts that were delivered."""
+    unmatched: int = 0
+    misreported: int = 0
+    """Events that do not hold what the provider reported of them."""
+    over_window: int = 0
+    wrongly_suppressed: int = 0
+    unsuppressed: int = 0
+    """Events to a dead address that may be written to again."""
     recovery: float | None = None
     """Seconds until what the struck ones had leased was done; None where nothing was."""
     answer: tuple[float, float, float] | None = None
@@ -135,7 +163,10 @@ class Verdict:
 
 def judge(records: Records) -> Verdict:
     """Join the three records."""
-    received = Counter(receipt.id for receipt in records.receipts)
+    parts = Counter((receipt.id, receipt.part) for receipt in records.receipts)
+    received: Counter[int] = Counter()
+    for (one, _), times in parts.items():
+        received[one] = max(received[one], times)
     first: dict[int, float] = {}
     for receipt in sorted(records.receipts, key=lambda one: one.at):
         first.setdefault(receipt.id, receipt.at)
@@ -152,6 +183,8 @@ def judge(records: Records) -> Verdict:
     unsent = [one for one in records.events if one.status in FINAL - {"sent"} and not one.queued]
     unknown = [one for one in unsent if one.reason.startswith("unknown:")]
     unsent = [one for one in unsent if one not in unknown]
+
+    reported = {report.id: report.state for report in records.reports}
 
     defects: dict[str, list[object]] = {
         "lost": [one for one in acked if not received[one] and not _ended(events.get(one))],
@@ -174,6 +207,9 @@ def judge(records: Records) -> Verdict:
             for one, times in Counter(tried.id for tried in records.attempts if tried.outcome == "delivered").items()
             if times > 1
         ],
+        "misreported": [f"{event.id} {event.feedback!r}" for event in records.events if _misreported(event, reported)],
+        "wrongly_suppressed": [*sorted(records.suppressed - records.dead)],
+        "unsuppressed": [*sorted(records.dead - records.suppressed)],
         "early": _untimely(records, lambda at, call: call.scheduled is not None and at < call.scheduled),
         "late": _untimely(records, lambda at, call: call.expires is not None and at > call.expires + TOLERANCE),
     }
@@ -182,6 +218,8 @@ def judge(records: Records) -> Verdict:
         refused=sum(len(call.keys) for call in records.calls if call.said == "refused"),
         indeterminate=sum(len(call.keys) for call in records.calls if call.said == "indeterminate"),
         received=len(received),
+        unmatched=records.unmatched,
+        over_window=records.over_window,
         h=_handed_off(records),
         recovery=_recovery(records, events),
         answer=percentiles(call.ended - call.began for call in acked_calls),
@@ -196,6 +234,10 @@ def judge(records: Records) -> Verdict:
 def _ended(event: Stored | None) -> bool:
     """With a reason; that of *sent* is its receipt, which is looked for elsewhere."""
     return event is not None and event.status in FINAL - {"sent"} and bool(event.reason) and not event.queued
+
+
+def _misreported(event: Stored, reported: Mapping[int, str]) -> bool:
+    return event.id in reported and event.feedback != reported[event.id]
 
 
 def _ending(event: Stored) -> str:

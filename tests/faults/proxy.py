@@ -117,6 +117,8 @@ class Proxy:
         self._matches = 0
         self.address: Address = ("", 0)
         """Where it listens."""
+        self.server: asyncio.Server | None = None
+        """What accepts connections; none while they are refused."""
         self.cuts = 0
         """How many answers `CutAfter` has swallowed."""
 
@@ -136,6 +138,22 @@ class Proxy:
         """Once, all that are open."""
         for link in list(self._links):
             link.reset()
+
+    async def listen(self) -> None:
+        """Accept connections, at the address it had before."""
+        if isinstance(self.address, Path):
+            self.server = await asyncio.start_unix_server(self.serve, str(self.address), backlog=1000)
+            self.address.chmod(0o777)
+        else:
+            self.server = await asyncio.start_server(self.serve, *self.address, backlog=1000)
+            self.address = ("127.0.0.1", self.server.sockets[0].getsockname()[1])
+
+    def refuse(self) -> None:
+        """Nobody listens any more, and what is open is reset."""
+        if self.server is not None:
+            self.server.close()
+        self.server = None
+        self.reset()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(writer)
@@ -213,17 +231,12 @@ async def _connect(target: Address) -> tuple[asyncio.StreamReader, asyncio.Strea
 async def faulty(target: Address, at: Path | None = None) -> AsyncIterator[Proxy]:
     """A proxy before `target`, listening on a free port of this machine or on the Unix socket `at`."""
     proxy = Proxy(target)
-    if at is None:
-        server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, backlog=1000)
-        proxy.address = ("127.0.0.1", server.sockets[0].getsockname()[1])
-    else:
-        server = await asyncio.start_unix_server(proxy.serve, str(at), backlog=1000)
-        at.chmod(0o777)
-        proxy.address = at
+    proxy.address = ("127.0.0.1", 0) if at is None else at
+    await proxy.listen()
     try:
         yield proxy
     finally:
-        server.close()
+        proxy.refuse()
         proxy.does(Reset())
         while proxy.connections:
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What a case works with: a database server, folders, and worlds of one site, one mail sink and their callers."""
+"""What a case works with: a database server, folders, and worlds of one site, one sink and their callers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from typing import Any, Literal
 import asyncpg
 from postgres_server import PostgresCluster, postgres_cluster
 
-from .callers import Callers
+from .callers import Callers, Shape
 from .oracle import Call, Records, Strike, Verdict, judge
 from .proxy import Proxy, faulty
-from .sink import RunningSink, running_sink
+from .sink import RunningSink
 from .site import Server, Site, free_port
+from .ways import MAIL, Provider, Way
 
 LEASE = 3.0
 RECOVERY = LEASE + 10.0
+RECEIPT = 6.0
+"""Seconds for which the receipt of what is unknown is waited for."""
 Dialect = Literal["postgres", "sqlite"]
 BARE: Mapping[str, float] = {
     "lost": 0, "ghosts": 0, "false_sent": 0, "same_key": 0, "partial": 0, "two_finals": 0, "early": 0, "late": 0,
+    "unmatched": 0, "misreported": 0, "over_window": 0, "wrongly_suppressed": 0, "unsuppressed": 0,
 }  # fmt: skip
 """What no case may exceed."""
+_LOOKED_FOR = "SELECT count(*) FROM receipts WHERE look IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,11 @@ class Row:
 class World:
     """One site with its sink and callers, from the first push to the verdict."""
 
-    def __init__(self, site: Site, sink: RunningSink, mail: Proxy, database: Proxy | None) -> None:
+    def __init__(self, site: Site, way: Way, sink: RunningSink, provider: Proxy, database: Proxy | None) -> None:
         self.site = site
+        self.way = way
         self.sink = sink
-        self.mail = mail
+        self.provider = provider
         self.database_proxy = database
         self.calls: list[Call] = []
         self.strikes: list[Strike] = []
@@ -78,10 +84,11 @@ class World:
 
     @asynccontextmanager
     async def callers(
-        self, *servers: Server, urls: Sequence[str] = (), seconds: float = 15.0
+        self, *servers: Server, urls: Sequence[str] = (), seconds: float = 15.0, shape: Shape | None = None
     ) -> AsyncIterator[Callers]:
         prefix = f"k{uuid.uuid4().hex[:6]}-"
-        async with Callers([*(one.url for one in servers), *urls], seconds, prefix) as callers:
+        urls = [*(one.url for one in servers), *urls]
+        async with Callers(urls, seconds, prefix, shape or self.way.shape) as callers:
             callers.calls = self.calls
             yield callers
 
@@ -136,19 +143,43 @@ class World:
             await asyncio.sleep(0.1)
         return False
 
+    @property
+    def stand_in(self) -> Provider:
+        """The sink of a way that is not mail."""
+        assert isinstance(self.sink, Provider)
+        return self.sink
+
+    async def settled(self, seconds: float = 30.0) -> bool:
+        """Wait until every receipt is acknowledged, and its message found or given up; False if that never is."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if not self.stand_in.owes and not await self.site.database.number(_LOOKED_FOR):
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
     async def verdict(self, seconds: float = 60.0, h: Literal["strikes", "unknown"] = "strikes") -> Verdict:
         """Wait until all is done, stop the servers, and let the oracle speak. `h` says how H is known: from what
         `strikes` found leased, or from the attempts that ended `unknown`."""
         await self.idle(seconds)
         waited = time.time()
+        provider = self.sink if isinstance(self.sink, Provider) else None
+        if provider:
+            await self.settled()
         await self.release()
-        events, attempts = await self.site.database.events(), await self.site.database.attempts()
+        database = self.site.database
+        events, attempts = await database.events(), await database.attempts()
         open_marks = await self.site.database.number("SELECT count(*) FROM queue WHERE handed_off <> ''")
         unknown = sum(one.outcome == "unknown" for one in attempts) + open_marks
         return judge(
             Records(
-                self.calls, self.sink.receipts(), events, attempts, self.strikes,
+                self.calls, self.sink.receipts(events), events, attempts, self.strikes,
                 unknown if h == "unknown" else None, waited,
+                reports=provider.reports(events) if provider else (),
+                unmatched=await database.number("SELECT count(*) FROM receipts WHERE event IS NULL"),
+                over_window=provider.count("over") if provider else 0,
+                dead=provider.dead(events) if provider else frozenset(),
+                suppressed=await database.suppressed(),
             )
         )  # fmt: skip
 
@@ -161,7 +192,7 @@ class Rig:
         self.cluster = cluster
         self.size = size
         self._made = 0
-        self._template = ""
+        self._templates: set[str] = set()
         self.sqlite = folder / "base.db"
         folder.mkdir(exist_ok=True)
 
@@ -180,16 +211,16 @@ class Rig:
         finally:
             await connection.close()
 
-    async def prepared(self, dialect: Dialect) -> None:
+    async def prepared(self, dialect: Dialect, way: Way = MAIL) -> None:
         """A database with tables and published templates, to be copied: making one takes seconds."""
-        if dialect == "postgres" and not self._template:
-            name = "faults_base"
+        name = f"faults_base_{way.name}"
+        if dialect == "postgres" and name not in self._templates:
             await self.statement(f"CREATE DATABASE {name}")
-            site = Site(self._folder(), self.cluster.server.database(name), 25, {})
+            site = Site(self._folder(), self.cluster.server.database(name), way, 25, {})
             await site.command("templates", "publish", "--all")
-            self._template = name
+            self._templates.add(name)
         if dialect == "sqlite" and not self.sqlite.exists():
-            site = Site(self._folder(), f"sqlite://{self.sqlite}", 25, {})
+            site = Site(self._folder(), f"sqlite://{self.sqlite}", way, 25, {})
             await site.command("templates", "publish", "--all")
 
     def _folder(self) -> Path:
@@ -206,15 +237,17 @@ class Rig:
         dialect: Dialect = "postgres",
         proxied: bool = False,
         database: str = "",
+        way: Way = MAIL,
+        orders: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[World]:
         """`changes` of the configuration, by path; `proxied` puts a proxy before PostgreSQL; `database` is the address
-        of one that is there already."""
+        of one that is there already. Messages leave by one `way`, to a stand-in with its `orders`."""
         if not database:
-            await self.prepared(dialect)
+            await self.prepared(dialect, way)
         folder = self._folder()
         async with AsyncExitStack() as stack:
-            sink = await stack.enter_async_context(running_sink(folder / "receipts"))
-            mail = await stack.enter_async_context(faulty(("127.0.0.1", sink.port)))
+            sink = await stack.enter_async_context(way.sink(folder / "receipts", orders or {}))
+            provider = await stack.enter_async_context(faulty(("127.0.0.1", sink.port)))
             proxy = None
             if database:
                 url = direct = database
@@ -223,7 +256,7 @@ class Rig:
                 url = direct = f"sqlite://{folder}/test.db"
             else:
                 name = f"faults_{uuid.uuid4().hex[:12]}"
-                await self.statement(f"CREATE DATABASE {name} TEMPLATE {self._template}")
+                await self.statement(f"CREATE DATABASE {name} TEMPLATE faults_base_{way.name}")
                 url = direct = self.cluster.server.database(name)
                 if proxied:
                     sockets = Path(tempfile.mkdtemp(prefix="pb-px-"))
@@ -234,10 +267,10 @@ class Rig:
                 else:
                     url = f"postgres://postgres@/{name}?host={self.cluster.folder}"
                 direct = f"postgres://postgres@/{name}?host={self.cluster.folder}"
-            assert isinstance(mail.address, tuple)
-            site = Site(folder, url, mail.address[1], changes or {})
+            assert isinstance(provider.address, tuple)
+            site = Site(folder, url, way, provider.address[1], changes or {})
             site.database.url = direct
-            world = World(site, sink, mail, proxy)
+            world = World(site, way, sink, provider, proxy)
             try:
                 yield world
             finally:

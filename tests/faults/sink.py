@@ -14,15 +14,16 @@ import re
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
-from .oracle import Receipt
+from .oracle import Receipt, Stored
 
 _EVENT = re.compile(rb"^X-Event-Id:[ \r\n\t]*(\d+)", re.MULTILINE | re.IGNORECASE)
 _LIMIT = 64 * 1024 * 1024
+Made = TypeVar("Made")
 
 
 class Sink:
@@ -106,24 +107,33 @@ class RunningSink:
         self._process.stdin.write(command.encode() + b"\n")
         await self._process.stdin.drain()
 
-    def receipts(self) -> list[Receipt]:
-        lines = self._file.read_text("utf-8").splitlines()
-        return [Receipt(line["id"], line["at"]) for line in map(json.loads, lines)]
+    def lines(self) -> list[dict[str, Any]]:
+        # the last one may be half written
+        whole, _, _ = self._file.read_text("utf-8").rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def receipts(self, events: Sequence[Stored] = ()) -> list[Receipt]:
+        return [Receipt(line["id"], line["at"]) for line in self.lines()]
 
 
 @asynccontextmanager
-async def running_sink(file: Path) -> AsyncIterator[RunningSink]:
+async def started(
+    words: Sequence[str | Path], file: Path, make: Callable[[Process, int, Path], Made]
+) -> AsyncIterator[Made]:
+    """A program for the length of the block: it writes into `file`, prints its port, ends with its standard input."""
     file.touch()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "faults.sink", str(file), stdin=PIPE, stdout=PIPE, cwd=Path(__file__).parent.parent
-    )
+    process = await asyncio.create_subprocess_exec(*words, stdin=PIPE, stdout=PIPE, cwd=Path(__file__).parent.parent)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield RunningSink(process, int(await process.stdout.readline()), file)
+        yield make(process, int(await process.stdout.readline()), file)
     finally:
         process.stdin.close()
         await process.wait()
+
+
+def running_sink(file: Path) -> AbstractAsyncContextManager[RunningSink]:
+    return started([sys.executable, "-m", "faults.sink", file], file, RunningSink)
 
 
 if __name__ == "__main__":

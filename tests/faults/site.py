@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ import asyncpg
 import yaml
 
 from .oracle import Stored, Strike, Tried
+from .ways import MAIL, Way
 
 SOURCE = Path(__file__).parent / "instance"
 PLUGIN = Path(__file__).parent / "plugin"
@@ -151,7 +153,7 @@ class Database:
 
     async def events(self) -> list[Stored]:
         rows = await self.rows(
-            "SELECT e.id, e.external_id, e.status, e.reason, e.processed, q.id IS NOT NULL AS queued"
+            "SELECT e.id, e.external_id, e.status, e.reason, e.processed, e.feedback, q.id IS NOT NULL AS queued"
             " FROM events e LEFT JOIN queue q ON q.id = e.id"
         )
         return [
@@ -162,6 +164,7 @@ class Database:
                 row["reason"] or "",
                 bool(row["queued"]),
                 None if row["processed"] is None else row["processed"] / 1e6,
+                row["feedback"] or "",
             )
             for row in rows
         ]
@@ -169,6 +172,11 @@ class Database:
     async def attempts(self) -> list[Tried]:
         rows = await self.rows("SELECT event, number, outcome FROM attempts")
         return [Tried(row["event"], row["number"], row["outcome"]) for row in rows]
+
+    async def suppressed(self) -> frozenset[int]:
+        """Events to addresses that a provider has blamed."""
+        rows = await self.rows("SELECT DISTINCT event FROM attempts WHERE scope = 'address'")
+        return frozenset(row["event"] for row in rows)
 
     async def strike(self, at: float, incarnations: Sequence[str]) -> Strike:
         """What processes that ended just now still have leased."""
@@ -183,7 +191,7 @@ class Database:
 class Site:
     """A configuration on a database, with any number of servers."""
 
-    def __init__(self, folder: Path, database: str, mail_port: int, changes: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, database: str, way: Way, port: int, changes: Mapping[str, Any]) -> None:
         self.folder = folder
         self.database = Database(database)
         self.servers: list[Server] = []
@@ -192,14 +200,21 @@ class Site:
             "PYTHONPATH": os.pathsep.join(filter(None, (str(PLUGIN), os.environ.get("PYTHONPATH", "")))),
         }
         shutil.copytree(SOURCE, folder / "config")
-        self._settings = yaml.safe_load((folder / "config" / "petitbleu.yaml").read_text("utf-8"))
-        self.change({"database": database, "email.providers.main.port": mail_port, **changes})
+        way.add_templates(folder / "config" / "templates")
+        self._settings: dict[str, Any] = yaml.safe_load((folder / "config" / "petitbleu.yaml").read_text("utf-8"))
+        self._settings["plugins"] += copy.deepcopy(way.plugins)
+        retry = self._settings["delivery"]["retry"]
+        retry[way.name] = retry[MAIL.name]
+        self.change({"database": database, **way.settings(port), **changes})
 
     def change(self, changes: Mapping[str, Any]) -> None:
-        """Settings by path; `email.` leads into the plugin's. For servers started from now on."""
+        """Settings by path; a plugin's name leads into its own. For servers started from now on."""
+        own: dict[str, dict[str, Any]] = {}
+        for plugin in self._settings["plugins"]:
+            if isinstance(plugin, dict):
+                own |= dict.fromkeys(plugin, plugin)
         for path, value in changes.items():
-            plugin = path.startswith("email.")
-            deep(self._settings["plugins"][-1] if plugin else self._settings, path, value)
+            deep(own.get(path.partition(".")[0], self._settings), path, value)
         text = yaml.safe_dump(self._settings, sort_keys=False)
         (self.folder / "config" / "petitbleu.yaml").write_text(text, "utf-8")
 

@@ -178,7 +178,7 @@ class Rig:
             receipt_wait,
             suppressions,
         )
-        self.receipts = Receipts(store, calls, 3600.0, metrics, suppressions, addresses, {})
+        self.receipts = Receipts(store, calls, 3600.0, metrics, suppressions, addresses, lambda event: "")
         self.decisions = Decisions(
             store, calls, addresses, failovers, 86_400_000_000, store.now, metrics, self.queue.look_again
         )

@@ -21,7 +21,7 @@ from jinja2.utils import Cycler, Joiner, Namespace, missing
 from markupsafe import Markup
 
 from ..data import MISSING, Element, lookup
-from .budget import Budget, budget_of
+from .budget import BUDGET, Budget, budget_of
 from .filters import BUILT_IN, guarded_filters, guarded_tests
 from .missing import Missing
 
@@ -260,12 +260,14 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=name, path=path, origin=origin)  # type: ignore[call-arg]
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        budget = budget_of(context)
+        budget: Budget = context.parent[BUDGET]
         budget.step()
         if obj.__class__ is Macro:  # what the general way comes to, with a look at what `obj` is at every turn
             kwargs.pop("_loop_vars", None)
             kwargs.pop("_block_vars", None)
-            return budget.check(_of_macro(obj, context.eval_ctx, args, kwargs))
+            text = _of_macro(obj, context.eval_ctx, args, kwargs)
+            budget.build(len(text))
+            return text
         if isinstance(obj, LoopContext):
             args = (budget.many(args[0]), *args[1:])
         elif isinstance(obj, BuiltinMethodType):
@@ -297,13 +299,13 @@ class SafeEnvironment(ImmutableSandboxedEnvironment):
         return budget.check(self.binop_table[operator](left, right))
 
 
-def _of_macro(macro: Macro, eval_ctx: EvalContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _of_macro(macro: Macro, eval_ctx: EvalContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """As Jinja2 calls a macro, in one step where it takes just the parameters it names."""
     rest = macro.arguments[len(args) :]
     special = macro.catch_kwargs or macro.catch_varargs or macro.caller or len(args) > len(macro.arguments)
-    if special or not all(name in rest for name in kwargs):
+    if special or (kwargs and not all(name in rest for name in kwargs)):
         return macro(eval_ctx, *args, **kwargs)
-    text = macro._func(*args, *[kwargs.get(name, missing) for name in rest])
+    text: str = macro._func(*args, *[kwargs.get(name, missing) for name in rest])
     return str.__new__(Markup, text) if eval_ctx.autoescape else text
 
 

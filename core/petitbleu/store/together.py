@@ -25,17 +25,23 @@ _INSERT_AGAIN: Parts = (
     ("queued", "insert_queue", "missing AS j"),
     ("kept", "insert_payloads", "missing AS j"),
 )
-_SETTLE: Parts = (
-    ("done", "finish", "j"),
-    ("back", "requeue", "j"),
-    (
-        "ours",
-        "SELECT j.* FROM j JOIN (SELECT id FROM done UNION ALL SELECT id FROM back) changed ON changed.id = j.id",
-        "",
-    ),
+_CHANGED = "SELECT id FROM done UNION ALL SELECT id FROM back"
+_RECORD: Parts = (
     ("recorded", "record_steps", "ours AS j"),
     ("written", "insert_attempts", "ours AS j"),
 )
+_SETTLE: Parts = (
+    ("done", "finish", "j"),
+    ("back", "requeue", "j"),
+    ("ours", f"SELECT j.* FROM j JOIN ({_CHANGED}) changed ON changed.id = j.id", ""),  # noqa: S608 - our own words
+    *_RECORD,
+)
+_FINISH: Parts = (
+    ("done", "finish", "j"),
+    ("ours", "SELECT j.* FROM j JOIN done ON done.id = j.id", ""),
+    *_RECORD,
+)
+"""Where nothing goes back into the queue, which is nearly always so."""
 _FEEDBACK: Parts = (
     ("awaiting", "insert_awaited", "ours AS j"),
     ("watched", "insert_watches", "ours AS j"),
@@ -78,8 +84,10 @@ async def settle(
     be done again; `settled` then tells what the first time did.
     """
     if store.dialect == "postgres":
-        result = "SELECT id FROM done UNION ALL SELECT id FROM back"
-        parts = _SETTLE + _FEEDBACK if any(_has_feedback(row) for row in rows) else _SETTLE
+        back = any(row["due"] is not None for row in rows)
+        parts, result = (_SETTLE, _CHANGED) if back else (_FINISH, "SELECT id FROM done")
+        if any(_has_feedback(row) for row in rows):
+            parts += _FEEDBACK
         statement, columns = _statements(parts, result, store.queries.shift)
         values = transposed(rows, columns)
         if also is None:

@@ -8,6 +8,7 @@ them, so that either both are there or none.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from ..audit import ITSELF, Change, record
 from ..batching import Batcher
 from ..metrics import Metrics
-from ..store import Store
+from ..store import StepUndone, Store
 from ..store.payload import moment
 from ..types import Outcome, Receipt
 from .keys import address_key
@@ -36,7 +37,11 @@ from .rules import (
 Key = tuple[str, str]
 """A channel and the key of an address."""
 
+logger = logging.getLogger("petitbleu.suppression")
+
 LINGER = 0.001
+LOCK_PATIENCE = 2.0
+"""Seconds that a transaction waits to note something of addresses that somebody else changes at the moment."""
 _WORDS = {
     Reason.COMPLAINT: "complaint",
     Reason.HARD: "hard error",
@@ -140,6 +145,20 @@ class Suppressions:
         return Note(event, channel, self._key(channel, address), line(brand)[:128], sign, line(text), source)
 
     # ----------------------------------------------------------------------------------------------------- write down
+
+    async def attempt(self, notes: Sequence[Note], on: Any) -> list[Added]:
+        """As `write`, but what cannot be written down, such as behind a long import of the same addresses, costs the
+        rest of the transaction nothing: an address will fail again, an outcome that is not stored could mean a second
+        message."""
+        if not notes:
+            return []
+        try:
+            async with self._store.tried(on, LOCK_PATIENCE):
+                return await self.write(notes, on)
+        except StepUndone as error:
+            events = [one.event for one in notes]
+            logger.warning("what events %s show of their addresses is not noted: %s", events, error)
+            return []
 
     async def write(self, notes: Sequence[Note], on: Any) -> list[Added]:
         """Write notes down within the transaction `on`; gives what came onto the list, for `count` after the commit."""

@@ -23,6 +23,7 @@ _WORDS = re.compile(r" +(?:<[^>]*>|[^ ])+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _Q = {octet: chr(octet) for octet in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"} | {32: "_"}
 _Q_OCTET = [_Q.get(octet, f"={octet:02X}") for octet in range(256)]
+_HIGH = bytes(range(128, 256))
 _FREE_TEXT = ("comments", "keywords")
 _ATTR_CHAR = "!#$&+-.^_`{|}~"
 
@@ -99,7 +100,7 @@ def mailbox(name: str, display: str, address: Address) -> bytes:
 def encoded_words(value: str, taken: int) -> list[str]:
     """RFC 2047, each word within 75 octets, the first line already holding `taken`. No character is cut in two."""
     octets = value.encode()
-    mostly_ascii = sum(octet > 127 for octet in octets) * 4 <= len(octets) if not value.isascii() else True
+    mostly_ascii = (len(octets) - len(octets.translate(None, _HIGH))) * 4 <= len(octets)
     kind, per_octet = ("q", 0) if mostly_ascii else ("b", 1)
     pieces = list(value) if per_octet else list(map(_q, value))
     if not per_octet and sum(map(len, pieces)) <= _room(WIDTH - taken - 1, 0):

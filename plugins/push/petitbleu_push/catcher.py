@@ -100,8 +100,12 @@ def apple_caught(token: str, name: str, headers: Mapping[str, str], body: bytes)
     return _caught("ios", token, name, f"{headers.get('apns-topic', '')}, APNs", shown, body, problems)
 
 
+def _address(message: Mapping[str, Any]) -> str:
+    return str(message.get("token") or message.get("fid") or "")
+
+
 def google_caught(message: Mapping[str, Any], name: str, body: bytes) -> Caught:
-    token = str(message.get("token", ""))
+    token = _address(message)
     if "apns" in message:
         passed = message["apns"]
         headers = {"authorization": "google", "apns-topic": "by Google", **passed.get("headers", {})}
@@ -156,7 +160,7 @@ class Google:
         message = _json(body).get("message")
         if not isinstance(message, dict):
             return web.json_response({"error": {"status": "INVALID_ARGUMENT"}}, status=400)
-        if str(message.get("token", "")).endswith(NOBODY):
+        if _address(message).endswith(NOBODY):
             kind = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
             details = [{"@type": kind, "errorCode": "UNREGISTERED"}]
             return web.json_response({"error": {"status": "NOT_FOUND", "details": details}}, status=404)

@@ -73,7 +73,9 @@ class Apps:
                 )
         else:
             fitting = [name for name, app in self._apps.items() if services(app, channel)]
-            if len(fitting) != 1:
+            if not fitting:
+                raise DeviceRefused("mobileApp", f"no app of plugins.push.apps has the channel {channel}", True)
+            if len(fitting) > 1:
                 raise DeviceRefused("mobileApp", f"has no uuid; the channel {channel} needs it to know the app")
             (name,) = fitting
         if not services(self._apps[name], channel):

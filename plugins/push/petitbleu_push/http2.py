@@ -30,6 +30,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error, StreamClosedError, TooManyStreamsError
+from hpack import Encoder
 
 if TYPE_CHECKING:
     from hyperframe.frame import Frame, GoAwayFrame
@@ -81,6 +82,13 @@ class _H2(H2Connection):
         return received
 
 
+class _Plain(Encoder):
+    """Writes texts as they are: Huffman's code saves a few bytes of each request and costs a quarter of its time."""
+
+    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+        return super().encode(headers, huffman)
+
+
 class Connection(asyncio.Protocol):
     """Ready for requests once `ready` is done. `changed` is called whenever there may be more room, or less.
 
@@ -103,6 +111,7 @@ class Connection(asyncio.Protocol):
                 validate_inbound_headers=False,
             )
         )
+        self._h2.encoder = _Plain()
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, _Stream] = {}
         self._unsent: dict[int, memoryview] = {}
@@ -339,6 +348,8 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._transport is not None and not self._transport.is_closing():
             self._h2.close_connection()
             self._flush()

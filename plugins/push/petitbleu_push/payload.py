@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ WEB_LIMIT = 3993
 LONGEST_TTL = 2_419_200
 """Four weeks, the most that FCM and web push services keep a message."""
 
+_INSTALLATION = re.compile(r"[c-f][A-Za-z0-9_-]{21}")
 _NAMESPACE = uuid.UUID("5b0e9b53-4c46-5c2b-9a0e-2f6f3bb4e5a1")
 
 
@@ -35,6 +37,12 @@ def collapse_key(key: str, given: str = "") -> str:
     if given and len(given) <= 32 and given.replace("-", "").replace("_", "").isalnum() and given.isascii():
         return given
     return hashlib.sha256(given.encode() or key.encode()).hexdigest()[:32]
+
+
+def _target(address: str) -> dict[str, str]:
+    """A Firebase installation's id has 22 characters, the first of which is c, d, e or f; a registration token is
+    longer."""
+    return {"fid" if _INSTALLATION.fullmatch(address) else "token": address}
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +82,7 @@ def fcm_measured(fields: AndroidFields) -> bytes:
     return orjson.dumps(_fcm_parts(fields))
 
 
-def fcm(fields: AndroidFields, token: str, tag: str, ttl: int | None) -> bytes:
+def fcm(fields: AndroidFields, address: str, tag: str, ttl: int | None) -> bytes:
     """The body of `messages:send`. A repeat replaces the first by its `tag`; a `collapse_key` goes out only where the
     template has one, since FCM keeps no more than four of them for a device that is off."""
     android: dict[str, Any] = {"priority": fields.priority.upper()}
@@ -92,13 +100,13 @@ def fcm(fields: AndroidFields, token: str, tag: str, ttl: int | None) -> bytes:
                 "notification_count": fields.badge,
             }
         )
-    return orjson.dumps({"message": {"token": token, **_fcm_parts(fields), "android": android}})
+    return orjson.dumps({"message": {**_target(address), **_fcm_parts(fields), "android": android}})
 
 
-def fcm_for_ios(headers: dict[str, str], body: bytes, token: str) -> bytes:
+def fcm_for_ios(headers: dict[str, str], body: bytes, address: str) -> bytes:
     """The body of `messages:send` for an iOS device that is registered with FCM: what APNs would get, passed on."""
     apns_part = {"headers": headers, "payload": orjson.Fragment(body)}
-    return orjson.dumps({"message": {"token": token, "apns": apns_part}})
+    return orjson.dumps({"message": {**_target(address), "apns": apns_part}})
 
 
 def web(fields: WebFields) -> bytes:

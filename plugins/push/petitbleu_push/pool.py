@@ -53,7 +53,7 @@ class Pool:
             return connection
         place: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
-        self._open_if_needed()
+        self._serve()
         try:
             async with asyncio.timeout(self._wait):
                 return await place
@@ -111,13 +111,17 @@ class Pool:
             self._changed()
         elif not self._usable:
             # who waits for room on another connection goes on waiting; where there is none it would be in vain
-            while self._waiting:
-                place = self._waiting.popleft()
-                if not place.done():
-                    place.set_exception(ConnectFailed(str(failed)))
+            self._turn_away(str(failed))
+
+    def _turn_away(self, reason: str) -> None:
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_exception(ConnectFailed(reason))
 
     async def close(self) -> None:
         self._closed = True
+        self._turn_away("the server is stopping")
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)

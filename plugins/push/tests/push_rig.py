@@ -280,6 +280,7 @@ class Google:
             return error(401, "UNAUTHENTICATED")
         if set(message) != {"message"} or not set(message["message"]) <= {
             "token",
+            "fid",
             "notification",
             "data",
             "android",

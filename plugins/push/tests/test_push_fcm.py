@@ -90,6 +90,22 @@ async def test_a_repeat_replaces_the_first(google: Google) -> None:
     assert "collapse_key" not in google.seen[0]["message"]["android"]
 
 
+async def test_an_installation_is_told_from_a_token(google: Google) -> None:
+    async with android(google) as to:
+        for channel, address in (
+            ("android", "fGx7-Zk_9aBcDeFgHiJkLm"),
+            ("ios", "cGx7-Zk_9aBcDeFgHiJkLm"),
+            ("ios", DEVICE),
+        ):
+            assert isinstance(await send(to, make(1, channel, address)), Delivered)
+    assert [one["message"].get("fid") for one in google.seen] == [
+        "fGx7-Zk_9aBcDeFgHiJkLm",
+        "cGx7-Zk_9aBcDeFgHiJkLm",
+        None,
+    ]
+    assert [one["message"].get("token") for one in google.seen] == [None, None, DEVICE]
+
+
 async def test_silent_messages_show_nothing(google: Google) -> None:
     async with android(google) as to:
         assert isinstance(await send(to, note(silent=True, data={"sync": "1"}, priority="normal")), Delivered)

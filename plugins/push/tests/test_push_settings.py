@@ -152,6 +152,15 @@ async def test_what_callers_can_mend_is_told_at_the_door(
         assert TOKEN not in refused.reason
 
 
+async def test_without_apps_nobody_is_reached() -> None:
+    async with opened({}) as to:
+        refused = to.check_event(event("ios", TOKEN, {}))
+        outcome = await send(to, make(app={"@uuid": ""}))
+    assert refused is not None
+    assert refused.reason == "no app of plugins.push.apps has the channel ios"
+    assert verdict(outcome) == (Deferred, Scope.US, "")
+
+
 async def test_what_comes_another_way_is_judged_when_it_is_sent() -> None:
     async with opened(two_apps()) as to:
         unknown = await send(to, make(app={"@uuid": "nope"}))

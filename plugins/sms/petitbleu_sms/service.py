@@ -86,7 +86,9 @@ class Messenger:
     def _check(self, name: str) -> Check:
         smsc = self.smscs.get(name)
         if smsc is not None and smsc.connector.trouble:
-            return Check(name, False, smsc.connector.trouble)
+            # who has nothing to send by it can do without it
+            unused = name not in self._used
+            return Check(name, unused, smsc.connector.trouble, warning=unused)
         trouble = self._troubles.get(name)
         if trouble is not None and (ago := self._clock() - trouble.at) < self.settings.failure_memory:
             return Check(name, False, f"{ago:.0f} s ago: {trouble.text}")

@@ -84,10 +84,10 @@ async def relay_unanswered(rig: Rig, events: int, every: int) -> Row:
         intake = await world.site.serve("intake")
         async with world.callers(intake) as callers:
             await callers.pushed(events)
-            world.mail.does(CutAfter(FINAL_DOT, every=every, most=events // every))
+            world.provider.does(CutAfter(FINAL_DOT, every=every, most=events // every))
             await world.site.serve("worker")
             await world.idle()
-            cuts = world.mail.cuts
+            cuts = world.provider.cuts
             judged = await world.verdict(h="unknown")
     return row(
         "F6",
