@@ -116,6 +116,8 @@ def listener(name: str, settings: SmsSettings, recorder: Recorder) -> Callable[[
                 receipt = read_receipt(
                     name, pdu, connector.message_ids, connector.receipt_errors, zone, settings.reply_length
                 )
+                if receipt is None:
+                    logger.warning("%s: a receipt names no message", name)
         except Exception:
             # one that cannot be read must neither end the session nor come again for ever
             logger.exception("%s: a receipt cannot be read", name)
