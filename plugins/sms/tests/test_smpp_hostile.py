@@ -199,6 +199,30 @@ async def test_an_smsc_that_asks_and_never_reads_is_held_up(core: Any, messenger
             await stuck.wait()
 
 
+async def test_an_smsc_that_writes_before_it_reads_is_no_dead_end(core: Any, messenger: Any, send: Any) -> None:
+    """Both sides would wait for each other, did we not read on while a full window cannot be written."""
+    count = 30_000
+
+    async def script(talk: Talk) -> None:
+        transport: Any = talk.writer.transport
+        transport.pause_reading()
+        await asyncio.sleep(0.2)
+        for start in range(0, count, 1000):
+            for number in range(start, start + 1000):
+                talk.say(deliver(number + 1, b"id:%d stat:DELIVRD text:" % number + b"x" * 200))
+            await talk.writer.drain()
+        transport.resume_reading()
+
+    settings = {"window": 2000, "concatenation": "payload", "max_parts": 255, "receipts_waiting": count}
+    timeouts = {"response": 30, "wait": 20, "unbind": 1}
+    async with scripted(script) as smsc, messenger(smsc.port, timeouts=timeouts, **settings) as state:
+        texts = ["x" * 30_000] * 400
+        async with asyncio.timeout(60):
+            outcomes = await asyncio.gather(*(send(state, number=n, text=text) for n, text in enumerate(texts)))
+            await core.until_receipts(count)
+    assert {type(outcome) for outcome in outcomes} == {Delivered}
+
+
 async def test_more_receipts_than_can_wait_are_sent_away(messenger: Any, core: Any) -> None:
     gate = asyncio.Event()
     record = core.record
