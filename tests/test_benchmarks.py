@@ -19,15 +19,17 @@ from petitbleu import Queue, XmlLimits, incoming_event, parse_xml
 from petitbleu.instance import plan
 
 from benchmarks.arithmetic import Window, median, percentile
+from benchmarks.bare import measure
 from benchmarks.bench import per_event
-from benchmarks.envelopes import PEOPLE, Requests, logon, pushes, session_token, sizes
+from benchmarks.channels import APNS, FCM, SMS, Channel
+from benchmarks.envelopes import APP, PEOPLE, Requests, logon, pushes, session_token, sizes
 from benchmarks.latency import delays
 from benchmarks.load import Load
 from benchmarks.processes import Failed, busy_seconds, cpu_seconds, family, resident
 from benchmarks.report import Figure, number, table, with_company, write
 from benchmarks.server import make_instance
-from benchmarks.settings import Settings, from_environment
-from benchmarks.sink import Sink, smtp_sink
+from benchmarks.settings import HERE, Settings, from_environment
+from benchmarks.sink import Sink, counted, smtp_sink
 from benchmarks.throughput import Paired, against_raw
 
 # ------------------------------------------------------------------------------------------------------- arithmetic
@@ -144,6 +146,17 @@ def test_callers_are_many_people_and_requests_of_the_agreed_size() -> None:
     assert len({element.text for one in some for element in _read(one).iter("firstname")}) == len(PEOPLE)
     assert all(800 <= size <= 880 for size in sizes(some))
     assert all(len(requests.of(number)) == len(one) for number, one in enumerate(some, 8 * len(PEOPLE)))
+
+
+def test_requests_by_other_channels() -> None:
+    text = incoming_event(next(_read(pushes("t", wish=SMS.wish).of(7)).iter("rtEvent")), Queue.REALTIME)
+    assert (text.attributes["wishedChannel"], text.attributes["mobilePhone"]) == ("sms", "+33612345678")
+    for wish in (APNS.wish, FCM.wish):
+        devices = [
+            incoming_event(one, Queue.REALTIME) for one in _read(pushes("t", 3, wish=wish).of(7)).iter("rtEvent")
+        ]
+        assert [one.attributes["registrationToken"] for one in devices] == [f"{n:064d}" for n in (7, 8, 9)]
+        assert [one.children["mobileApp"] for one in devices] == [{"@uuid": APP}] * 3
 
 
 def test_requests_of_the_batch_queue_and_for_later() -> None:
@@ -289,6 +302,15 @@ async def test_either_sink_counts_what_it_accepts(tmp_path: Path) -> None:
     assert (tmp_path / "mail").read_bytes() == b"Subject: 2\r\n\r\n.dot\r\n"
 
 
+@pytest.mark.parametrize("channel", [SMS, APNS, FCM], ids=lambda channel: str(channel.name))
+async def test_each_channels_own_client_counts_what_its_provider_counts(tmp_path: Path, channel: Channel) -> None:
+    async with counted(channel.name, channel.sink, tmp_path) as sink:
+        rate = await measure(channel.name, sink.port, 0.1)
+        assert rate > 0
+        # it warmed up before it counted
+        await _counted(sink, int(rate * 0.1))
+
+
 async def test_our_sink_notes_which_event_came_when(tmp_path: Path) -> None:
     record = tmp_path / "taken"
     async with smtp_sink(tmp_path, record=record) as sink, _to(sink) as client:
@@ -362,6 +384,15 @@ def test_the_median_is_that_of_the_ratios_and_doubts_are_told() -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------- instance
+
+
+@pytest.mark.parametrize("channel", [SMS, APNS, FCM], ids=lambda channel: str(channel.name))
+def test_the_instances_of_other_channels_are_in_order(tmp_path: Path, channel: Channel) -> None:
+    templates = HERE / f"instance_{channel.name}" / "templates"
+    instance = make_instance(tmp_path / "instance", "sqlite://bench.db", 2525, [channel.plugin(4000)], templates)
+    planned = plan(instance, [])
+    (folder,) = (templates / "bench").iterdir()
+    assert folder.name in planned.channels
 
 
 def test_the_instance_is_in_order(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from faults.oracle import Call, Receipt, Records, Stored, Strike, Tried, Verdict, judge, percentiles
+from faults.oracle import Call, Receipt, Records, Report, Stored, Strike, Tried, Verdict, judge, percentiles
 
 GOOD = Records(
     calls=[
@@ -31,7 +31,11 @@ GOOD = Records(
 )
 WAITING = Stored(1, "a", "pending", queued=True)
 HALF = [one for one in GOOD.receipts if one.id != 3]
-DEFECTS = ("lost", "dup", "ghosts", "false_sent", "false_failed", "same_key", "partial", "two_finals", "early", "late")
+DEFECTS = (
+    "lost", "dup", "ghosts", "false_sent", "false_failed", "same_key", "partial", "two_finals", "early", "late",
+    "unmatched", "misreported", "over_window", "wrongly_suppressed", "unsuppressed",
+)  # fmt: skip
+BOUNCED = Stored(1, "a", "sent", processed=100.6, feedback="bounced")
 
 
 def counted(records: Records) -> dict[str, int]:
@@ -80,11 +84,28 @@ def test_what_is_in_order_is_counted_and_nothing_is_found() -> None:
         ({"partial": 1, "lost": 1}, changed(receipts=HALF, events=without(GOOD.events, 3))),
         ({"two_finals": 1}, changed(attempts=[*GOOD.attempts, Tried(1, 2, "delivered")])),
         ({"early": 1}, changed(receipts=[*GOOD.receipts[:1], Receipt(2, 104.9), *GOOD.receipts[2:]])),
+        # a part of it came twice, the other once
+        ({"dup": 1}, changed(receipts=[*GOOD.receipts, Receipt(1, 100.5, 2), Receipt(1, 101.0, 2)])),
+        ({"unmatched": 2}, changed(unmatched=2)),
+        ({"over_window": 3}, changed(over_window=3)),
+        # what the provider said is not known, or something else is
+        ({"misreported": 1}, changed(reports=[Report(1, "received")])),
+        ({"misreported": 1}, changed(reports=[Report(1, "received")], events=without(GOOD.events, 1, BOUNCED))),
+        ({"wrongly_suppressed": 1}, changed(suppressed=frozenset("ab"), dead=frozenset("b"))),
+        ({"unsuppressed": 1}, changed(suppressed=frozenset("a"), dead=frozenset("ab"))),
         ({"late": 1}, changed(receipts=[*GOOD.receipts[:1], Receipt(2, 162.5), *GOOD.receipts[2:]])),
     ],
 )  # fmt: skip
 def test_each_defect_is_counted_as_what_it_is(defects: dict[str, int], records: Records) -> None:
     assert counted(records) == defects
+
+
+def test_parts_and_reports_that_are_in_order_are_no_defects() -> None:
+    parts = [*GOOD.receipts, Receipt(1, 100.5, 2), Receipt(1, 100.6, 3)]
+    records = changed(receipts=parts, reports=[Report(1, "bounced")] * 2, events=without(GOOD.events, 1, BOUNCED))
+    assert counted(records) == {}
+    assert judge(records).received == 4
+    assert counted(changed(dead=frozenset("b"), suppressed=frozenset("b"))) == {}
 
 
 def test_a_call_that_was_refused_and_then_repeated_makes_no_ghost() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from faults.cases import CASES, crowds, cuts, failpoints, kills, stops
+from faults.cases import CASES, crowds, cuts, failpoints, kills, push, sms, stops
 from faults.rig import Rig, Row, rigged
+from faults.ways import APNS, FCM, SMS
+from node_programs import npm_smpp, program
 from petitbleu.failpoints import PLACES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -57,6 +60,43 @@ async def test_a_rolling_restart_loses_and_doubles_nothing(rig: Rig) -> None:
     check(await stops.rolling(rig, 2, 1.5))
 
 
+@pytest.fixture(scope="module")
+def provided(rig: Rig, real_parts: Any) -> Rig:
+    """A rig whose messages go to providers on node."""
+    real_parts.used("npm smpp", npm_smpp()[0])
+    version = subprocess.run([program("node"), "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    real_parts.used("node http2 and http", version)
+    return rig
+
+
+async def test_a_worker_killed_with_an_sms_under_way_costs_no_double(provided: Rig) -> None:
+    row = await failpoints.at(provided, "after_reply", 20, 12, workers=1, case="S1", way=SMS)
+    check(row)
+    # the case is of use only if something was in doubt
+    assert row.judged.unknown == row.judged.h > 0
+
+
+async def test_what_was_under_way_when_the_smsc_cut_is_known_by_its_receipts(provided: Rig) -> None:
+    check(await sms.window_cut(provided, 40, 1))
+
+
+async def test_receipts_find_their_messages_however_they_come(provided: Rig) -> None:
+    check(await sms.receipts_at_will(provided, 60, {"early": 5, "twice": 3, "delay": 300, "elsewhere": True}))
+
+
+async def test_a_goaway_under_load_loses_and_doubles_nothing(provided: Rig) -> None:
+    check(await push.harmed(provided, APNS, "GOAWAY", {"goaway": True}, 60, 10))
+
+
+async def test_dead_tokens_are_written_to_no_more_and_stale_ones_are(provided: Rig) -> None:
+    check(await push.tokens(provided, APNS, 40))
+
+
+async def test_expired_credentials_cost_no_attempt(provided: Rig) -> None:
+    check(await push.expired(provided, FCM, 40))
+
+
 async def test_every_case_is_listed_once() -> None:
-    assert list(CASES) == [f"F{number}" for number in (1, 2, *range(4, 20), 22, 23, 24)]
+    mail = [f"F{number}" for number in (1, 2, *range(4, 20), 22, 23, 24)]
+    assert list(CASES) == [*mail, *(f"{kind}{number}" for kind in "SP" for number in range(1, 7))]
     assert set(failpoints.DOUBLES) < set(PLACES)

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from node_programs import npm_smpp
+
 from .cases import CASES
 from .cases.machine import faketime_library, may_mount
 from .rig import Row, rigged, rows_of
@@ -27,6 +29,8 @@ def real_parts(postgres: str) -> Iterator[str]:
         "pg_dump": shutil.which("pg_dump"),
         "libfaketime": faketime_library(),
         "a tmpfs that fills up": "mounted as root" if may_mount() else "",
+        "node": shutil.which("node"),
+        "npm smpp": npm_smpp()[0] if shutil.which("npm") else "",
     }
     for name, where in found.items():
         yield f"used    {name}, {where}" if where else f"lacked  {name}"

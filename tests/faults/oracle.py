@@ -100,10 +100,10 @@ class Records:
     """Reports that are stored, and of which nobody knows what message they are about."""
     over_window: int = 0
     """Messages that came while the provider had as many as it allows."""
-    dead: frozenset[int] = frozenset()
-    """Events to addresses of which the provider says that they are gone for good."""
-    suppressed: frozenset[int] = frozenset()
-    """Events to addresses that shall not be written to any more."""
+    dead: frozenset[str] = frozenset()
+    """Addresses of which the provider said that they are gone for good, as the list has them."""
+    suppressed: frozenset[str] = frozenset()
+    """Addresses that are on the suppression list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,9 @@ class Verdict:
     """Events that do not hold what the provider reported of them."""
     over_window: int = 0
     wrongly_suppressed: int = 0
+    """Addresses on the list of which the provider said no such thing."""
     unsuppressed: int = 0
-    """Events to a dead address that may be written to again."""
+    """Dead addresses that are not on the list."""
     recovery: float | None = None
     """Seconds until what the struck ones had leased was done; None where nothing was."""
     answer: tuple[float, float, float] | None = None

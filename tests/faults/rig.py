@@ -178,7 +178,7 @@ class World:
                 reports=provider.reports(events) if provider else (),
                 unmatched=await database.number("SELECT count(*) FROM receipts WHERE event IS NULL"),
                 over_window=provider.count("over") if provider else 0,
-                dead=provider.dead(events) if provider else frozenset(),
+                dead=provider.dead() if provider else frozenset(),
                 suppressed=await database.suppressed(),
             )
         )  # fmt: skip

@@ -173,10 +173,9 @@ class Database:
         rows = await self.rows("SELECT event, number, outcome FROM attempts")
         return [Tried(row["event"], row["number"], row["outcome"]) for row in rows]
 
-    async def suppressed(self) -> frozenset[int]:
-        """Events to addresses that a provider has blamed."""
-        rows = await self.rows("SELECT DISTINCT event FROM attempts WHERE scope = 'address'")
-        return frozenset(row["event"] for row in rows)
+    async def suppressed(self) -> frozenset[str]:
+        rows = await self.rows("SELECT DISTINCT address FROM suppressions")
+        return frozenset(row["address"] for row in rows)
 
     async def strike(self, at: float, incarnations: Sequence[str]) -> Strike:
         """What processes that ended just now still have leased."""

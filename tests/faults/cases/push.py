@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from ..rig import Case, Rig, Row, World, row
-from ..ways import APNS, FCM, GRAVEYARD, Way, graveyard, push_xml
+from ..ways import APNS, DEVICES, FCM, GRAVEYARD, Way, fate, one_of_few, push_xml
 from .failpoints import one_id_each
 
 REFUSED_STREAM, CANCEL = 7, 8
@@ -59,31 +59,41 @@ async def p3(rig: Rig) -> AsyncIterator[Row]:
 
 async def tokens(rig: Rig, way: Way, events: int) -> Row:
     """Some devices are gone, some are called gone by news older than their registration, some are another app's: the
-    first kind alone is written to no more."""
-    shape = push_xml("41" if way is APNS else "42", graveyard)
+    first kind alone is put on the list, and not asked for again."""
+    shape = push_xml("41" if way is APNS else "42", one_of_few)
     async with rig.world(way=way) as world:
         intake = await world.site.serve("intake")
         for _ in range(2):
             await world.site.serve("worker")
         async with world.callers(intake, shape=shape) as callers:
+            await callers.pushed(DEVICES)
+            await world.idle()
+            first = world.stand_in.count("dead")
             await callers.pushed(events)
             judged = await world.verdict(60, h="unknown")
-        found = await world.site.database.events()
-        kinds = Counter((graveyard(one.key), one.status) for one in found)
+        again = world.stand_in.count("dead") - first
+        kinds = Counter((fate(one.key), one.status) for one in await world.site.database.events())
     return row(
         "P3",
         f"{way.name}, dead and stale tokens",
         judged,
         {
             "each kind was there": {kind for kind, _ in kinds} == {"", *GRAVEYARD.values()},
-            "the dead fail": not kinds["dead", "sent"],
+            "the dead are refused, then ignored": {status for kind, status in kinds if kind == "dead"}
+            == {"failed", "ignored"},
+            "nobody asks for them again": again == 0,
             "the stale are sent": {status for kind, status in kinds if kind == "5a1e"} == {"sent"},
+            "another app's only fail": {status for kind, status in kinds if kind == "bad0"} == {"failed"},
             "the others are sent": {status for kind, status in kinds if not kind} == {"sent"},
         },
-        {"dead": kinds["dead", "failed"], "stale": kinds["5a1e", "sent"], "of another app": kinds["bad0", "failed"]},
+        {
+            "dead": f"{kinds['dead', 'failed']} refused, {kinds['dead', 'ignored']} ignored",
+            "stale": kinds["5a1e", "sent"],
+            "of another app": kinds["bad0", "failed"],
+        },
         dup=0,
         h=0,
-        failed=kinds["dead", "failed"] + kinds["bad0", "failed"],
+        failed=kinds["dead", "failed"] + kinds["dead", "ignored"] + kinds["bad0", "failed"],
         false_failed=0,
     )
 

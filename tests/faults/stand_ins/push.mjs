@@ -80,7 +80,7 @@ function serve(device, authorization, id, text, { answer, reset, goaway }) {
   }
   const refused = no ?? (deed.status ? deed : null);
   if (refused) {
-    if (device.startsWith("dead")) note({ dead: key });
+    if (device.startsWith("dead")) note({ dead: device });
     else note({ refused: key, reason: refused.reason });
     const headers = refused.wait ? { "retry-after": String(refused.wait) } : {};
     const body =
