@@ -15,7 +15,13 @@ import pytest
 from petitbleu.store import open_store
 from postgres_server import PostgresServer, postgres_server
 
-_PACKAGES = {"aiosmpplib": "aiosmpplib", "aiosmtpd": "aiosmtpd", "fast_mail_parser": "fast-mail-parser", "zeep": "zeep"}
+_PACKAGES = {
+    "aiosmpplib": "aiosmpplib",
+    "aiosmtpd": "aiosmtpd",
+    "fast_mail_parser": "fast-mail-parser",
+    "pywebpush": "pywebpush",
+    "zeep": "zeep",
+}
 """Foreign parts that are Python packages: whoever imported them used them."""
 _PARTS: pytest.StashKey[RealParts] = pytest.StashKey()
 

@@ -16,6 +16,7 @@ SOURCES = {
     "petitbleu": ROOT / "core/petitbleu",
     "petitbleu_email": ROOT / "plugins/email/petitbleu_email",
     "petitbleu_push": ROOT / "plugins/push/petitbleu_push",
+    "petitbleu_sms": ROOT / "plugins/sms/petitbleu_sms",
     "petitbleu_soap_ingest": ROOT / "plugins/soap_ingest/petitbleu_soap_ingest",
 }
 

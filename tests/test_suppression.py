@@ -379,21 +379,20 @@ async def test_messages_that_come_together_are_looked_up_together(world: World) 
 
 async def test_a_success_writes_nothing_about_its_address(world: World) -> None:
     """What nearly every message is costs no statement and no transaction of its own."""
-    ran: list[str] = []
-    run = world.store.rows
+    noted: list[Note | None] = []
+    note = world.suppressions.note_outcome
 
-    async def noting(query: str, *values: Any, **more: Any) -> Sequence[Mapping[str, Any]]:
-        ran.append(query)
-        return await run(query, *values, **more)
+    def noting(*words: Any) -> Note | None:
+        noted.append(note(*words))
+        return noted[-1]
 
-    async def unwanted(*_: Any) -> Any:
-        raise AssertionError("written")
-
-    world.store.rows = noting  # type: ignore[method-assign]
-    world.suppressions.write = unwanted  # type: ignore[method-assign,assignment]
+    world.suppressions.note_outcome = noting  # type: ignore[method-assign,assignment]
     assert await world.send() == "sent: 250 flew"
     assert await world.send(Failed("loft", "554 spam", Scope.MESSAGE)) == "failed: 554 spam"
-    assert not {"doubted", "lock_soft", "suppress_longer", "insert_audit"} & {*ran}
+    assert noted == [None, None]
+    await world.send(FULL)
+    assert await world.send() == "sent: 250 flew"
+    assert [one.sign for one in noted[2:] if one is not None] == [Sign.SOFT, Sign.GOOD]
 
 
 # -------------------------------------------------------------------------------------------------- what a crash leaves
@@ -626,6 +625,13 @@ def test_each_event_counts_once_and_only_within_the_period(notes: list[tuple[int
         elif enough(errors, TERMS):
             assert len(errors) >= TERMS.threshold
             assert errors[-1].at - errors[0].at >= TERMS.span
+
+
+def test_what_is_older_than_the_period_does_not_count() -> None:
+    old = [SoftError(1, 0, "outcome"), SoftError(2, 5 * DAY, "outcome")]
+    note = Note(3, "c", "a", "", Sign.SOFT, "", Source.OUTCOME)
+    assert [one.event for one in counted(old, note, TERMS.period - 1, TERMS)] == [1, 2, 3]
+    assert [one.event for one in counted(old, note, TERMS.period, TERMS)] == [2, 3]
 
 
 def test_however_many_there_are_few_are_kept_and_the_first_one_is() -> None:

@@ -103,7 +103,7 @@ def test_add_list_and_remove(run: Run) -> None:
     ("words", "said"),
     [
         (("email", "zoe"), "'zoe' is not an email address: "),
-        (("fax", "zoe@example.com"), "no plugin here serves the channel 'fax'; there are: email"),
+        (("fax", "zoe@example.com"), "no plugin here serves the channel 'fax'; there are: "),
         (("email", "z@example.com", "--brand", "sohp"), "'sohp' is not declared in brands; there are: shop"),
         (("email", "z@example.com", "--until", "2020-01-01T00:00Z"), "--until 2020-01-01T00:00Z is over already"),
         (("email", "z@example.com", "--until", "soon"), "--until soon is not a date and time; write it as "),

@@ -47,11 +47,18 @@ SUPPRESSION = {
         WHERE suppressions.expires < excluded.expires
               OR (suppressions.expires IS NOT NULL AND excluded.expires IS NULL)
         RETURNING channel, address, brand, reason""",
+    # these two lock what is there in the order of the rows given, as all others take it
+    "forget_soft": """
+        DELETE FROM soft_errors
+        WHERE id {any}(SELECT f.id FROM {rows:n int, channel text, address text}
+                       JOIN soft_errors f ON f.channel = j.channel AND f.address = j.address
+                       ORDER BY j.n {lock}){end}""",
     "unsuppress": """
         DELETE FROM suppressions
-        WHERE id IN (SELECT s.id FROM {rows:channel text, address text, brand text, reason text}
-                     JOIN suppressions s ON s.channel = j.channel AND s.address = j.address
-                     WHERE (j.brand IS NULL OR s.brand = j.brand) AND (j.reason IS NULL OR s.reason = j.reason))
+        WHERE id {any}(SELECT s.id FROM {rows:n int, channel text, address text, brand text, reason text}
+                       JOIN suppressions s ON s.channel = j.channel AND s.address = j.address
+                       WHERE (j.brand IS NULL OR s.brand = j.brand) AND (j.reason IS NULL OR s.reason = j.reason)
+                       ORDER BY j.n, s.brand, s.reason {lock}){end}
         RETURNING channel, address, brand, reason, text, created, expires, "by" AS who""",
     "insert_audit": """
         INSERT INTO audit (at, "by", action, object, detail)

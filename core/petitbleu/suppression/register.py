@@ -87,10 +87,13 @@ class Register:
         """Take addresses (keys) off the list, for a brand or a reason alone where one is named, and forget their soft
         errors; gives what was on it."""
         asked = sorted(set(addresses))
-        rows = [{"channel": channel, "address": one, "brand": brand, "reason": reason or None} for one in asked]
+        rows = [
+            {"n": number, "channel": channel, "address": one, "brand": brand, "reason": reason or None}
+            for number, one in enumerate(asked)
+        ]
         async with self._store.transaction() as transaction:
             # before the entries, as feedback does it: so no two wait for each other
-            await self._store.rows("drop_soft", rows, on=transaction)
+            await self._store.rows("forget_soft", rows, on=transaction)
             gone = await self._store.rows("unsuppress", rows, on=transaction)
             await record(self._store, [change("suppressions.remove", row) for row in gone], by, transaction)
         return [_entry({**row, "by": row["who"]}) for row in gone]

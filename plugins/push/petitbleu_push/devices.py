@@ -7,7 +7,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -39,10 +39,10 @@ class DeviceRefused(Exception):
 class Subscription:
     """A browser's, as `PushSubscription.toJSON()` has it (W3C Push API)."""
 
-    endpoint: str
+    endpoint: str = field(repr=False)
     key: bytes
     """The browser's public key `p256dh`, an uncompressed point of P-256 (RFC 8291 3.1)."""
-    secret: bytes
+    secret: bytes = field(repr=False)
     """The 16 bytes `auth` (RFC 8291 3.2)."""
 
     @property

@@ -69,6 +69,16 @@ class Connector:
         return sum(session.usable for session in self._sessions)
 
     @property
+    def wanted(self) -> int:
+        """Sessions that it keeps, or tries to."""
+        return len(self._keepers)
+
+    @property
+    def pause(self) -> float:
+        """Seconds for which the SMSC is still given nothing, because it asked for less."""
+        return max(0.0, self._paused_until - self._loop.time())
+
+    @property
     def trouble(self) -> str:
         """Why there is no session to send by; "" where there is one, or none was tried yet."""
         return self._down

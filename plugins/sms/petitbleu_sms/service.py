@@ -93,7 +93,15 @@ class Messenger:
         if trouble is not None and (ago := self._clock() - trouble.at) < self.settings.failure_memory:
             return Check(name, False, f"{ago:.0f} s ago: {trouble.text}")
         last = "the last message went well" if name in self._used else "nothing sent yet"
-        return Check(name, True, last if smsc is None else f"{smsc.connector.bound} sessions bound; {last}")
+        if smsc is None:
+            return Check(name, True, last)
+        connector = smsc.connector
+        text = f"{connector.bound} of {connector.wanted} sessions bound; {last}"
+        if connector.throttled:
+            text += f"; told {connector.throttled} times to send less"
+        if self.recorder.refused:
+            text += f"; {self.recorder.refused} receipts sent away, too many were waiting"
+        return Check(name, True, text, warning=connector.bound < connector.wanted)
 
 
 def listener(name: str, settings: SmsSettings, recorder: Recorder) -> Callable[[Session, Pdu], None]:
@@ -108,6 +116,8 @@ def listener(name: str, settings: SmsSettings, recorder: Recorder) -> Callable[[
                 receipt = read_receipt(
                     name, pdu, connector.message_ids, connector.receipt_errors, zone, settings.reply_length
                 )
+                if receipt is None:
+                    logger.warning("%s: a receipt names no message", name)
         except Exception:
             # one that cannot be read must neither end the session nor come again for ever
             logger.exception("%s: a receipt cannot be read", name)

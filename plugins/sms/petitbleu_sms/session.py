@@ -15,6 +15,9 @@ from typing import NamedTuple, cast
 from .pdu import Pdu, PduRefused, Value, decode, encode, message_id, pack_head, read_head
 from .spec import HEADER, HIGHEST_SEQUENCE, RESPONSE, Command, Status
 
+UNREAD = 1_000_000
+"""Octets of our answers that cannot be written yet: with more, nothing that the other side says is read."""
+
 
 class Answer(NamedTuple):
     """A response: its `command_status`, and the `message_id` of a `submit_sm_resp`."""
@@ -75,6 +78,8 @@ class Session(asyncio.Protocol):
         self._rest = b""
         self._out: list[bytes] = []
         self._choked = False
+        self._deaf = False
+        self._owed = 0
         self._quiet = True
         self._overdue = 0
         self._why = ""
@@ -185,13 +190,14 @@ class Session(asyncio.Protocol):
         self._rest = octets[at:]
 
     def pause_writing(self) -> None:
+        """Nothing more is submitted. What comes is read on: an SMSC may be waiting for that before it reads itself."""
         self._choked = True
-        if self._transport is not None:
-            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._choked = False
-        if self._transport is not None:
+        self._owed = 0
+        if self._deaf and self._transport is not None:
+            self._deaf = False
             self._transport.resume_reading()
         self._freed()
 
@@ -281,8 +287,15 @@ class Session(asyncio.Protocol):
             self._answer(Pdu(Command.GENERIC_NACK, sequence, Status.ESME_RINVCMDID))
 
     def _answer(self, pdu: Pdu) -> None:
-        if not self._why and self._transport is not None:
-            self._write(encode(pdu))
+        if self._why or self._transport is None:
+            return
+        octets = encode(pdu)
+        self._write(octets)
+        if self._choked:
+            self._owed += len(octets)
+            if self._owed > UNREAD and not self._deaf:
+                self._deaf = True
+                self._transport.pause_reading()
 
     def _late(self) -> None:
         """Requests whose time is over."""

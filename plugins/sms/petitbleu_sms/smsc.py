@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -12,7 +13,7 @@ from petitbleu import Attempt, Deferred, Delivered, Failed, Outcome, Scope, Unkn
 from .addressing import calling_code, choose_sender, sender_kind
 from .alphabet import encode_gsm
 from .compose import Sms
-from .connector import Connector, NoSession
+from .connector import THROTTLED, Connector, NoSession
 from .gateway_settings import Senders
 from .outcomes import meaning, outcome_of
 from .pdu import submit_body, tlv
@@ -66,14 +67,17 @@ class Smsc:
             raise
         first: Answer | NoAnswer
         try:
-            first = await self.connector.submit(bodies[0], session, self._clock() + settings.throttle.patience)
+            first = await self.connector.submit(bodies[0], session, self._patience(sms))
         except NoSession as none:
             return Deferred(self.name, str(none), Scope.PROVIDER)
         except NoAnswer as lost:
             first = lost
         if isinstance(first, Answer):
             if first.status != Status.ESME_ROK:
-                return outcome_of(self.name, first.status, settings.statuses)
+                outcome = outcome_of(self.name, first.status, settings.statuses)
+                if first.status in THROTTLED and isinstance(outcome, Deferred):
+                    return replace(outcome, retry_after=self.connector.pause)
+                return outcome
             if len(bodies) == 1:
                 return self._delivered(sms, [first])
         return self._whole(sms, [first, *await asyncio.gather(*(self._later(body) for body in bodies[1:]))])
@@ -160,6 +164,13 @@ class Smsc:
             return 0, 0, b""
         kind: Kind = getattr(self._settings.numbering, sender_kind(sender))
         return kind.ton, kind.npi, encode_gsm(sender.lstrip("+"))
+
+    def _patience(self, sms: Sms) -> float:
+        """Until when a message may wait in its place: not beyond its expiration."""
+        patience = self._settings.throttle.patience
+        if sms.expiration is not None:
+            patience = min(patience, (sms.expiration - self._now()).total_seconds())
+        return self._clock() + patience
 
     def _validity(self, sms: Sms) -> bytes:
         """Relative: `YYMMDDhhmmss000R`; section 7.1.1."""

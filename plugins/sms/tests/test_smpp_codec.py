@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from aiosmpplib import protocol
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from petitbleu_sms.pdu import FIELDS, Pdu, PduRefused, decode, encode, message_id, pack_head, submit_body, tlv
 from petitbleu_sms.spec import HEADER, RESPONSE, Command, Status, Tag, status_name
@@ -36,11 +36,13 @@ def units(draw: st.DrawFn) -> Pdu:
     return Pdu(command, draw(st.integers(1, 0x7FFFFFFF)), 0, fields, tlvs)
 
 
+@settings(deadline=None)
 @given(units())
 def test_what_is_encoded_is_decoded(pdu: Pdu) -> None:
     assert decode(encode(pdu)) == pdu
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(sorted(FIELDS)), st.integers(0, 0xFFFFFFFF))
 def test_no_octets_do_harm(body: bytes, command: int, status: int) -> None:
     octets = pack_head(HEADER + len(body), command, status, 7) + body
@@ -52,6 +54,7 @@ def test_no_octets_do_harm(body: bytes, command: int, status: int) -> None:
     assert sum(map(len, pdu.tlvs.values())) <= len(body)
 
 
+@settings(deadline=None)
 @given(OCTETS)
 def test_whatever_is_no_unit_is_refused(octets: bytes) -> None:
     with pytest.raises(PduRefused):
@@ -83,6 +86,7 @@ def test_a_refusal_needs_no_body() -> None:
     assert encode(Pdu(Command.SUBMIT_SM_RESP, 5, Status.ESME_RTHROTTLED)) == octets
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.binary(max_size=20))
 def test_a_message_id_ends_where_it_ends(identifier: bytes, after: bytes) -> None:
     identifier = identifier.replace(b"\0", b"")
@@ -119,6 +123,7 @@ def theirs(body: bytes) -> Any:
     return protocol.SubmitSm.from_pdu(octets, protocol.SmppMessage.parse_header(octets[:HEADER]), "gsm0338")
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([(5, 0, b"Shop"), (1, 1, b"33600000000"), (3, 0, b"38200")]),
     st.from_regex(r"[1-9][0-9]{5,14}", fullmatch=True),

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -197,6 +199,30 @@ async def test_an_smsc_that_asks_and_never_reads_is_held_up(core: Any, messenger
             await stuck.wait()
 
 
+async def test_an_smsc_that_writes_before_it_reads_is_no_dead_end(core: Any, messenger: Any, send: Any) -> None:
+    """Both sides would wait for each other, did we not read on while a full window cannot be written."""
+    count = 30_000
+
+    async def script(talk: Talk) -> None:
+        transport: Any = talk.writer.transport
+        transport.pause_reading()
+        await asyncio.sleep(0.2)
+        for start in range(0, count, 1000):
+            for number in range(start, start + 1000):
+                talk.say(deliver(number + 1, b"id:%d stat:DELIVRD text:" % number + b"x" * 200))
+            await talk.writer.drain()
+        transport.resume_reading()
+
+    settings = {"window": 2000, "concatenation": "payload", "max_parts": 255, "receipts_waiting": count}
+    timeouts = {"response": 30, "wait": 20, "unbind": 1}
+    async with scripted(script) as smsc, messenger(smsc.port, timeouts=timeouts, **settings) as state:
+        texts = ["x" * 30_000] * 400
+        async with asyncio.timeout(60):
+            outcomes = await asyncio.gather(*(send(state, number=n, text=text) for n, text in enumerate(texts)))
+            await core.until_receipts(count)
+    assert {type(outcome) for outcome in outcomes} == {Delivered}
+
+
 async def test_more_receipts_than_can_wait_are_sent_away(messenger: Any, core: Any) -> None:
     gate = asyncio.Event()
     record = core.record
@@ -299,6 +325,59 @@ async def test_a_bind_that_is_not_answered_is_given_up(messenger: Any, send: Any
         outcome = await send(state)
         assert isinstance(outcome, Deferred)
         assert "bind_transceiver: no answer in 0.1 s" in outcome.text
+
+
+async def test_binds_that_fail_come_ever_more_slowly(messenger: Any) -> None:
+    times: list[float] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = Talk(reader, writer)
+        pdu = await talk.hear()
+        times.append(asyncio.get_running_loop().time())
+        talk.answer(pdu, Status.ESME_RBINDFAIL)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, messenger(port, wait=False, reconnect={"first": 0.04, "cap": 0.32}) as state:
+        async with asyncio.timeout(10):
+            while len(times) < 7:
+                await asyncio.sleep(0.005)
+        (check,) = state.checks()
+        # nothing was to go by it yet
+        assert (check.ok, check.warning) == (True, True)
+        assert check.text.endswith("bind_transceiver: ESME_RBINDFAIL")
+    gaps = [after - before for before, after in pairwise(times)]
+    # three quarters of 0.04, 0.08, 0.16, 0.32, 0.32 …, since chance is 0.5 here
+    for gap, least in zip(gaps, (0.03, 0.06, 0.12, 0.24, 0.24, 0.24), strict=True):
+        assert gap >= least
+
+
+async def test_sessions_that_are_not_there_are_told(messenger: Any) -> None:
+    async with scripted(nothing) as smsc, messenger(smsc.port, wait=False, binds={"transceiver": 2}) as state:
+        (check,) = state.checks()
+        assert (check.ok, check.warning) == (True, True)
+        assert check.text == "0 of 2 sessions bound; nothing sent yet"
+        async with asyncio.timeout(5):
+            while state.checks()[0].warning:
+                await asyncio.sleep(0.005)
+
+
+async def test_a_throttled_message_does_not_wait_beyond_its_expiration(messenger: Any, send: Any, core: Any) -> None:
+    async def script(talk: Talk) -> None:
+        while True:
+            talk.answer(await talk.until(Command.SUBMIT_SM), Status.ESME_RTHROTTLED)
+
+    throttle = {"first": 0.05, "cap": 0.05, "patience": 30}
+    soon = core.services().now() + timedelta(seconds=0.2)
+    async with scripted(script) as smsc, messenger(smsc.port, throttle=throttle) as state:
+        async with asyncio.timeout(5):
+            outcome = await send(state, expiration=soon)
+        assert isinstance(outcome, Deferred)
+        assert outcome.scope is Scope.PROVIDER
+        assert outcome.retry_after is not None
+        assert not state.checks()[0].ok
 
 
 # ------------------------------------------------------------------------------------------------------- the hand-off

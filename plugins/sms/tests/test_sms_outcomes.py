@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import petitbleu_sms as plugin
 import pytest
 from hypothesis import given
@@ -36,6 +37,7 @@ def settings(**given: Any) -> SmsSettings:
 # ---------------------------------------------------------------------------------------------------------- the tables
 
 
+@hypothesis.settings(deadline=None)
 @given(st.integers(1, 0xFFFFFFFF) | st.sampled_from([int(one) for one in Status if one]))
 def test_a_refusal_is_never_a_success_and_a_providers_trouble_fails_no_event(status: int) -> None:
     outcome = outcome_of("main", status, {})

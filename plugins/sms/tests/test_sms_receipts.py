@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from petitbleu import Receipt, ReceiptState, Scope
 from petitbleu_sms.pdu import Pdu
@@ -145,6 +145,7 @@ def test_a_receipt_without_a_name_is_none() -> None:
     assert read(pdu) is None
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=300) | st.text("id:stat err=0123 DELIVRD\n", max_size=1500).map(str.encode),
     st.integers(0, 255),
@@ -167,6 +168,7 @@ def test_nothing_an_smsc_says_does_harm(octets: bytes, esm_class: int, coding: i
 # --------------------------------------------------------------------------------------------------------- spellings
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2**60))
 def test_either_notation_finds_the_other(number: int) -> None:
     decimal, hexadecimal, padded = str(number), f"{number:X}", f"{number:08X}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiosmpplib import protocol
 from aiosmpplib.codec import GSM_BASIC_DECODE_MAP, GSM_EXTENDED_DECODE_MAP, find_codec_info
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from petitbleu_sms.alphabet import decode_gsm, encode_gsm, is_gsm, plainer, septets
 from petitbleu_sms.pdu import pack_head, submit_body
@@ -35,6 +35,7 @@ def test_the_alphabet_is_that_of_gsm_03_38() -> None:
     assert [char for char in outside if is_gsm(char)] == []
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_octets_can_be_shown(octets: bytes) -> None:
     assert len(decode_gsm(octets)) <= len(octets)
@@ -59,6 +60,7 @@ def whole(text: Text, concatenation: Any) -> str:
     return "".join(found[number] for number in sorted(found))
 
 
+@settings(deadline=None)
 @given(any_text, st.sampled_from(CONCATENATIONS))
 def test_another_codec_reads_the_whole_text(written: str, concatenation: Any) -> None:
     # the other codec takes an alphabet's NUL, the at sign, at the end for a filling
@@ -68,6 +70,7 @@ def test_another_codec_reads_the_whole_text(written: str, concatenation: Any) ->
         assert whole(text, concatenation) == written
 
 
+@settings(deadline=None)
 @given(any_text, st.sampled_from(CONCATENATIONS))
 def test_no_pair_is_taken_apart_and_no_part_is_too_long(written: str, concatenation: Any) -> None:
     text = encode_text(written)
@@ -126,6 +129,7 @@ def test_transliteration(written: str, mode: Any, gsm: bool, units: str | None) 
     assert (theirs(text.units) if gsm else text.units.decode("utf-16-be")) == (units or written)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=100))
 def test_plainer_text_keeps_what_is_in_the_alphabet(written: str) -> None:
     for letters in (False, True):
