@@ -108,8 +108,8 @@ function apns() {
     session.on("error", () => {});
     session.on("close", () => sessions.delete(session));
   });
-  // what comes beyond the streams there may be is no stream: node ends the session
-  server.on("sessionError", (error) => note({ over: error.message }));
+  // what comes beyond the streams there may be is no stream: node ends the session. Connections are reset in other cases
+  server.on("sessionError", (error) => error.code?.startsWith("ERR_HTTP2") && note({ over: error.message }));
   server.on("stream", (stream, headers) => {
     const session = stream.session;
     session.open = (session.open ?? 0) + 1;
