@@ -59,7 +59,7 @@ class Stages:
         return [self.composer.compose(message) for message in messages]
 
     def steps(self, works: Sequence[Work]) -> list[Step]:
-        return [self.delivery._outcome(work, _ANSWER) for work in works]
+        return [self.delivery._ends.outcome(work, _ANSWER) for work in works]
 
     def rows(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         return [step_row(step) for step in steps]

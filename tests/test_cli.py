@@ -334,8 +334,8 @@ def test_serve_answers_and_stops_on_sigterm(instance: Path, sqlite_url: str) -> 
         server.send_signal(signal.SIGTERM)
         _, err = server.communicate(timeout=15)
     assert server.returncode == 0
-    lines = [json.loads(line) for line in err.splitlines()]
-    assert [line["text"] for line in lines][-2:] == ["serving", "stopping"]
+    lines = [line for line in map(json.loads, err.splitlines()) if line["logger"] == "petitbleu.server"]
+    assert [line["text"] for line in lines] == ["serving", "stopping"]
     assert lines[0]["url"] == f"http://127.0.0.1:{port}"
 
 

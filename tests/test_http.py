@@ -228,7 +228,8 @@ async def test_a_running_server_follows_publications_of_others(sqlite_url: str) 
     async with running(SAMPLE, sets) as server:
         templates = server.instance.templates
         assert templates.current("password_reset", "email") is None
-        publish = [sys.executable, "-m", "petitbleu", "templates", "publish", "password_reset", "--config", str(SAMPLE)]
+        name = "password_reset/email"
+        publish = [sys.executable, "-m", "petitbleu", "templates", "publish", name, "--config", str(SAMPLE)]
         process = await asyncio.create_subprocess_exec(
             *publish, "--set", f"database={sqlite_url}", stdout=asyncio.subprocess.PIPE
         )
