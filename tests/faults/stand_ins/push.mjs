@@ -102,17 +102,19 @@ function later(what) {
 }
 
 function apns() {
-  const server = http2.createServer({ settings: { maxConcurrentStreams: orders.streams ?? 100 } });
+  const server = http2.createServer({ settings: { maxConcurrentStreams: orders.streams } });
   server.on("session", (session) => {
     sessions.add(session);
     session.on("error", () => {});
     session.on("close", () => sessions.delete(session));
   });
-  server.on("sessionError", () => {});
+  // what comes beyond the streams there may be is no stream: node ends the session
+  server.on("sessionError", (error) => note({ over: error.message }));
   server.on("stream", (stream, headers) => {
     const session = stream.session;
     session.open = (session.open ?? 0) + 1;
-    if (session.open > (orders.streams ?? 100)) note({ over: session.open });
+    if (session.open === orders.streams) note({ full: session.open });
+    if (session.open > orders.streams) note({ over: session.open });
     stream.on("close", () => session.open--);
     stream.on("error", () => {});
     const parts = [];

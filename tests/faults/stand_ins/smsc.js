@@ -1,6 +1,6 @@
 // An SMSC on npm's smpp. `node smsc.js FILE ORDERS`: what it takes and tells is written into FILE, one JSON a line. It
 // prints its port and takes further orders from standard input, JSON, one a line; it ends with it.
-//   window    submit_sms that a session may have unanswered; more than these are noted
+//   window    submit_sms that a session may have unanswered; so many, and more, are noted
 //   latency   milliseconds before a response
 //   lose      of so many submit_sms one is taken and never answered
 //   cut       a session that has so many unanswered loses its connection, `cuts` times; all of them are taken
@@ -92,6 +92,7 @@ const server = smpp.createServer((session) => {
     outstanding++;
     const number = ++submitted;
     if (orders.window && outstanding > orders.window) note({ over: outstanding });
+    if (outstanding === orders.window) note({ full: outstanding });
     const answer = (fields) => {
       outstanding--;
       session.send(pdu.response(fields));
