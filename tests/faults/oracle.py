@@ -97,7 +97,7 @@ class Records:
     waited: float = 0.0
     reports: Sequence[Report] = ()
     unmatched: int = 0
-    """Reports that are stored, and of which nobody knows what message they are about."""
+    """Messages that are reported of, and nobody knows which ones they are; each once, however often that was told."""
     over_window: int = 0
     """Messages that came while the provider had as many as it allows."""
     dead: frozenset[str] = frozenset()

@@ -176,7 +176,7 @@ class World:
                 self.calls, self.sink.receipts(events), events, attempts, self.strikes,
                 unknown if h == "unknown" else None, waited,
                 reports=provider.reports(events) if provider else (),
-                unmatched=await database.number("SELECT count(*) FROM receipts WHERE event IS NULL"),
+                unmatched=await database.number("SELECT count(DISTINCT names) FROM receipts WHERE event IS NULL"),
                 over_window=provider.count("over") if provider else 0,
                 dead=provider.dead() if provider else frozenset(),
                 suppressed=await database.suppressed(),

@@ -153,7 +153,7 @@ async def receipts_at_will(rig: Rig, events: int, how: Mapping[str, Any]) -> Row
 
 async def receipts_and_deaths(rig: Rig, events: int, deaths: int) -> Row:
     """Workers die while receipts come: what they had acknowledged is known, what they had not is told again."""
-    orders = {**HEX, "receipts": {"bounce": 7, "delay": 100}}
+    orders = {**HEX, "latency": 50, "receipts": {"bounce": 7, "delay": 100}}
     async with rig.world({"delivery.concurrency": 4, "delivery.reserved": 0}, way=SMS, orders=orders) as world:
         intake = await world.site.serve("intake")
         for _ in range(2):
