@@ -9,12 +9,24 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from petitbleu import Attempt, Delivered, Failed, Message, Outcome, Receipt, ReceiptState, Recycle, Scope, Unknown
+from petitbleu import (
+    Attempt,
+    Delivered,
+    Failed,
+    Message,
+    Outcome,
+    Queue,
+    Receipt,
+    ReceiptState,
+    Recycle,
+    Scope,
+    Unknown,
+)
 from petitbleu.failover import Failover
 from petitbleu.receipts import RANKS, forward, worst
 from petitbleu.recycling import RecyclingRule
 from petitbleu.store import Store, open_store
-from pigeon_rig import Rig, Script
+from pigeon_rig import LEASE, Rig, Script
 
 BOTH = {"mobilePhone": "+33612345678", "email": "zoe@example.com"}
 RECEIVED, BOUNCED, UNDERWAY = ReceiptState.RECEIVED, ReceiptState.BOUNCED, ReceiptState.UNDERWAY
@@ -216,6 +228,39 @@ async def test_what_is_unknown_is_known_by_its_receipt(
     found = await rig.event(event_id)
     assert (found.status, found.feedback, found.queued) == (status, feedback, None)
     assert (event_id, status) in [one[:2] for one in script.heard]
+
+
+async def test_a_receipt_finds_what_a_worker_handed_over_before_it_died(store: Store, script: Script) -> None:
+    script.unknown = "hold"
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    (claimed,) = await rig.queue.claim(Queue.REALTIME, 1)
+    await rig.queue.hand_off(claimed, "loft", (f"{event_id}a",))
+    await store.shift_clock(LEASE + 1)
+    await rig.queue.rescue()
+    async with rig.at_work():
+        found = await rig.settled(event_id)
+    assert found.reason == "unknown: the worker stopped after the hand-over; its receipt is awaited"
+    await _told(rig, _receipt(f"{event_id}a", RECEIVED))
+    found = await rig.event(event_id)
+    assert (found.status, found.feedback, len(found.attempts)) == ("sent", "received", 1)
+
+
+async def test_a_channel_that_fails_after_the_hand_over_is_heard_of_later(
+    store: Store, script: Script
+) -> None:
+    async def hang(message: Message, attempt: Attempt) -> Outcome:
+        attempt.expect((f"{message.event.id}a",))
+        await attempt.hand_off("loft")
+        raise RuntimeError("feather jam")
+
+    script.deliver, script.unknown = hang, "hold"
+    rig = Rig(store, script)
+    async with rig.at_work():
+        event_id = await rig.push()
+        await rig.settled(event_id)
+    await _told(rig, _receipt(f"{event_id}a", BOUNCED))
+    assert (await rig.event(event_id)).feedback == "bounced"
 
 
 async def test_a_receipt_after_the_wait_still_tells_the_truth(store: Store, script: Script) -> None:

@@ -30,6 +30,8 @@ class Work:
     template: str = ""
     handed_off: str = ""
     started: int = 0
+    expected: tuple[str, ...] = ()
+    """What receipts will call the message if its answer gets lost."""
     candidates: tuple[str, ...] = ()
     """The providers that its channel's plugin would give it to."""
     address: str = ""
@@ -120,7 +122,7 @@ class Consequences:
     def stumbled(self, work: Work, text: str) -> Step:
         """A failure of ours. It undoes no hand-over: a message that may be out is not simply sent again."""
         if work.handed_off:
-            return self.outcome(work, Unknown(work.handed_off, text))
+            return self.outcome(work, Unknown(work.handed_off, text, work.expected))
         return self._retry(work, Deferred("", text, Scope.US), counts=True)
 
     def _policy(self, work: Work) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from .calls import Calls, HookFailed
 from .consequences import AS_GIVEN, NO_RECYCLING, Consequences, Work
+from .data import from_json
 from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
 from .failover import Condition, Failover
 from .failpoints import Failpoints
@@ -186,7 +187,8 @@ class Delivery:
             # and so it may at an earlier try
             return self._ends.final(work, FAILED, f"unknown: {reason}" if claimed.unknowns else reason)
         if claimed.handed_off:
-            lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over")
+            names = tuple(str(name) for name in from_json(claimed.names)) if claimed.names else ()
+            lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over", names)
             step = self._ends.outcome(work, lost)
             # the try that was cut off is written down; a repeat follows at once, under the next number
             return step if step.due is None or step.awaits else replace(step, due=self._now())
@@ -258,10 +260,13 @@ class Delivery:
                 raise HandOffRefused(f"event {work.claimed.id}: this is not its time")
             if self._now() - work.looked > STALE and (step := await self._suppressed(work)) is not None:
                 raise _Suppressed(step)
-            await self._queue.hand_off(work.claimed, provider)
+            await self._queue.hand_off(work.claimed, provider, work.expected)
             work.handed_off = provider
             if self._failpoints:
                 self._failpoints.passed("after_handoff")
+
+        def expect(names: Sequence[str], /) -> None:
+            work.expected = tuple(names)
 
         def pick(candidates: Sequence[str], /) -> str:
             if not candidates:
@@ -275,11 +280,11 @@ class Delivery:
 
         with self._metrics.delivering(message.channel):
             if self._throttle is None:
-                return await self._handed(work, message, Attempt(work.number, hand_off, pick=pick))
+                return await self._handed(work, message, Attempt(work.number, hand_off, pick=pick, expect=expect))
             ticket = self._throttle.ticket(message.channel, work.claimed.event)
             admit = partial(self._throttle.admit, ticket)
             try:
-                outcome = await self._handed(work, message, Attempt(work.number, hand_off, admit, pick))
+                outcome = await self._handed(work, message, Attempt(work.number, hand_off, admit, pick, expect))
                 self._throttle.learn(ticket, outcome)
                 return outcome
             except HookFailed as failed:
@@ -297,7 +302,8 @@ class Delivery:
                 self._metrics.limit_reached("delivery.deadline")
             if not work.handed_off:
                 raise
-            return Unknown(work.handed_off, stopped.cause if isinstance(stopped, HookFailed) else str(stopped))
+            cause = stopped.cause if isinstance(stopped, HookFailed) else str(stopped)
+            return Unknown(work.handed_off, cause, work.expected)
 
     async def _recycled(self, work: Work, step: Step) -> Step:
         """The step, or in its place the event's way on by another channel."""

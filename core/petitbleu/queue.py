@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from .batching import Batcher
+from .data import to_json
 from .errors import EventsRefused, HandOffRefused
 from .idempotency import First, Proposal, Stored, propose, resolve
 from .metrics import Metrics
@@ -84,7 +85,7 @@ class WorkQueue:
         self._puts: Batcher[Sequence[Event], list[Stored] | EventsRefused] = Batcher(
             self._write_events, most=200, linger=LINGER
         )
-        self._marks: Batcher[tuple[Claimed, str], bool] = Batcher(self._write_hand_offs, linger=LINGER)
+        self._marks: Batcher[tuple[Claimed, str, Sequence[str]], bool] = Batcher(self._write_hand_offs, linger=LINGER)
         self._steps: Batcher[Step, bool] = Batcher(self._write_steps, linger=LINGER)
         self._depth = (0.0, 0)
         self._claims = itertools.count()
@@ -261,6 +262,7 @@ class WorkQueue:
                 chain=row["chain"],
                 avoid=row["avoid"],
                 awaits=row["awaits"],
+                names=row["names"],
             )
             for row in rows
         ]
@@ -328,16 +330,20 @@ class WorkQueue:
 
     # ------------------------------------------------------------------------------------------------- hand-off
 
-    async def hand_off(self, claimed: Claimed, provider: str) -> None:
-        """Note durably that `provider` may have the message from now on. Raises `HandOffRefused`."""
-        if not await self._marks.add((claimed, provider)):
+    async def hand_off(self, claimed: Claimed, provider: str, names: Sequence[str] = ()) -> None:
+        """Note durably that `provider` may have the message from now on, which receipts will call by `names`. Raises
+        `HandOffRefused`."""
+        if not await self._marks.add((claimed, provider, names)):
             raise HandOffRefused(f"event {claimed.id}: its lease or its time has run out")
 
-    async def _write_hand_offs(self, marks: list[tuple[Claimed, str]]) -> list[bool]:
+    async def _write_hand_offs(self, marks: list[tuple[Claimed, str, Sequence[str]]]) -> list[bool]:
         self._metrics.batch("hand_off", len(marks))
-        rows = [{"id": one.id, "lease": one.lease, "provider": provider} for one, provider in marks]
+        rows = [
+            {"id": one.id, "lease": one.lease, "provider": provider, "names": to_json([*names]) if names else ""}
+            for one, provider, names in marks
+        ]
         marked = {row["id"] for row in await self._store.rows("hand_off", rows)}
-        return [one.id in marked for one, _ in marks]
+        return [one.id in marked for one, _, _ in marks]
 
     # -------------------------------------------------------------------------------------------------- outcome
 

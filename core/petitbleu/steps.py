@@ -33,6 +33,8 @@ class Claimed:
     """Providers it has failed with, by spaces."""
     awaits: int = 0
     """The attempt whose receipt did not come."""
+    names: str = ""
+    """What receipts will call the message of that earlier try, as a JSON list."""
 
 
 @dataclass(slots=True)

@@ -138,6 +138,10 @@ class Admit(Protocol):
     def __call__(self, provider: str, destination: str, at_once: int = 0, /) -> Awaitable[None]: ...
 
 
+def unheard(names: Sequence[str], /) -> None:
+    """An `Attempt.expect` for tests of plugins."""
+
+
 async def unlimited(provider: str, destination: str, at_once: int = 0, /) -> None:
     """An `Attempt.admit` that nothing stands against, for tests of plugins."""
 
@@ -159,6 +163,9 @@ class Attempt:
     """Which of the providers that would do is to be used: as the settings order or weigh them (the given order, where
     they say nothing), without those that this message has failed with and, while others are there, those that are
     paused or slow. To be called once; a failure whose scope is the provider then brings the next one at once."""
+    expect: Callable[[Sequence[str]], None] = unheard
+    """Call before `hand_off` with what receipts will call the message should its answer get lost, where that is known:
+    so they find it even if this process dies meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class QueueRow(Model):
     unknowns = fields.SmallIntField(db_default=0)
     handed_off = fields.CharField(max_length=128, db_default="")
     """The provider that may have the message while it is leased."""
+    names = fields.TextField(db_default="")
+    """What receipts will call that message, as a JSON list."""
     lease = fields.CharField(max_length=36, null=True)
     leased_until = fields.BigIntField(null=True)
     chain = fields.CharField(max_length=255, db_default="")

@@ -81,7 +81,7 @@ QUERIES = {
         WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
                        ORDER BY priority, id LIMIT {5} {skip_locked}){end}
         RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
-                  chain, avoid, awaits, {now} AS claimed,
+                  chain, avoid, awaits, names, {now} AS claimed,
                   (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     # of several flows at once, for PostgreSQL
     "claim_flows": """
@@ -91,7 +91,7 @@ QUERIES = {
                                            WHERE state = 1 AND lane = {2} AND channel = j.channel AND type = j.type
                                            ORDER BY priority, id LIMIT j.most {skip_locked}) one){end}
         RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
-                  chain, avoid, awaits, {now} AS claimed,
+                  chain, avoid, awaits, names, {now} AS claimed,
                   (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     # of flows from which nothing else is claimed
     "claim_expired": """
@@ -99,7 +99,7 @@ QUERIES = {
         WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
                        AND expires <= {now} ORDER BY priority, id LIMIT {5} {skip_locked}){end}
         RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
-                  chain, avoid, awaits, {now} AS claimed,
+                  chain, avoid, awaits, names, {now} AS claimed,
                   (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     "renew": """
         UPDATE queue SET leased_until = {now} + {0}
@@ -118,14 +118,14 @@ QUERIES = {
         WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2
         RETURNING queue.id AS id""",
     "hand_off": """
-        UPDATE queue SET handed_off = j.provider
-        FROM {rows:id bigint, lease text, provider text}
+        UPDATE queue SET handed_off = j.provider, names = j.names
+        FROM {rows:id bigint, lease text, provider text, names text}
         WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2 AND queue.leased_until > {now}
               AND (queue.expires IS NULL OR queue.expires > {now})
         RETURNING queue.id AS id""",
     "requeue": """
         UPDATE queue SET state = CASE WHEN j.due <= {now} THEN 1 ELSE 0 END, due = j.due, lease = NULL,
-               leased_until = NULL, handed_off = j.handed_off, tries = j.tries, attempts = j.attempts,
+               leased_until = NULL, handed_off = j.handed_off, names = '', tries = j.tries, attempts = j.attempts,
                unknowns = j.unknowns, channel = coalesce(j.moved, queue.channel), chain = j.chain, avoid = j.avoid,
                awaits = j.awaits
         FROM {rows:id bigint, lease text, due bigint, tries int, attempts int, unknowns smallint, handed_off text,

@@ -60,6 +60,7 @@ class Smsc:
             session = await self.connector.reserve(self._clock() + settings.timeouts.wait)
         except NoSession as none:
             return Deferred(self.name, str(none), Scope.PROVIDER)
+        attempt.expect([name for index in range(len(bodies)) for name in self._lost(sms, index)])
         try:
             await attempt.hand_off(self.name)
         except BaseException:

@@ -14,6 +14,7 @@ class Migration(migrations.Migration):
         ops.AddField(model_name="QueueRow", name="chain", field=fields.CharField(db_default="", max_length=255)),
         ops.AddField(model_name="QueueRow", name="avoid", field=fields.CharField(db_default="", max_length=1024)),
         ops.AddField(model_name="QueueRow", name="awaits", field=fields.SmallIntField(db_default=0)),
+        ops.AddField(model_name="QueueRow", name="names", field=fields.TextField(db_default="", unique=False)),
         ops.AddField(model_name="EventRow", name="feedback", field=fields.CharField(db_default="", max_length=16)),
         ops.AddField(model_name="EventRow", name="feedback_at", field=fields.BigIntField(null=True)),
         ops.AddField(model_name="AttemptRow", name="feedback", field=fields.CharField(db_default="", max_length=16)),
