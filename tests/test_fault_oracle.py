@@ -108,6 +108,13 @@ def test_parts_and_reports_that_are_in_order_are_no_defects() -> None:
     assert counted(changed(dead=frozenset("b"), suppressed=frozenset("b"))) == {}
 
 
+def test_what_was_taken_and_then_bounced_has_failed() -> None:
+    bounced = Stored(5, "f", "failed", "it did not arrive: UNDELIV", processed=104.6, feedback="bounced")
+    records = changed(events=without(GOOD.events, 5, bounced), receipts=[*GOOD.receipts, Receipt(5, 104.5)])
+    assert counted(replace(records, reports=[Report(5, "bounced")])) == {}
+    assert counted(replace(records, reports=[Report(5, "received")])) == {"false_failed": 1, "misreported": 1}
+
+
 def test_a_call_that_was_refused_and_then_repeated_makes_no_ghost() -> None:
     again = [*GOOD.calls, Call(("d",), "acked", (6,), 103.0, 103.1)]
     records = changed(

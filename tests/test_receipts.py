@@ -246,9 +246,7 @@ async def test_a_receipt_finds_what_a_worker_handed_over_before_it_died(store: S
     assert (found.status, found.feedback, len(found.attempts)) == ("sent", "received", 1)
 
 
-async def test_a_channel_that_fails_after_the_hand_over_is_heard_of_later(
-    store: Store, script: Script
-) -> None:
+async def test_a_channel_that_fails_after_the_hand_over_is_heard_of_later(store: Store, script: Script) -> None:
     async def hang(message: Message, attempt: Attempt) -> Outcome:
         attempt.expect((f"{message.event.id}a",))
         await attempt.hand_off("loft")

@@ -196,7 +196,8 @@ def judge(records: Records) -> Verdict:
             *(one for one in received if one not in events),
         ],
         "false_sent": [one.id for one in records.events if one.status == "sent" and not received[one.id]],
-        "false_failed": [_ending(one) for one in unsent if received[one.id]],
+        # what the provider took and could not deliver has failed
+        "false_failed": [_ending(one) for one in unsent if received[one.id] and reported.get(one.id) != "bounced"],
         "failed": [_ending(one) for one in unsent if one.id in acked and not received[one.id]],
         "unknown": [one.id for one in unknown],
         "same_key": [one for key, ids in by_key.items() if key for one in ids[1:]],

@@ -41,13 +41,9 @@ async def at(
         checks = {"a worker died": bool(world.strikes)}
         most: dict[str, float] = {"dup": 0 if strict else judged.h, "recovery": RECOVERY}
         if way.holds:
-            # the dead worker alone knew by what name the receipt would come
-            most |= {
-                "recovery": RECOVERY + RECEIPT,
-                "unknown": judged.h,
-                "unmatched": judged.h,
-                "misreported": judged.h,
-            }
+            # what was never sent has no receipt; all else is known by it, although its worker is dead
+            unsent = concurrency > 1 or place == "after_handoff"
+            most |= {"recovery": RECOVERY + RECEIPT, "unknown": judged.h if unsent else 0}
         if way is APNS:
             checks["a repeat has the first one's apns-id"] = one_id_each(world)
         return row(

@@ -175,10 +175,8 @@ async def receipts_and_deaths(rig: Rig, events: int, deaths: int) -> Row:
             dup=0,
             failed=0,
             false_failed=0,
+            # what was about to be sent has no receipt
             unknown=judged.h,
-            # the dead worker alone knew by what name these would come
-            unmatched=judged.h,
-            misreported=judged.h,
         )
 
 
