@@ -105,11 +105,12 @@ async def fcm(port: int) -> AsyncIterator[Send]:
 CLIENTS: Mapping[str, Callable[[int], AbstractAsyncContextManager[Send]]] = {"sms": sms, "apns": apns, "fcm": fcm}
 
 
-async def measure(kind: str, port: int, seconds: float) -> float:
+async def measure(client: AbstractAsyncContextManager[Send], seconds: float) -> float:
+    """Messages per second, `WINDOW` of them under way."""
     count = 0
     end = float("inf")
 
-    async with CLIENTS[kind](port) as send:
+    async with client as send:
 
         async def repeat() -> None:
             nonlocal count
@@ -133,7 +134,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     args = parser.parse_args()
-    print(uvloop.run(measure(args.kind, args.port, args.seconds)))
+    print(uvloop.run(measure(CLIENTS[args.kind](args.port), args.seconds)))
 
 
 if __name__ == "__main__":

@@ -83,29 +83,38 @@ FCM = Channel("fcm", Wish("42", device=True), _fcm, _node("fcm"))
 
 
 async def sms(bench: Bench) -> list[Figure]:
-    return [await _sent(bench, SMS)]
+    return await _sent(bench, SMS)
 
 
 async def apns(bench: Bench) -> list[Figure]:
-    return [await _sent(bench, APNS)]
+    return await _sent(bench, APNS)
 
 
 async def fcm(bench: Bench) -> list[Figure]:
-    return [await _sent(bench, FCM)]
+    return await _sent(bench, FCM)
 
 
-async def _sent(bench: Bench, channel: Channel) -> Figure:
+async def _sent(bench: Bench, channel: Channel) -> list[Figure]:
+    """The whole way of stored events, and the plugin's part of it alone."""
     events = bench.settings.channel_events
-    runs = []
+    runs, alone = [], []
     async with _stage(bench, channel) as own, stored(own, Part(events, wish=channel.wish)) as filled:
         for _ in range(bench.settings.runs):
             before = await _bare(own, channel)
             rate, used = await one_drain(own, filled, events, channel.name, processes=1)
-            pair = Paired(rate, (before + await _bare(own, channel)) / 2, used)
+            between = await _bare(own, channel)
+            pair = Paired(rate, (before + between) / 2, used)
             rates = f"{number(pair.rate)}/s, bare {number(pair.raw)}/s, ratio {pair.ratio:.3f}"
             bench.say(f"{channel.name} {rates}; {costs(used)}")
             runs.append(pair)
-    return against("bare client", channel.name, runs, 0.4)
+            plugin = await _through_plugin(own, channel)
+            part = Paired(plugin, (between + await _bare(own, channel)) / 2, {})
+            bench.say(f"{channel.name}, the plugin alone {number(part.rate)}/s, ratio {part.ratio:.3f}")
+            alone.append(part)
+    return [
+        against("bare client", channel.name, runs, 0.4),
+        against("bare client", f"{channel.name}_plugin", alone, 0.4),
+    ]
 
 
 @asynccontextmanager
@@ -122,6 +131,13 @@ async def _stage(bench: Bench, channel: Channel) -> AsyncIterator[Bench]:
         instance = make_instance(folder / "instance", "sqlite://unused.db", bench.sink.port, plugins, templates)
         await prepare(instance, [database])
         yield replace(bench, folder=folder, sink=sink, instance=instance, base=base)
+
+
+async def _through_plugin(bench: Bench, channel: Channel) -> float:
+    """Messages per second of `through_plugin.py`, to the same provider."""
+    (settings,) = channel.plugin(bench.sink.port).values()
+    words = python("benchmarks.through_plugin", channel.name, "--seconds", str(bench.settings.raw_seconds))
+    return float(await output_of(words, given=json.dumps(settings)))
 
 
 async def _bare(bench: Bench, channel: Channel) -> float:

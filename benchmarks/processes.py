@@ -74,18 +74,20 @@ async def listens(child: subprocess.Popen[bytes], port: int, name: str) -> None:
     raise Failed(f"{name} does not listen")
 
 
-async def output_of(words: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> str:
-    """What a program of this project writes until it ends; raises `Failed` if it fails."""
+async def output_of(
+    words: Sequence[str | Path], environment: Mapping[str, str] | None = None, given: str | None = None
+) -> str:
+    """What a program of this project, `given` something to read, writes until it ends; raises `Failed` if it fails."""
     child = await asyncio.create_subprocess_exec(
         *map(str, words),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
         env=dict(os.environ) | dict(environment or {}),
     )
     try:
-        written, errors = await child.communicate()
+        written, errors = await child.communicate(None if given is None else given.encode())
     except BaseException:
         if child.returncode is None:
             child.kill()

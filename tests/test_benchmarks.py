@@ -19,7 +19,7 @@ from petitbleu import Queue, XmlLimits, incoming_event, parse_xml
 from petitbleu.instance import plan
 
 from benchmarks.arithmetic import Window, median, percentile
-from benchmarks.bare import measure
+from benchmarks.bare import CLIENTS, measure
 from benchmarks.bench import per_event
 from benchmarks.channels import APNS, FCM, SMS, Channel
 from benchmarks.envelopes import APP, PEOPLE, Requests, logon, pushes, session_token, sizes
@@ -30,6 +30,7 @@ from benchmarks.report import Figure, number, table, with_company, write
 from benchmarks.server import make_instance
 from benchmarks.settings import HERE, Settings, from_environment
 from benchmarks.sink import Sink, counted, smtp_sink
+from benchmarks.through_plugin import client
 from benchmarks.throughput import Paired, against_raw
 
 # ------------------------------------------------------------------------------------------------------- arithmetic
@@ -305,9 +306,18 @@ async def test_either_sink_counts_what_it_accepts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("channel", [SMS, APNS, FCM], ids=lambda channel: str(channel.name))
 async def test_each_channels_own_client_counts_what_its_provider_counts(tmp_path: Path, channel: Channel) -> None:
     async with counted(channel.name, channel.sink, tmp_path) as sink:
-        rate = await measure(channel.name, sink.port, 0.1)
+        rate = await measure(CLIENTS[channel.name](sink.port), 0.1)
         assert rate > 0
         # it warmed up before it counted
+        await _counted(sink, int(rate * 0.1))
+
+
+@pytest.mark.parametrize("channel", [SMS, APNS, FCM], ids=lambda channel: str(channel.name))
+async def test_each_plugin_alone_counts_what_its_provider_counts(tmp_path: Path, channel: Channel) -> None:
+    async with counted(channel.name, channel.sink, tmp_path) as sink:
+        (settings,) = channel.plugin(sink.port).values()
+        rate = await measure(client(channel.name, settings), 0.1)
+        assert rate > 0
         await _counted(sink, int(rate * 0.1))
 
 
