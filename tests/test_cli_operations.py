@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +80,7 @@ def test_cancel_retry_and_resend_by_id(run: Run, tmp_path: Path) -> None:
 def test_a_filter_wants_a_look_or_a_yes(run: Run, tmp_path: Path) -> None:
     pushed = ids(push(run, tmp_path, *(f"E-{n}" for n in range(1200))))
     for words, said in (
-        ((), "which events? Name their ids, or give a filter: --type, --status, --external-id, --email, --channel"),
+        ((), "which events? Name their ids, or give a filter: --type, --status, --feedback, --external-id, --email"),
         (("--status", "pending"), "look with --dry-run, then repeat it with --yes"),
         (("5", "--status", "pending", "--yes"), "name ids or give a filter, not both"),
     ):
@@ -104,3 +106,13 @@ def test_idempotency_is_a_setting_of_the_event_type(run: Run, tmp_path: Path) ->
     assert f"event 2 (externalId A): externalId: is that of event {first[0]}, whose content differs" in refused.err
     assert len(ids(push(run, tmp_path, "A"))) == 1
     assert len(json.loads(run("events", "list", "--json").out)) == 4
+
+
+def test_what_receipts_say_is_listed_and_looked_for(run: Run, tmp_path: Path, sqlite_url: str) -> None:
+    first, _ = ids(push(run, tmp_path, "F-1", "F-2"))
+    assert json.loads(run("events", "list", "--feedback", "bounced", "--json").out) == []
+    with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite://"))) as database, database:
+        database.execute("UPDATE events SET feedback = 'bounced' WHERE id = ?", [first])
+    (found,) = json.loads(run("events", "list", "--feedback", "bounced", "--json").out)
+    assert (found["id"], found["feedback"]) == (first, "bounced")
+    assert "pending, bounced" in run("events", "list").out

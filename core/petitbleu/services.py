@@ -52,6 +52,8 @@ class FoundEvent:
     mobile_phone: str
     template: str
     reason: str
+    feedback: str = ""
+    """What receipts say of its last attempt: `underway`, `received`, `bounced`, `complained`; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

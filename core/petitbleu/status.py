@@ -38,6 +38,7 @@ _COLUMNS = {
     "email": "e.email",
     "mobilePhone": "e.mobile_phone",
     "template": "e.template",
+    "feedback": "e.feedback",
 }
 _TIMES = frozenset({"created", "processing", "processed", "processRequested"})
 _NUMBERS = frozenset({"errors"})
@@ -199,4 +200,5 @@ def _found(row: Mapping[str, Any]) -> FoundEvent:
         mobile_phone=row["mobile_phone"],
         template=row["template"],
         reason=row["reason"],
+        feedback=row["feedback"],
     )

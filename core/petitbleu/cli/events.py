@@ -109,6 +109,7 @@ def _push_arguments(parser: argparse.ArgumentParser) -> None:
 FILTERS: Mapping[str, tuple[str, Literal["=", "<"], str]] = {
     "type": ("type", "=", "only with this type"),
     "status": ("status", "=", "only with this status"),
+    "feedback": ("feedback", "=", "only of which receipts say this: underway, received, bounced, complained"),
     "external_id": ("externalId", "=", "only with this external id"),
     "email": ("email", "=", "only with this email"),
     "channel": ("channel", "=", "only with this channel"),
@@ -146,7 +147,7 @@ async def _list(args: argparse.Namespace) -> int:
                     one.id,
                     one.type,
                     one.channel,
-                    one.status,
+                    f"{one.status}, {one.feedback}" if one.feedback else one.status,
                     one.errors,
                     one.created,
                     one.external_id,
