@@ -7,6 +7,7 @@ does not fit the platform fails in preview as it does in delivery.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from petitbleu import Content, Settings
@@ -66,7 +67,7 @@ Badge = Annotated[Annotated[int, Field(ge=0, le=99_999)] | None, BeforeValidator
 Seconds = Annotated[Annotated[int, Field(ge=0, le=payload.LONGEST_TTL)] | None, BeforeValidator(_nothing)]
 
 
-class PushFields(Settings):
+class PushFields(Settings, ABC):
     """What all platforms have. Strings may be templates; what is checked here is what they rendered to."""
 
     limit: ClassVar[int]
@@ -101,9 +102,9 @@ class PushFields(Settings):
             raise ValueError(f"{self.what} has {size} bytes; the limit is {self.limit}")
         return self
 
+    @abstractmethod
     def measured(self) -> bytes:
         """What the platform's limit is about."""
-        raise NotImplementedError
 
 
 class IosFields(PushFields):
