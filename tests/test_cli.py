@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import signal
 import socket
 import sqlite3
@@ -14,43 +13,28 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from command_line import Run, runner, sample_copy
 from petitbleu import Caught, __version__
 from petitbleu.cli import main
 from petitbleu.config import SAMPLE
 from petitbleu_email.catcher import Handler
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
 def instance(tmp_path: Path) -> Path:
-    folder = tmp_path / "shop"
-    shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("var"))
-    return folder
+    return sample_copy(tmp_path)
 
 
 @pytest.fixture
 def run(instance: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words: str) -> Ended:
-        code = main([*words, "--config", str(instance), "--set", f"database={sqlite_url}"])
-        captured = capsys.readouterr()
-        return Ended(code, captured.out, captured.err)
-
-    return call
+    return runner(instance, sqlite_url, capsys)
 
 
 @pytest.fixture

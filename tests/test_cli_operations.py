@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from petitbleu.cli import main
-from petitbleu.config import SAMPLE
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
+from command_line import Ended, Run, runner, sample_copy
 
 
 @pytest.fixture
 def run(tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> Run:
-    folder = tmp_path / "shop"
-    shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("var"))
-
-    def call(*words: str) -> Ended:
-        code = main([*words, "--config", str(folder), "--set", f"database={sqlite_url}"])
-        captured = capsys.readouterr()
-        return Ended(code, captured.out, captured.err)
-
-    return call
+    return runner(sample_copy(tmp_path), sqlite_url, capsys)
 
 
 def push(run: Run, tmp_path: Path, *external_ids: str, settings: tuple[str, ...] = (), link: str = "a") -> Ended:

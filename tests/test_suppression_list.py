@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
+from command_line import Run, runner, sample_copy
 from hypothesis import given
 from hypothesis import strategies as st
 from petitbleu import IncomingEvent, Operator, Queue, elements
 from petitbleu.app import running
-from petitbleu.cli import main
 from petitbleu.config import SAMPLE
 from petitbleu.config.settings import ChannelSuppression, EventTypeSettings, SuppressionSettings
 from petitbleu.instance import open_instance
@@ -33,26 +31,9 @@ KINDS = {"email": "email", "sms": "mobilePhone", "ios": "registrationToken"}
 DAY = 86_400_000_000
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
 def run(tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> Run:
-    folder = tmp_path / "shop"
-    shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("var"))
-
-    def call(*words: str) -> Ended:
-        code = main([*words, "--config", str(folder), "--set", f"database={sqlite_url}"])
-        captured = capsys.readouterr()
-        return Ended(code, captured.out, captured.err)
-
-    return call
+    return runner(sample_copy(tmp_path), sqlite_url, capsys)
 
 
 def listed(run: Run, *words: str) -> list[dict[str, Any]]:
