@@ -10,13 +10,14 @@ from typing import Any
 from ..rig import Case, Rig, Row, World, row
 from ..ways import APNS, DEVICES, FCM, GRAVEYARD, STREAMS, Way, fate, one_of_few, push_xml
 from .failpoints import one_id_each
+from .full import kept_full
 
 REFUSED_STREAM, CANCEL = 7, 8
 """RFC 9113, section 7: the one says that nothing was done with the request, the other says nothing."""
 
 
 async def p2(rig: Rig) -> AsyncIterator[Row]:
-    yield await streams_full(rig, rig.events(400))
+    yield await kept_full(rig, "P2", "ios, every stream taken", APNS, STREAMS, rig.events(400))
     yield await harmed(rig, APNS, "GOAWAY", {"goaway": True}, rig.events(300), 10)
     yield await harmed(rig, APNS, "RST_STREAM, refused", {"reset": REFUSED_STREAM}, rig.events(300), 10)
     yield await harmed(rig, APNS, "RST_STREAM, not taken", {"reset": CANCEL}, rig.events(150), 15)
@@ -24,29 +25,6 @@ async def p2(rig: Rig) -> AsyncIterator[Row]:
     yield await harmed(rig, APNS, "silence", {"silent": True}, rig.events(60), 15)
     yield await harmed(rig, FCM, "connection cut, not taken", {"reset": 0}, rig.events(150), 15)
     yield await harmed(rig, FCM, "connection cut, taken", {"lose": True}, rig.events(150), 15)
-
-
-async def streams_full(rig: Rig, events: int) -> Row:
-    """Apple's service takes its time, and a worker has many more notifications at hand than there may be streams."""
-    changes = {"delivery.concurrency": 5 * STREAMS, "delivery.reserved": 0}
-    async with rig.world(changes, way=APNS, orders={"latency": 100}) as world:
-        intake = await world.site.serve("intake")
-        async with world.callers(intake) as callers:
-            await callers.pushed(events)
-            await world.site.serve("worker")
-            judged = await world.verdict(60, h="unknown")
-        full = world.stand_in.count("full")
-    return row(
-        "P2",
-        "ios, every stream taken",
-        judged,
-        {"the streams were taken": full > 0, "all is sent": judged.received == judged.acked},
-        {"times full": full},
-        dup=0,
-        h=0,
-        failed=0,
-        false_failed=0,
-    )
 
 
 async def harmed(rig: Rig, way: Way, name: str, deed: Mapping[str, Any], events: int, every: int) -> Row:

@@ -9,39 +9,17 @@ from typing import Any
 from ..oracle import Verdict
 from ..rig import Case, Rig, Row, World, row
 from ..ways import SMS, WINDOW
+from .full import kept_full
 
 LONG = f"<more>{' and so on' * 14}. This is number {{}}.</more>"
 """Makes a text of two parts, each of which says its number."""
 
 
 async def s2(rig: Rig) -> AsyncIterator[Row]:
-    yield await window_full(rig, rig.events(300))
+    yield await kept_full(rig, "S2", "a full window, nothing cut", SMS, WINDOW, rig.events(300), receipts={})
     yield await window_cut(rig, rig.events(100), 3)
     yield await window_cut(rig, rig.events(100), 3, told=False)
     yield await window_cut(rig, rig.events(60), 3, parts=2)
-
-
-async def window_full(rig: Rig, events: int) -> Row:
-    """An SMSC that takes its time, and workers with many more messages at hand than it lets be unanswered."""
-    changes = {"delivery.concurrency": 5 * WINDOW, "delivery.reserved": 0}
-    async with rig.world(changes, way=SMS, orders={"latency": 100, "receipts": {}}) as world:
-        intake = await world.site.serve("intake")
-        async with world.callers(intake) as callers:
-            await callers.pushed(events)
-            await world.site.serve("worker")
-            judged = await world.verdict(60, h="unknown")
-        full = world.stand_in.count("full")
-    return row(
-        "S2",
-        "a full window, nothing cut",
-        judged,
-        {"the window was full": full > 0, "all is sent": judged.received == judged.acked},
-        {"times full": full},
-        dup=0,
-        h=0,
-        failed=0,
-        false_failed=0,
-    )
 
 
 async def window_cut(rig: Rig, events: int, cuts: int, *, told: bool = True, parts: int = 1) -> Row:
