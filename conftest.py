@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -40,6 +41,13 @@ class RealParts:
         """`instead` says what the tests ran against."""
         self._lacked[name] = instead
 
+    def known(self) -> dict[str, dict[str, str]]:
+        return {"used": self._used, "lacked": self._lacked}
+
+    def merge(self, known: dict[str, dict[str, str]]) -> None:
+        self._used.update(known.get("used", {}))
+        self._lacked.update(known.get("lacked", {}))
+
     def lines(self) -> Iterator[str]:
         for name, version in sorted(self._used.items()):
             yield f"used    {name} {version}".rstrip()
@@ -49,6 +57,18 @@ class RealParts:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_PARTS] = RealParts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of the processes that share the tests has ended: what it used, the run used."""
+    node.config.stash[_PARTS].merge(getattr(node, "workeroutput", {}).get("real_parts", {}))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["real_parts"] = _with_packages(session.config.stash[_PARTS]).known()
 
 
 @pytest.fixture(scope="session")
@@ -155,12 +175,15 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("empty_postgres_url"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    parts = config.stash[_PARTS]
+def _with_packages(parts: RealParts) -> RealParts:
     for module, package in _PACKAGES.items():
         if module in sys.modules:
             parts.used(package, metadata.version(package))
-    lines = list(parts.lines())
+    return parts
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    lines = list(_with_packages(config.stash[_PARTS]).lines())
     if lines:
         terminalreporter.section("real parts")
         for line in lines:

@@ -14,13 +14,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from petitbleu import Check, hookimpl
+from petitbleu import Accept, Check, IncomingEvent, Operator, Queue, Unavailable, elements, hookimpl
 from petitbleu.app import Server, running
 from petitbleu.config import SAMPLE
 from petitbleu.errors import PluginError
 from petitbleu.http import plain_errors, trusted_proxies
 
 EMAIL = "{email: {providers: {main: {host: 127.0.0.1, port: 1, security: plain}}}}"
+CTX = elements({"link": "https://shop.example.com/r", "minutes": "30", "user": {"login": "zoe"}})
 PROXIES = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.0/8")]
 
 
@@ -148,9 +149,13 @@ async def test_a_lifespan_is_entered_in_order_left_in_reverse_and_its_failure_na
     seen: list[Any] = []
 
     @asynccontextmanager
-    async def lifespan(services: Any) -> AsyncIterator[str]:
+    async def lifespan(services: Any, accept: Accept | None) -> AsyncIterator[str]:
         seen.append(services.instance)
         yield "state"
+        # nothing comes in any more
+        assert accept is not None
+        with pytest.raises(Unavailable, match="the server is stopping"):
+            await accept([], Operator("own", frozenset({"push"})))
         raise RuntimeError("stuck valve")
 
     async def check(state: Any) -> list[Check]:
@@ -174,6 +179,29 @@ async def test_a_lifespan_is_entered_in_order_left_in_reverse_and_its_failure_na
     with pytest.raises(PetitbleuError, match="plugin extra could not start: OSError: no water"):
         async with running(SAMPLE, overrides(sqlite_url)):
             pass
+
+
+@pytest.mark.parametrize("role", ["all", "intake", "worker"])
+async def test_a_lifespan_may_bring_events_in_where_the_server_takes_them(
+    extra: Any, sqlite_url: str, role: Any
+) -> None:
+    from contextlib import asynccontextmanager
+
+    doors: list[Accept | None] = []
+
+    @asynccontextmanager
+    async def lifespan(accept: Accept | None) -> AsyncIterator[None]:
+        doors.append(accept)
+        yield
+
+    extra(petitbleu_lifespan=hookimpl(lifespan))
+    async with running(SAMPLE, overrides(sqlite_url), role=role) as server:
+        (accept,) = doors
+        assert (accept is None) == (role == "worker")
+        if accept is not None:
+            event = IncomingEvent(Queue.BATCH, {"type": "password_reset", "email": "zoe@example.com"}, {"ctx": CTX})
+            (event_id,) = await accept([event], Operator("own", frozenset({"push"})))
+            assert await server.instance.services.load_event(event_id) is not None
 
 
 async def test_a_body_over_the_limit_is_refused(sqlite_url: str) -> None:

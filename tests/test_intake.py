@@ -12,21 +12,23 @@ from typing import Any
 import pytest
 from petitbleu import (
     AccessDenied,
+    Channel,
     Event,
     EventsRefused,
     IncomingEvent,
     Operator,
     Queue,
     Reject,
+    Settings,
     Unavailable,
     element_data,
     hookimpl,
     parse_xml,
 )
-from petitbleu.calls import Calls
+from petitbleu.calls import Calls, HookFailed
 from petitbleu.channels import wishes
 from petitbleu.contract import Contract
-from petitbleu.intake import Intake, Limits, TypeRules
+from petitbleu.intake import Gate, Intake, Limits, TypeRules
 from petitbleu.metrics import Metrics
 from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
@@ -79,15 +81,25 @@ def door(store: Store, core: Core) -> Callable[..., Intake]:
             WorkQueue(store, 1, 30),
             Calls(loaded, 1.0),
             TYPES,
-            wishes([]),
+            wishes([Channel("pigeon", "ringId", Settings, address_check=ring)]),
             replace(LIMITS, **limits),
             UTC,
             store.now,
             time.monotonic,
             metrics,
+            {"ringId": ring},
         )
 
     return make
+
+
+def ring(text: str) -> str:
+    """A pigeon's address."""
+    if text == "lost":
+        raise HookFailed("pigeons", "petitbleu_channels", "nobody knows")
+    if not text.startswith("FR-"):
+        raise ValueError("is not a ring such as FR-7")
+    return text
 
 
 def incoming(children: dict[str, Any] | None = None, **attributes: str) -> IncomingEvent:
@@ -132,6 +144,44 @@ async def test_names_are_read_in_any_case_and_unknown_ones_are_kept(door: Any) -
     assert checked.data["mobilePhone"] == "+33612345678"
 
 
+async def test_an_address_of_a_plugins_own_is_checked_by_the_plugin(door: Any) -> None:
+    (checked,) = door().check([incoming(email="", RINGID="FR-7")])
+    assert (checked.channel, checked.addresses, checked.data["ringId"]) == ("pigeon", {"ringId": "FR-7"}, "FR-7")
+    (checked,) = door().check([incoming(ringId="FR-7")])
+    assert checked.channel == "email"
+    assert checked.addresses == {"email": "zoe@example.com", "ringId": "FR-7"}
+    assert problems(door(), incoming(ringId="7")) == ["event 1: ringId: is not a ring such as FR-7"]
+    assert problems(door(), incoming(wishedChannel="pigeon")) == [
+        "event 1: ringId: is missing; the channel pigeon needs it"
+    ]
+    with pytest.raises(Unavailable, match=r"cannot be checked now \(pigeons\)"):
+        await door()([incoming(ringId="lost")], OPERATOR)
+
+
+async def test_the_gate_of_a_stopping_server_lets_through_who_is_inside(door: Any, store: Store) -> None:
+    intake = door()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(events: Any, operator: Operator) -> list[int]:
+        begun.set()
+        await go_on.wait()
+        found: list[int] = await intake(events, operator)
+        return found
+
+    gate = Gate(slowly)
+    inside = asyncio.create_task(gate([incoming()], OPERATOR))
+    await begun.wait()
+    closing = asyncio.create_task(gate.close())
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="the server is stopping"):
+        await gate([incoming()], OPERATOR)
+    assert not closing.done()
+    go_on.set()
+    await closing
+    (event_id,) = await inside
+    assert await store.read("SELECT id FROM events", []) == [{"id": event_id}]
+
+
 @pytest.mark.parametrize(
     ("attributes", "channel"),
     [
@@ -163,7 +213,7 @@ async def test_the_wished_channel(door: Any, attributes: dict[str, str], channel
         ({"wishedChannel": "1"}, "event 1: mobilePhone: is missing; the channel sms needs it"),
         ({"wishedChannel": "231"}, "wishedChannel: 231 is out of range for a signed 8-bit number (-128 to 127)"),
         ({"wishedChannel": "7"}, "wishedChannel: no channel has the number 7"),
-        ({"wishedChannel": "pigeon"}, "wishedChannel: 'pigeon' is not a channel; channels are android, email"),
+        ({"wishedChannel": "snail"}, "wishedChannel: 'snail' is not a channel; channels are android, email"),
         ({"mobilePhone": "12"}, "event 1: mobilePhone: "),
         ({"scheduled": "tomorrow"}, "event 1: scheduled: "),
         ({"expiration": "2020-01-01T00:00:00Z"}, "event 1: expiration: has passed"),

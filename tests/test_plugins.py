@@ -263,6 +263,57 @@ def test_two_owners_of_one_channel_or_none_stop_the_start(installed: Any) -> Non
         calls_of([pigeon(installed, "a", None)]).channels()
 
 
+def ring(text: str) -> str:
+    """What a pigeon wears: two letters and a number."""
+    if not text.isascii():
+        raise TypeError("no ring")
+    if not text[:2].isalpha():
+        raise ValueError("is not a ring such as FR-7")
+    return text.upper()
+
+
+def roost(installed: Any, name: str, channel: Channel) -> EntryPoint:
+    async def deliver(message: Message) -> Outcome:
+        return Delivered("loft", "flew")
+
+    members = {"petitbleu_channels": hookimpl(lambda: [channel]), "petitbleu_deliver": hookimpl(deliver)}
+    point: EntryPoint = installed(name, **members)
+    return point
+
+
+def test_a_channel_may_have_an_address_of_its_own(installed: Any) -> None:
+    calls = calls_of([roost(installed, "a", Channel("pigeon", "ringId", Nothing, address_check=ring))])
+    check = calls.address_checks(calls.channels().values())["ringId"]
+    assert check("fr-7") == "FR-7"
+    with pytest.raises(ValueError, match="is not a ring"):
+        check("7")
+    with pytest.raises(HookFailed, match="plugin a, petitbleu_channels: address_check of pigeon: TypeError"):
+        check("é")
+    assert calls.failures["a", "petitbleu_channels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("channel", "cause"),
+    [
+        (Channel("pigeon", "ringId", Nothing), "without an address_check; only email, mobilePhone, registrationToken"),
+        (Channel("pigeon", "email", Nothing, address_check=ring), "a check of its own; the core has one"),
+        (Channel("pigeon", "CTX", Nothing, address_check=ring), "which events have for something else"),
+        (Channel("pigeon", "deviceToken", Nothing, address_check=ring), "which events have for something else"),
+        (Channel("pigeon", "ring id", Nothing, address_check=ring), "no name for an attribute"),
+    ],
+)
+def test_an_address_that_cannot_be_one_stops_the_start(installed: Any, channel: Channel, cause: str) -> None:
+    with pytest.raises(PluginError, match=f"plugin a .*the channel 'pigeon' has the address .*{cause}"):
+        calls_of([roost(installed, "a", channel)]).channels()
+
+
+def test_two_checks_of_one_address_stop_the_start(installed: Any) -> None:
+    one = roost(installed, "a", Channel("pigeon", "ringId", Nothing, address_check=ring))
+    other = roost(installed, "b", Channel("dove", "ringid", Nothing, address_check=ring))
+    with pytest.raises(PluginError, match=r"plugin b .*claims the address 'ringid', which plugin a has"):
+        calls_of([one, other]).channels()
+
+
 def test_a_failing_start_hook_names_the_plugin(installed: Any) -> None:
     def channels() -> list[Channel]:
         raise ValueError("no loft")

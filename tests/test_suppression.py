@@ -597,6 +597,8 @@ def test_a_person_writes_an_address_or_the_key_of_a_token() -> None:
     assert checked_key("registrationToken", key) == key
     assert checked_key("registrationToken", "t" * 64) == key
     assert checked_key("mobilePhone", "06 12 34 56 78", "FR") == "+33612345678"
+    ring = checked_key("ringId", "fr-7", check=str.upper)
+    assert ring == address_key("ringId", "FR-7")
     for kind, wrong in (("email", "zoe"), ("mobilePhone", "12"), ("registrationToken", "a b")):
         with pytest.raises(ValueError, match=r"^is not "):
             checked_key(kind, wrong)

@@ -115,7 +115,9 @@ async def running(
     `sockets` are those to accept on, if a parent process has opened them.
     """
     async with (
-        open_instance(directory, overrides, plugins_running=True, delivers=role != "intake") as instance,
+        open_instance(
+            directory, overrides, plugins_running=True, delivers=role != "intake", takes=role != "worker"
+        ) as instance,
         instance.throttle.exchange.running(),
     ):
         http = instance.config.http
@@ -143,6 +145,7 @@ async def running(
             yield Server(instance, url(opened[0]))
         finally:
             stop.set()
+            await instance.gate.close()
             await runner.cleanup()
             if worker is not None:
                 await worker

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import coroutine
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pluggy import HookImpl
 
+from .channels import address_problem
 from .commands import Command
 from .errors import HandOffRefused, NotNow, PetitbleuError, PluginError, TemplateError
 from .plugins import Loaded
@@ -76,6 +77,7 @@ class Calls:
     def channels(self) -> dict[str, Channel]:
         """By name. Each is remembered with its owner."""
         claimed: dict[str, tuple[str, Channel]] = {}
+        addresses: dict[str, tuple[str, Channel]] = {}
         channels: dict[str, Channel] = {}
         implementations = {impl.plugin_name: impl for impl in self._loaded.of("petitbleu_deliver")}
         for plugin, declared in self._collect("petitbleu_channels", _is_list_of(Channel), {}):
@@ -89,9 +91,43 @@ class Calls:
                 if plugin not in implementations:
                     cause = f"declares the channel {channel.name!r} but does not implement petitbleu_deliver"
                     raise self._error(plugin, "petitbleu_channels", cause)
+                if problem := address_problem(channel):
+                    raise self._error(plugin, "petitbleu_channels", problem)
+                other, first = addresses.setdefault(channel.address.lower(), (plugin, channel))
+                if (first.address, first.address_check) != (channel.address, channel.address_check):
+                    cause = f"claims the address {channel.address!r}, which plugin {other} has with another check"
+                    raise self._error(plugin, "petitbleu_channels", cause)
                 channels[channel.name] = channel
                 self._owners[channel.name] = implementations[plugin]
         return channels
+
+    def address_checks(self, channels: Iterable[Channel]) -> dict[str, Callable[[str], str]]:
+        """The attributes that `channels` have for an address beside the core's. A check that fails, otherwise than by
+        `ValueError`, raises `HookFailed`."""
+        return {
+            channel.address: self._address_check(channel.name, channel.address_check)
+            for channel in channels
+            if channel.address_check is not None
+        }
+
+    def _address_check(self, channel: str, check: Callable[[str], Any]) -> Callable[[str], str]:
+        plugin = self._owners[channel].plugin_name
+
+        def checked(text: str) -> str:
+            try:
+                address = check(text)
+            except ValueError:
+                raise
+            except Exception as error:
+                cause = f"address_check of {channel}: {type(error).__name__}"
+            else:
+                if isinstance(address, str):
+                    return address
+                cause = f"address_check of {channel}: answered {type(address).__name__}"
+            self.failures[plugin, "petitbleu_channels"] += 1
+            raise HookFailed(plugin, "petitbleu_channels", cause)
+
+        return checked
 
     def channels_of(self, plugin: str) -> list[str]:
         return [name for name, owner in self._owners.items() if owner.plugin_name == plugin]
@@ -111,8 +147,10 @@ class Calls:
         found = self._collect("petitbleu_catchers", _is_list_of(Catcher), {})
         return [(plugin, catcher) for plugin, catchers in found for catcher in catchers]
 
-    def lifespans(self, services: Services) -> list[tuple[str, AbstractAsyncContextManager[object]]]:
-        return self._collect("petitbleu_lifespan", _is_context_manager, {"services": services})
+    def lifespans(
+        self, services: Services, accept: Accept | None = None
+    ) -> list[tuple[str, AbstractAsyncContextManager[object]]]:
+        return self._collect("petitbleu_lifespan", _is_context_manager, {"services": services, "accept": accept})
 
     def prepare_environment(self, environment: SandboxedEnvironment, channel: str) -> None:
         arguments = {"environment": environment, "channel": channel}

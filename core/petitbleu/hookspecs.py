@@ -89,11 +89,12 @@ def petitbleu_catchers(settings: Any) -> Sequence[Catcher]:
 
 
 @hookspec
-def petitbleu_lifespan(settings: Any, services: Services) -> AbstractAsyncContextManager[object]:
+def petitbleu_lifespan(settings: Any, services: Services, accept: Accept | None) -> AbstractAsyncContextManager[object]:
     """Open pools and clients; what the context manager yields is this plugin's `state`.
 
-    Entered at start in configuration order, left in reverse after the last message. An error on entering stops the
-    start; one on leaving is logged. Since 0.1.
+    `accept` is the door for events that no request brings, such as those of a message broker; None on servers that
+    take none. It raises `Unavailable` once the server stops. Entered at start in configuration order, left in reverse
+    after the last message. An error on entering stops the start; one on leaving is logged. Since 0.1.
     """
     raise AssertionError
 

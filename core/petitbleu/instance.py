@@ -34,7 +34,7 @@ from .errors import PetitbleuError
 from .failover import Failover
 from .failpoints import Failpoints, read_failpoints
 from .horizon import HorizonWatch
-from .intake import Intake, TypeRules
+from .intake import Gate, Intake, TypeRules
 from .intake import Limits as IntakeLimits
 from .lifecycle import statuses
 from .metrics import Metrics
@@ -79,6 +79,8 @@ class Instance:
     status: Status
     operations: Operations
     intake: Intake
+    gate: Gate
+    """The same door for events that plugins fetch by themselves."""
     auth: Authenticator
     services: Services
     worker: Worker
@@ -162,12 +164,17 @@ def brand_of(config: Config, event_type: str, asked: str) -> str:
 
 @asynccontextmanager
 async def open_instance(
-    directory: Path | None, overrides: Sequence[str], *, plugins_running: bool = False, delivers: bool = False
+    directory: Path | None,
+    overrides: Sequence[str],
+    *,
+    plugins_running: bool = False,
+    delivers: bool = False,
+    takes: bool = False,
 ) -> AsyncIterator[Instance]:
     """Open what the configuration describes; the tables of an empty database are made, others must be up to date.
 
     `plugins_running` enters the plugins' lifespans: needed to deliver. `delivers` tells them that this process does so
-    for good.
+    for good, and with `takes` those that fetch events by themselves may bring them in.
     """
     planned = plan(directory, overrides)
     watchful = guard(hold=planned.config.delivery.hold_after_restore)
@@ -178,7 +185,7 @@ async def open_instance(
         await instance.templates.refresh()
         async with AsyncExitStack() as stack:
             if plugins_running:
-                for plugin, lifespan in planned.calls.lifespans(instance.services):
+                for plugin, lifespan in planned.calls.lifespans(instance.services, instance.gate if takes else None):
                     planned.loaded.states[plugin] = await stack.enter_async_context(_named(plugin, lifespan))
             yield instance
 
@@ -233,7 +240,8 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         return config.brand_values(brand_of(config, event_type, asked))
 
     templates = Templates(renderer, now, type_brand)
-    addresses = {name: str(channel.address) for name, channel in channels.items()}
+    addresses = {name: channel.address for name, channel in channels.items()}
+    address_checks = calls.address_checks(channels.values())
     failovers = _failovers(config)
     recycling = Recycling(
         tuple(
@@ -345,6 +353,7 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         store.now,
         time.monotonic,
         metrics,
+        address_checks,
     )
     status = Status(store, cell, table, brands, zone)
     lifetime = timedelta(seconds=config.delivery.lifetime)
@@ -395,6 +404,7 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         status,
         operations,
         intake,
+        Gate(metrics.measured(intake)),
         auth,
         services,
         worker,
@@ -406,7 +416,7 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         receipts,
         decisions,
         suppressions,
-        Register(store, addresses),
+        Register(store, addresses, address_checks),
     )
 
 

@@ -8,40 +8,21 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from .addresses import email_address, instant, phone_number, registration_token
 from .calls import Calls, HookFailed
-from .channels import EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, Wish, default_wish
+from .channels import ADDRESSES, ATTRIBUTES, EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, Wish, default_wish
 from .contract import Contract
 from .data import Element, json_size
 from .deadlines import within
 from .errors import AccessDenied, EventProblem, EventsRefused, Unavailable
 from .metrics import Metrics
 from .queue import WorkQueue
+from .services import Accept
 from .suggest import did_you_mean
 from .types import Event, IncomingEvent, Operator, Queue
-
-_CANONICAL = {
-    name.lower(): name
-    for name in (
-        "type",
-        EMAIL,
-        MOBILE_PHONE,
-        REGISTRATION_TOKEN,
-        "wishedChannel",
-        "emailFormat",
-        "language",
-        "country",
-        "externalId",
-        "origin",
-        "scheduled",
-        "expiration",
-        "priority",
-        "ctx",
-        "mobileApp",
-    )
-} | {"registrationid": REGISTRATION_TOKEN, "devicetoken": REGISTRATION_TOKEN}
 
 T = TypeVar("T")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
@@ -90,7 +71,9 @@ class Intake:
         now: Callable[[], int],
         monotonic: Callable[[], float],
         metrics: Metrics | None = None,
+        addresses: Mapping[str, Callable[[str], str]] = MappingProxyType({}),
     ) -> None:
+        """`addresses` are the attributes that plugins' channels have for an address, with their checks."""
         self._queue = queue
         self._calls = calls
         self._types = types
@@ -100,6 +83,9 @@ class Intake:
         self._now = now
         self._monotonic = monotonic
         self._metrics = metrics or Metrics()
+        self._addresses = addresses
+        self._every_address = {*ADDRESSES, *addresses}
+        self._canonical = {**ATTRIBUTES, **{name.lower(): name for name in addresses}}
         self._untold: deque[Event] = deque()
         self._teller: asyncio.Task[None] | None = None
 
@@ -130,14 +116,18 @@ class Intake:
         return [one.id for one in stored]
 
     def check(self, events: Sequence[IncomingEvent]) -> list[Event]:
-        """The events, valid, with id 0. Raises `EventsRefused` with every problem of every event."""
+        """The events, valid, with id 0. Raises `EventsRefused` with every problem of every event, `Unavailable` where a
+        plugin's check of an address fails."""
         if len(events) > self._limits.events:
             self._metrics.limit_reached("limits.events")
             text = f"{len(events)} events in one call; the limit is {self._limits.events}"
             raise EventsRefused([EventProblem(self._limits.events + 1, "", "", text)])
         created = datetime.fromtimestamp(self._now() / 1e6, UTC)
         problems: list[EventProblem] = []
-        checked = [self._check_one(position, event, created, problems) for position, event in enumerate(events, 1)]
+        try:
+            checked = [self._check_one(position, event, created, problems) for position, event in enumerate(events, 1)]
+        except HookFailed as failed:
+            raise Unavailable(f"the event cannot be checked now ({failed.plugin})") from failed
         if problems:
             raise EventsRefused(problems)
         return [event for event in checked if event is not None]
@@ -200,7 +190,7 @@ class Intake:
         values = self._attributes(incoming.attributes, found)
         data: dict[str, Any] = Element(values)
         for name, child in incoming.children.items():
-            data[_CANONICAL.get(name.lower(), name)] = child
+            data[self._canonical.get(name.lower(), name)] = child
 
         def read(name: str, parse: Callable[[str], Any], default: Any = None) -> Any:
             text = values.get(name, "").strip()
@@ -219,6 +209,7 @@ class Intake:
                 (EMAIL, email_address),
                 (MOBILE_PHONE, lambda text: phone_number(text, country)),
                 (REGISTRATION_TOKEN, registration_token),
+                *self._addresses.items(),
             )
             if (value := read(name, parse))
         }
@@ -227,7 +218,7 @@ class Intake:
             found.append(("type", "is missing; it names the event type"))
         wish = read("wishedChannel", self._wish)
         failed = {name for name, _ in found}
-        if wish is None and not failed & {EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, "wishedChannel"}:
+        if wish is None and not failed & {*self._every_address, "wishedChannel"}:
             wish = default_wish(addresses, self._wishes)
             if wish is None:
                 found.append((EMAIL, "the event has no address; give email or mobilePhone, or a wishedChannel"))
@@ -267,7 +258,7 @@ class Intake:
     def _attributes(self, given: Mapping[str, str], found: list[tuple[str, str]]) -> dict[str, str]:
         values: dict[str, str] = {}
         for name, value in given.items():
-            canonical = _CANONICAL.get(name.lower(), name)
+            canonical = self._canonical.get(name.lower(), name)
             if len(value) > self._limits.attribute:
                 self._metrics.limit_reached("limits.attribute")
                 found.append((canonical, f"has {len(value)} characters; the limit is {self._limits.attribute}"))
@@ -309,6 +300,31 @@ class Intake:
             return [("ctx", f"the event has {size} bytes; the limit is {self._limits.data}")]
         rules = self._types.get(event_type)
         return rules.contract.problems(data.get("ctx")) if rules is not None and rules.contract is not None else []
+
+
+class Gate:
+    """`services.Accept` for events that no request brings: it is closed before the server stops."""
+
+    def __init__(self, accept: Accept) -> None:
+        self._accept = accept
+        self._inside: set[asyncio.Future[list[int]]] = set()
+        self._closed = False
+
+    async def __call__(self, events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
+        if self._closed:
+            raise Unavailable("the server is stopping")
+        inside = asyncio.ensure_future(self._accept(events, operator))
+        self._inside.add(inside)
+        try:
+            return await inside
+        finally:
+            self._inside.discard(inside)
+
+    async def close(self) -> None:
+        """Nothing more comes in; returns when what is inside is through."""
+        self._closed = True
+        if self._inside:
+            await asyncio.wait(self._inside)
 
 
 def _priority(text: str) -> int:

@@ -63,7 +63,7 @@ class Event:
     data: Mapping[str, Data]
     created: datetime
     addresses: Mapping[str, str] = field(default_factory=dict)
-    """By attribute: `email`, `mobilePhone`, `registrationToken`."""
+    """By attribute: `email`, `mobilePhone`, `registrationToken`, and what plugins' channels have for an address."""
     language: str = ""
     country: str = ""
     external_id: str = ""
@@ -318,7 +318,9 @@ class Channel:
     """A way to reach someone, owned by the plugin that declares it."""
 
     name: str
-    address: Literal["email", "mobilePhone", "registrationToken"]
+    address: str
+    """The event attribute that holds the address: `email`, `mobilePhone`, `registrationToken`, or one of the plugin's
+    own, which comes with `address_check`."""
     fields: type[BaseModel]
     """Types what `template.yaml` may hold beside the core's own keys; strings in it may be templates."""
     aliases: tuple[str, ...] = ()
@@ -331,6 +333,9 @@ class Channel:
     """Those it hands messages to, where the settings name them: limits for others are refused as misspelt."""
     preview: Callable[[Content], Sequence[str]] | None = None
     """More lines for whoever previews a template: what the channel makes of its content. Must not fail."""
+    address_check: Callable[[str], str] | None = None
+    """For an attribute of the plugin's own: given what the caller wrote, the address to keep. Raises `ValueError` with
+    words that go on from the attribute's name ("is not a LINE user id"). Must be pure and quick."""
 
 
 @dataclass(frozen=True, slots=True)

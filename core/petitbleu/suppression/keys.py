@@ -4,7 +4,8 @@
   whether case matters in a local part (RFC 5321 2.4); none worth naming makes a difference, and of the two mistakes,
   writing again to somebody who complained is the worse. Dots and `+` tags are kept: they tell recipients apart.
 - Phone: as E.164 has it.
-- Token: a hash (SHA-256), since tokens are long and secret, and the last characters by which people know it again.
+- Token, and what a plugin's channel has for an address: a hash (SHA-256), since they are long and may be secret, and
+  the last characters by which people know it again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Callable
 
 import idna
 
@@ -36,13 +38,14 @@ def address_key(kind: str, address: str) -> str:
     return _hashed(address)
 
 
-def checked_key(kind: str, address: str, country: str = "") -> str:
-    """As `address_key`, of what a person wrote: an address, or the key of a token. Raises `ValueError`."""
+def checked_key(kind: str, address: str, country: str = "", check: Callable[[str], str] = registration_token) -> str:
+    """As `address_key`, of what a person wrote: an address, or the key of a token; `check` reads what is neither an
+    email address nor a number. Raises `ValueError`."""
     if kind == EMAIL:
         return address_key(kind, email_address(address))
     if kind == MOBILE_PHONE:
         return phone_number(address, country)
-    return address_key(kind, address if _HASHED.fullmatch(address) else registration_token(address))
+    return address_key(kind, address if _HASHED.fullmatch(address) else check(address))
 
 
 def _international(address: str) -> str:

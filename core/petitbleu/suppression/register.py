@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
+from ..addresses import registration_token
 from ..audit import record
 from ..store import Store
 from ..store.payload import optional_micros, optional_moment
@@ -43,18 +45,26 @@ class Wanted:
 
 
 class Register:
-    """`kinds` says what the addresses of each channel are (`Channel.address`)."""
+    """`kinds` says what the addresses of each channel are (`Channel.address`), `checks` how those of plugins' own are
+    read."""
 
-    def __init__(self, store: Store, kinds: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        kinds: Mapping[str, str],
+        checks: Mapping[str, Callable[[str], str]] = MappingProxyType({}),
+    ) -> None:
         self._store = store
         self._kinds = kinds
+        self._checks = checks
 
     def key(self, channel: str, address: str, country: str = "") -> str:
         """The key of an address as a person wrote it. Raises `ValueError`."""
         if channel not in self._kinds:
             known = ", ".join(sorted(self._kinds)) or "none"
             raise ValueError(f"no plugin here serves the channel {channel!r}; there are: {known}")
-        return checked_key(self._kinds[channel], address, country)
+        kind = self._kinds[channel]
+        return checked_key(kind, address, country, self._checks.get(kind, registration_token))
 
     async def find(self, wanted: Wanted, limit: int) -> list[Entry]:
         """The latest first."""
