@@ -12,8 +12,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 demo: $(VENV)/.run
 	$(BIN)/petitbleu demo
 
+# most tests two at a time; those that start several servers or watch throughput have the machine to themselves
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m alone --and-before
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ _PACKAGES = {
     "zeep": "zeep",
 }
 """Foreign parts that are Python packages: whoever imported them used them."""
+_KEPT = "petitbleu/real_parts"
 _PARTS: pytest.StashKey[RealParts] = pytest.StashKey()
 
 
@@ -55,8 +56,15 @@ class RealParts:
             yield f"lacked  {name}; {instead}"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--and-before", action="store_true", help="report the real parts of the run before this one too")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_PARTS] = RealParts()
+    if config.getoption("--and-before"):
+        assert config.cache is not None
+        config.stash[_PARTS].merge(config.cache.get(_KEPT, {}))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -183,7 +191,10 @@ def _with_packages(parts: RealParts) -> RealParts:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    lines = list(_with_packages(config.stash[_PARTS]).lines())
+    parts = _with_packages(config.stash[_PARTS])
+    assert config.cache is not None
+    config.cache.set(_KEPT, parts.known())
+    lines = list(parts.lines())
     if lines:
         terminalreporter.section("real parts")
         for line in lines:

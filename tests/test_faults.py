@@ -13,7 +13,7 @@ from faults.ways import APNS, FCM, SMS
 from node_programs import npm_smpp, program
 from petitbleu.failpoints import PLACES
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest.fixture(scope="module")

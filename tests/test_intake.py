@@ -316,8 +316,8 @@ async def test_a_plugin_may_refuse_or_be_unable_to_tell(door: Any, store: Store,
 
 
 async def test_a_database_that_does_not_answer_is_not_waited_for(door: Any, store: Store) -> None:
+    await door()([incoming()], OPERATOR)
     intake, busy = door(deadline=0.05), asyncio.Event()
-    await intake([incoming()], OPERATOR)
 
     async def push() -> None:  # a task of its own, made before the transaction it must not be part of
         await busy.wait()

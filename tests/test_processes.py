@@ -49,6 +49,8 @@ from petitbleu.store.payload import moment
 from petitbleu.supervisor import Pauses, Supervisor
 from petitbleu.worker import Limits, Worker
 
+pytestmark = pytest.mark.alone
+
 # ------------------------------------------------------------------------------------------------------- one port
 
 

@@ -24,6 +24,8 @@ from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.throttle.window import Window
 
+pytestmark = pytest.mark.alone
+
 CONFIG = """
 instance: {{name: flow-test, brand: one}}
 database: {database}
