@@ -532,7 +532,10 @@ async def test_a_look_up_is_a_step_in_two_indexes(database_url: str) -> None:
                 "INSERT INTO soft_errors (channel, address, errors, touched) "
                 "SELECT 'pigeon', 'b' || n || '@example.com', '[]', 0 FROM generate_series(1, 30000) AS n; ANALYZE"
             )
-        rows = [{"channel": "pigeon", "address": f"c{number}@example.com"} for number in range(100)]
+        rows = [
+            {"channel": "pigeon", "address": f"c{number}@example.com", "forgotten": f"forgotten:{number}"}
+            for number in range(100)
+        ]
         explain = "EXPLAIN QUERY PLAN " if store.dialect == "sqlite" else "EXPLAIN "
         statement, parameters = store.queries.bind("suppressed", [rows])
         plan = await store.connection.execute_query_dict(explain + statement, parameters)

@@ -12,7 +12,7 @@ import uvloop
 
 from ..commands import Command
 from ..errors import PetitbleuError
-from . import demo, events, instance, operations, purge, suppressions, templates
+from . import demo, events, forget, instance, operations, purge, suppressions, templates
 
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
@@ -20,7 +20,14 @@ GROUPS = {
     "suppressions": ("addresses that are not written to", suppressions.COMMANDS),
     "operators": ("logins", instance.OPERATOR_COMMANDS),
 }
-COMMANDS = (*demo.COMMANDS, *instance.COMMANDS, *events.TOP_COMMANDS, *purge.COMMANDS, *suppressions.TOP_COMMANDS)
+COMMANDS = (
+    *demo.COMMANDS,
+    *instance.COMMANDS,
+    *events.TOP_COMMANDS,
+    *purge.COMMANDS,
+    *forget.COMMANDS,
+    *suppressions.TOP_COMMANDS,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -50,6 +51,7 @@ class Store:
         # SQLite's clock is this machine's and is set with it; PostgreSQL's must not be taken to be set with ours
         self._clock = time.time_ns if dialect == "sqlite" else time.monotonic_ns
         self._skew = 0
+        self._secret = b""
 
     @property
     def connection(self) -> BaseDBAsyncClient:
@@ -198,6 +200,15 @@ class Store:
             pieces = sql.split("?")
             sql = pieces[0] + "".join(f"${number}{piece}" for number, piece in enumerate(pieces[1:], 1))
         return await self.again(lambda: self.connection.execute_query_dict(sql, list(values)))
+
+    async def secret(self) -> bytes:
+        """Random bytes that only this database has, made when they are first asked for."""
+        if not self._secret:
+            made = secrets.token_hex(32)
+            await self.rows("make_secret", made)
+            (row,) = await self.read("SELECT value FROM installation WHERE name = ?", ["secret"])
+            self._secret = bytes.fromhex(row["value"])
+        return self._secret
 
     def now(self) -> int:
         """The database's clock in microseconds, as last compared with ours."""

@@ -266,7 +266,7 @@ class SuppressionRow(Model):
     id = fields.BigIntField(primary_key=True)
     channel = fields.CharField(max_length=64)
     address = fields.CharField(max_length=320)
-    """As `suppression.address_key` gives it."""
+    """As `suppression.address_key` gives it, or as `forgotten_key` where the person is forgotten."""
     brand = fields.CharField(max_length=128, db_default="")
     reason = fields.CharField(max_length=16)
     text = fields.TextField(db_default="")
@@ -330,7 +330,8 @@ class ChoreRow(Model):
 
 
 # What an installation knows about itself. `epoch`: which PostgreSQL database this is; `needs`: the migration that a
-# version must know, or a later one, to work with these tables.
+# version must know, or a later one, to work with these tables; `secret`: what addresses that are forgotten are hashed
+# with.
 class InstallationRow(Model):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.TextField()

@@ -241,6 +241,7 @@ REPEATABLE = frozenset(
     (
         "take_ids",
         "known_keys",
+        "make_secret",
         "suppressed",
         "promote",
         "next_due",

@@ -6,11 +6,16 @@ SUPPRESSION = {
     # what stands against messages to these addresses, and whether soft errors are counted there
     "suppressed": """
         SELECT j.channel, j.address, s.brand, s.reason, s.text, s.created, s."by" AS who, f.id AS doubted
-        FROM {rows:channel text, address text}
+        FROM {rows:channel text, address text, forgotten text}
              LEFT JOIN suppressions s ON s.channel = j.channel AND s.address = j.address
                                          AND (s.expires IS NULL OR s.expires > {now})
              LEFT JOIN soft_errors f ON f.channel = j.channel AND f.address = j.address
-        WHERE s.id IS NOT NULL OR f.id IS NOT NULL""",
+        WHERE s.id IS NOT NULL OR f.id IS NOT NULL
+        UNION ALL
+        SELECT j.channel, j.address, s.brand, s.reason, s.text, s.created, s."by", NULL
+        FROM {rows:channel text, address text, forgotten text}
+             JOIN suppressions s ON s.channel = j.channel AND s.address = j.forgotten
+                                    AND (s.expires IS NULL OR s.expires > {now})""",
     "doubted": """
         SELECT f.channel, f.address
         FROM {rows:channel text, address text} JOIN soft_errors f ON f.channel = j.channel AND f.address = j.address""",
@@ -60,6 +65,13 @@ SUPPRESSION = {
                        WHERE (j.brand IS NULL OR s.brand = j.brand) AND (j.reason IS NULL OR s.reason = j.reason)
                        ORDER BY j.n, s.brand, s.reason {lock}){end}
         RETURNING channel, address, brand, reason, text, created, expires, "by" AS who""",
+    # of somebody who is forgotten, what keeps us from writing to them
+    "keep_forgotten": """
+        INSERT INTO suppressions (channel, address, brand, reason, text, created, expires, "by")
+        SELECT channel, CAST({0} AS text), brand, reason, '', created, expires, 'petitbleu'
+        FROM suppressions WHERE id = {1}
+        ON CONFLICT (channel, address, brand, reason)
+        DO UPDATE SET created = excluded.created, expires = excluded.expires""",
     "insert_audit": """
         INSERT INTO audit (at, "by", action, object, detail)
         SELECT {now}, {0}, action, object, detail FROM {rows:action text, object text, detail text}""",

@@ -44,6 +44,10 @@ UPKEEP = {
                      ORDER BY id {skip_locked})
         RETURNING id""",
     "record_reason": "UPDATE events SET reason = {0} WHERE id IN (SELECT id FROM {rows:id bigint})",
+    "make_secret": "INSERT INTO installation (name, value) VALUES ('secret', {0}) ON CONFLICT (name) DO NOTHING",
+    # of somebody who is forgotten: not even what may be with a provider is waited for
+    "withdraw": "DELETE FROM queue WHERE state <> 2 AND id IN (SELECT id FROM {rows:id bigint})",
+    "still_queued": "SELECT id FROM queue WHERE id IN (SELECT id FROM {rows:id bigint})",
     # PostgreSQL's alone. Who reads holds a snapshot (`backend_xmin`), who has written an id (`backend_xid`); what other
     # logins do is seen without its time. Vacuum itself holds nothing back
     "horizon": """

@@ -3,7 +3,18 @@
 `guard.py` and `register.py` have the two that use the database; here are the values and rules that others exchange.
 """
 
-from .keys import address_key, checked_key
+from .keys import FORGOTTEN, address_key, checked_key, forgotten_key
 from .rules import MOST_COUNTED, Note, Reason, Sign, Source, Terms
 
-__all__ = ["MOST_COUNTED", "Note", "Reason", "Sign", "Source", "Terms", "address_key", "checked_key"]
+__all__ = [
+    "FORGOTTEN",
+    "MOST_COUNTED",
+    "Note",
+    "Reason",
+    "Sign",
+    "Source",
+    "Terms",
+    "address_key",
+    "checked_key",
+    "forgotten_key",
+]

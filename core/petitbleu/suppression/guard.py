@@ -19,7 +19,7 @@ from ..metrics import Metrics
 from ..store import StepUndone, Store
 from ..store.payload import moment
 from ..types import Outcome, Receipt
-from .keys import address_key
+from .keys import address_key, forgotten_key
 from .rules import (
     Note,
     Reason,
@@ -109,13 +109,18 @@ class Suppressions:
         }
         reason = next((reason for reason in Reason if reason in against), None)
         if reason is None:
-            return CLEAR if found[0]["doubted"] is None else DOUBTED
+            return CLEAR if all(row["doubted"] is None for row in found) else DOUBTED
         return Standing(reason, _told(reason, against[reason]))
 
     async def _look(self, keys: list[Key]) -> list[list[Mapping[str, Any]]]:
         self._metrics.batch("suppression", len(keys))
         found: dict[Key, list[Mapping[str, Any]]] = {}
-        for row in await self._store.rows("suppressed", _rows(dict.fromkeys(keys))):
+        secret = await self._store.secret()
+        asked = [
+            {"channel": channel, "address": address, "forgotten": forgotten_key(secret, address)}
+            for channel, address in dict.fromkeys(keys)
+        ]
+        for row in await self._store.rows("suppressed", asked):
             found.setdefault((row["channel"], row["address"]), []).append(row)
         return [found.get(key, []) for key in keys]
 

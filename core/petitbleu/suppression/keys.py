@@ -22,6 +22,7 @@ from ..channels import EMAIL, MOBILE_PHONE
 
 LONGEST = 320
 TAIL = 6
+FORGOTTEN = "forgotten:"
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}…[\x21-\x7e]{0,6}", re.ASCII)
 
@@ -46,6 +47,12 @@ def checked_key(kind: str, address: str, country: str = "", check: Callable[[str
     if kind == MOBILE_PHONE:
         return phone_number(address, country)
     return address_key(kind, address if _HASHED.fullmatch(address) else check(address))
+
+
+def forgotten_key(secret: bytes, key: str) -> str:
+    """Under what an address stands that is forgotten: a hash with this installation's own secret, so that nobody can
+    find out by trying which addresses these are unless they have the database whole."""
+    return FORGOTTEN + hashlib.blake2b(key.encode("utf-8", "surrogatepass"), key=secret, digest_size=32).hexdigest()
 
 
 def _international(address: str) -> str:
@@ -76,4 +83,4 @@ def _hashed(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}…{tail}"
 
 
-__all__ = ["address_key", "checked_key"]
+__all__ = ["FORGOTTEN", "address_key", "checked_key", "forgotten_key"]

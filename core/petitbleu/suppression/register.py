@@ -13,7 +13,7 @@ from ..audit import record
 from ..store import Store
 from ..store.payload import optional_micros, optional_moment
 from .guard import change
-from .keys import checked_key
+from .keys import FORGOTTEN, checked_key, forgotten_key
 from .rules import Reason
 
 CHUNK = 1000
@@ -71,12 +71,14 @@ class Register:
         return [_entry(row) for row in await self._read(wanted, "created DESC, id DESC", limit)]
 
     async def walk(self, wanted: Wanted) -> AsyncIterator[Entry]:
-        """All of them, in the order in which they came; what is changed meanwhile may be seen or not."""
+        """All of them that have an address, in the order in which they came; what is changed meanwhile may be seen or
+        not."""
         after = 0
         while True:
             rows = await self._read(wanted, "id", CHUNK, after)
             for row in rows:
-                yield _entry(row)
+                if not row["address"].startswith(FORGOTTEN):
+                    yield _entry(row)
             if len(rows) < CHUNK:
                 return
             after = rows[-1]["id"]
@@ -96,7 +98,10 @@ class Register:
     ) -> list[Entry]:
         """Take addresses (keys) off the list, for a brand or a reason alone where one is named, and forget their soft
         errors; gives what was on it."""
-        asked = sorted(set(addresses))
+        secret = await self._store.secret()
+        # one that is forgotten stands there by another name
+        known = {name: one for one in addresses for name in (one, forgotten_key(secret, one))}
+        asked = sorted(known)
         rows = [
             {"n": number, "channel": channel, "address": one, "brand": brand, "reason": reason or None}
             for number, one in enumerate(asked)
@@ -106,14 +111,17 @@ class Register:
             await self._store.rows("forget_soft", rows, on=transaction)
             gone = await self._store.rows("unsuppress", rows, on=transaction)
             await record(self._store, [change("suppressions.remove", row) for row in gone], by, transaction)
-        return [_entry({**row, "by": row["who"]}) for row in gone]
+        return [_entry({**row, "address": known[row["address"]], "by": row["who"]}) for row in gone]
 
     async def _read(self, wanted: Wanted, order: str, limit: int, after: int = 0) -> list[dict[str, Any]]:
         terms, values = ["id > ?"], list[Any]([after])
-        for column, value in (("channel", wanted.channel), ("address", wanted.address), ("reason", wanted.reason)):
+        for column, value in (("channel", wanted.channel), ("reason", wanted.reason)):
             if value:
                 terms.append(f"{column} = ?")
                 values.append(value)
+        if wanted.address:
+            terms.append("address IN (?, ?)")
+            values += [wanted.address, forgotten_key(await self._store.secret(), wanted.address)]
         if wanted.brand is not None:
             terms.append("brand = ?")
             values.append(wanted.brand)
