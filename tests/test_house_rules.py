@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import petitbleu
+import petitbleu.testing
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -40,17 +43,33 @@ def modules() -> list[Path]:
 # -------------------------------------------------------------------------------------------------- what is public
 
 
-def test_the_public_names_are_sorted_and_exact() -> None:
-    tree = ast.parse((CORE / "__init__.py").read_text("utf-8"))
+PUBLIC = [petitbleu, petitbleu.testing]
+
+
+@pytest.mark.parametrize("package", PUBLIC, ids=lambda package: package.__name__)
+def test_the_public_names_are_sorted_and_exact(package: ModuleType) -> None:
+    assert package.__file__ is not None
+    tree = ast.parse(Path(package.__file__).read_text("utf-8"))
     imported = {
         alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     # constants, classes, functions; each by the alphabet
-    assert petitbleu.__all__ == sorted(
-        petitbleu.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name)
-    )
-    assert len(petitbleu.__all__) == len(set(petitbleu.__all__))
-    assert set(petitbleu.__all__) == imported | {"__version__"}
+    assert package.__all__ == sorted(package.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name))
+    assert len(package.__all__) == len(set(package.__all__))
+    assert set(package.__all__) == imported | ({"__version__"} if package is petitbleu else set())
+
+
+@pytest.mark.parametrize("package", PUBLIC, ids=lambda package: package.__name__)
+def test_a_public_name_says_what_it_is(package: ModuleType) -> None:
+    """By a docstring of its own: a dataclass without one has its signature."""
+    silent = []
+    for name in package.__all__:
+        value = getattr(package, name)
+        if isinstance(value, type) or callable(value):
+            text = inspect.cleandoc(value.__doc__ or "")
+            if not text or text.startswith(f"{name}("):
+                silent.append(name)
+    assert silent == []
 
 
 def _imports(module: Path) -> Iterator[tuple[str, list[str]]]:

@@ -18,6 +18,7 @@ SOURCES = {
     "petitbleu_push": ROOT / "plugins/push/petitbleu_push",
     "petitbleu_sms": ROOT / "plugins/sms/petitbleu_sms",
     "petitbleu_soap_ingest": ROOT / "plugins/soap_ingest/petitbleu_soap_ingest",
+    "pytest_petitbleu": ROOT / "core/pytest_petitbleu",
 }
 
 

@@ -20,7 +20,7 @@ from aiohttp import web
 from . import __version__
 from .errors import PluginError, TemplateError
 from .http import health_routes, measured, plain_errors, trusted_proxies
-from .instance import Instance, open_instance
+from .instance import Instance, Surroundings, open_instance
 from .listening import BACKLOG, inherited, listen, url
 from .scrape import Scrape
 from .supervisor import stop_signals
@@ -109,6 +109,7 @@ async def running(
     *,
     role: Role = "all",
     sockets: Sequence[socket.socket] = (),
+    surroundings: Surroundings | None = None,
 ) -> AsyncIterator[Server]:
     """Listen and work; on leaving, stop taking requests, finish what is handed off and give back the rest.
 
@@ -116,7 +117,12 @@ async def running(
     """
     async with (
         open_instance(
-            directory, overrides, plugins_running=True, delivers=role != "intake", takes=role != "worker"
+            directory,
+            overrides,
+            plugins_running=True,
+            delivers=role != "intake",
+            takes=role != "worker",
+            surroundings=surroundings,
         ) as instance,
         instance.throttle.exchange.running(),
     ):

@@ -73,6 +73,8 @@ class EventProblem:
 
 
 class EventsRefused(IntakeError):
+    """The caller must change something: every problem of every event of the call."""
+
     def __init__(self, problems: Sequence[EventProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, problems)))
@@ -98,6 +100,8 @@ class SessionExpired(AccessDenied):
 
 
 class XmlRefused(PetitbleuError):
+    """Not XML, or XML that we do not read; `line` and `column` count from 1, 0 where there is none."""
+
     def __init__(self, text: str, line: int = 0, column: int = 0) -> None:
         self.text, self.line, self.column = text, line, column
         super().__init__(f"({line}:{column}) : {text}")

@@ -11,12 +11,13 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .answers import CoreAnswers, Rule, branded
@@ -119,10 +120,24 @@ class Plan:
     channels: Mapping[str, Channel]
 
 
-def plan(directory: Path | None, overrides: Sequence[str]) -> Plan:
-    """Raises `ConfigError` or `PluginError`."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an instance has from outside, as a process has it; tests give their own."""
+
+    plugins: Mapping[str, object] = field(default_factory=dict)
+    """By name, modules or objects to use in place of what is installed."""
+    failpoints: Failpoints | None = field(default_factory=lambda: read_failpoints(os.environ))
+    shift: int = 0
+    """Microseconds by which the database's clock runs ahead."""
+    random: Callable[[], float] = random.random
+
+
+def plan(
+    directory: Path | None, overrides: Sequence[str], plugins: Mapping[str, object] = MappingProxyType({})
+) -> Plan:
+    """`plugins` are those that need not be installed. Raises `ConfigError` or `PluginError`."""
     raw = read_config(find_config(directory), overrides)
-    loaded = load(raw.plugin_names())
+    loaded = load(raw.plugin_names(), given=plugins)
     types = Calls(loaded, 1.0).settings_types()
     config = build_config(raw, types)
     loaded.settings.update(config.plugin_settings)
@@ -170,18 +185,20 @@ async def open_instance(
     plugins_running: bool = False,
     delivers: bool = False,
     takes: bool = False,
+    surroundings: Surroundings | None = None,
 ) -> AsyncIterator[Instance]:
     """Open what the configuration describes; the tables of an empty database are made, others must be up to date.
 
     `plugins_running` enters the plugins' lifespans: needed to deliver. `delivers` tells them that this process does so
     for good, and with `takes` those that fetch events by themselves may bring them in.
     """
-    planned = plan(directory, overrides)
+    around = surroundings or Surroundings()
+    planned = plan(directory, overrides, around.plugins)
     watchful = guard(hold=planned.config.delivery.hold_after_restore)
-    async with open_store(planned.config.database_url(), guard=watchful) as store:
+    async with open_store(planned.config.database_url(), shift=around.shift, guard=watchful) as store:
         await store.check_durability(planned.config.durability == "relaxed")
         await _prepare_tables(store)
-        instance = _assemble(planned, store, read_failpoints(os.environ), delivers)
+        instance = _assemble(planned, store, around, delivers)
         await instance.templates.refresh()
         async with AsyncExitStack() as stack:
             if plugins_running:
@@ -216,7 +233,7 @@ async def _named(plugin: str, lifespan: contextlib.AbstractAsyncContextManager[o
             logger.exception("plugin %s did not stop cleanly", plugin)
 
 
-def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delivers: bool) -> Instance:
+def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool) -> Instance:
     config, calls, channels = planned.config, planned.calls, planned.channels
 
     def now() -> datetime:
@@ -271,7 +288,7 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         ),
         _provider_limits(config),
         store.now,
-        random.random,
+        around.random,
         metrics,
     )
     suppressions = Suppressions(
@@ -290,10 +307,10 @@ def _assemble(planned: Plan, store: Store, failpoints: Failpoints | None, delive
         config.instance.name,
         config.delivery.deadline,
         store.now,
-        random.random,
+        around.random,
         metrics,
         throttle,
-        failpoints,
+        around.failpoints,
         failovers,
         recycling,
         config.delivery.receipts.wait,
@@ -462,4 +479,4 @@ def _purge(config: Config, store: Store, incarnation: str, metrics: Metrics) -> 
     )
 
 
-__all__ = ["Instance", "Plan", "open_instance", "plan"]
+__all__ = ["Instance", "Plan", "Surroundings", "open_instance", "plan"]

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Any
 
 import pluggy
@@ -62,12 +63,19 @@ class Loaded:
         self.implementations = _implementations(self.manager)
 
 
-def load(names: Sequence[str], found: Iterable[EntryPoint] | None = None) -> Loaded:
-    """Import the plugins called `names`, in that order. Raises `PluginError`."""
+def load(
+    names: Sequence[str],
+    found: Iterable[EntryPoint] | None = None,
+    given: Mapping[str, object] = MappingProxyType({}),
+) -> Loaded:
+    """Import the plugins called `names`, in that order; those that are `given`, modules or objects, are there already.
+
+    Raises `PluginError`.
+    """
     available = _by_name(entry_points(group=GROUP) if found is None else found)
     manager = pluggy.PluginManager("petitbleu")
     manager.add_hookspecs(hookspecs)
-    plugins = [_load_one(name, available) for name in names]
+    plugins = [_given(name, given[name]) if name in given else _load_one(name, available) for name in names]
     # pluggy calls the last registered first; the administrator's list is the order of calls
     for plugin in reversed(plugins):
         _register(manager, plugin.name, plugin.module, plugin.distribution)
@@ -107,11 +115,22 @@ def _load_one(name: str, available: Mapping[str, Sequence[EntryPoint]]) -> Plugi
     except Exception as error:
         cause = f"cannot be imported from {points[0].value}: {type(error).__name__}: {error}"
         raise PluginError(name, f"{distribution} {version}", "", cause) from error
-    hooks = tuple(attribute for attribute in dir(module) if _is_implementation(module, attribute))
+    hooks = _hooks(module)
     if not hooks:
         cause = f"{points[0].value} has no function marked with petitbleu.hookimpl"
         raise PluginError(name, f"{distribution} {version}", "", cause)
     return Plugin(name, module, distribution, version, hooks)
+
+
+def _given(name: str, module: object) -> Plugin:
+    hooks = _hooks(module)
+    if not hooks:
+        raise PluginError(name, "", "", f"{module!r:.200} has no function marked with petitbleu.hookimpl")
+    return Plugin(name, module, "", "", hooks)
+
+
+def _hooks(module: object) -> tuple[str, ...]:
+    return tuple(attribute for attribute in dir(module) if _is_implementation(module, attribute))
 
 
 def _is_implementation(module: object, attribute: str) -> bool:
@@ -119,7 +138,7 @@ def _is_implementation(module: object, attribute: str) -> bool:
 
 
 def _register(manager: pluggy.PluginManager, name: str, module: object, distribution: str) -> None:
-    for hook in (attribute for attribute in dir(module) if _is_implementation(module, attribute)):
+    for hook in _hooks(module):
         _check(name, distribution, hook, getattr(module, hook))
     try:
         manager.register(module, name)

@@ -68,6 +68,8 @@ class StatusName:
 
 @dataclass(frozen=True, slots=True)
 class EventType:
+    """An event type of the configuration; `queue` is where its events go that come by a way that names none."""
+
     name: str
     label: str
     queue: str

@@ -70,7 +70,8 @@ class Worker:
         self._now = now
         self._shares = shares
         self._throttle = throttle
-        self._under_way: dict[int, tuple[Work, asyncio.Task[None]]] = {}
+        self._under_way: dict[tuple[int, str], tuple[Work, asyncio.Task[None]]] = {}
+        """By event and lease: whoever lost the first lease of an event may be given a second one."""
         self._next: dict[Queue, deque[Claimed]] = {queue: deque() for queue in Queue}
         self._taken: dict[Queue, Counter[Flow]] = {queue: Counter() for queue in Queue}
         """Places by flow, of what is under way or next."""
@@ -276,7 +277,7 @@ class Worker:
 
     def _begin(self) -> None:
         suspect = self._suspect
-        if suspect is not None and suspect.id not in self._under_way and not (self._under_way and self._alone()):
+        if suspect is not None and _key(suspect) not in self._under_way and not (self._under_way and self._alone()):
             self._start(suspect)
         for queue, following in self._next.items():
             while following and self._free(queue) > 0:
@@ -285,11 +286,11 @@ class Worker:
     def _start(self, claimed: Claimed) -> None:
         work = Work(claimed, claimed.event.channel)
         task = asyncio.create_task(self._delivery.process(work))
-        self._under_way[claimed.id] = work, task
+        self._under_way[_key(claimed)] = work, task
         task.add_done_callback(partial(self._done, claimed))
 
     def _done(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
-        del self._under_way[claimed.id]
+        del self._under_way[_key(claimed)]
         self._let_go(claimed)
         if claimed is self._suspect:
             self._suspect = None
@@ -316,7 +317,7 @@ class Worker:
         unspent = [claimed for following in self._next.values() for claimed in following]
         for following in self._next.values():
             following.clear()
-        if self._suspect is not None and self._suspect.id not in self._under_way:
+        if self._suspect is not None and _key(self._suspect) not in self._under_way:
             unspent.append(self._suspect)
         for claimed in unspent:
             self._let_go(claimed)
@@ -335,9 +336,13 @@ class Worker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
-        given = {claimed.id for claimed in back}
-        if rest := [work.claimed for work, task in waiting if _unspent(work, task) and work.claimed.id not in given]:
+        given = {_key(claimed) for claimed in back}
+        if rest := [work.claimed for work, task in waiting if _unspent(work, task) and _key(work.claimed) not in given]:
             await self._queue.release(rest)
+
+
+def _key(claimed: Claimed) -> tuple[int, str]:
+    return claimed.id, claimed.lease
 
 
 def _unspent(work: Work, task: asyncio.Task[None]) -> bool:

@@ -153,7 +153,10 @@ class Templates:
         Raises `TemplateError` naming the seed and what went wrong.
         """
         self.check(draft)
-        snapshot = draft.snapshot
+        return await self.freeze(draft.snapshot, by)
+
+    async def freeze(self, snapshot: Snapshot, by: str) -> Published:
+        """As `publish`, whether it renders or not."""
         try:
             published = await self._publish(snapshot, by)
         except IntegrityError:  # someone else took the same number at the same moment
