@@ -117,6 +117,7 @@ def test_plugins_tells_what_runs(run: Run) -> None:
         ("sms", ["sms"]),
         ("push", ["ios", "android", "web"]),
         ("soap_ingest", []),
+        ("rest_ingest", []),
     ]
     hooks = json.loads(run("plugins", "--hooks", "--json").out)
     assert hooks["petitbleu_render"] == ["core"]

@@ -16,6 +16,7 @@ SOURCES = {
     "petitbleu": ROOT / "core/petitbleu",
     "petitbleu_email": ROOT / "plugins/email/petitbleu_email",
     "petitbleu_push": ROOT / "plugins/push/petitbleu_push",
+    "petitbleu_rest_ingest": ROOT / "plugins/rest_ingest/petitbleu_rest_ingest",
     "petitbleu_sms": ROOT / "plugins/sms/petitbleu_sms",
     "petitbleu_soap_ingest": ROOT / "plugins/soap_ingest/petitbleu_soap_ingest",
     "pytest_petitbleu": ROOT / "core/pytest_petitbleu",
@@ -90,4 +91,4 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         env=environment,
         cwd=tmp_path,
     )
-    assert "plugins email, sms, push, soap_ingest" in checked.stdout
+    assert "plugins email, sms, push, soap_ingest, rest_ingest" in checked.stdout

@@ -22,6 +22,7 @@ from .errors import (
     Unavailable,
     XmlRefused,
 )
+from .eventjson import JsonEvent, event_from_json
 from .eventxml import incoming_event
 from .guarded import Fetched, GuardedClient, GuardSettings, is_public
 from .hookspecs import hookimpl
@@ -104,6 +105,7 @@ __all__ = [
     "Hold",
     "IncomingEvent",
     "IntakeError",
+    "JsonEvent",
     "Junction",
     "Message",
     "NotNow",
@@ -135,6 +137,7 @@ __all__ = [
     "__version__",
     "element_data",
     "elements",
+    "event_from_json",
     "hookimpl",
     "incoming_event",
     "is_public",

@@ -57,7 +57,7 @@ from .suppression.guard import Suppressions
 from .suppression.register import Register
 from .templates import Drafts, Templates
 from .throttle import Feedback, Limit, ProviderLimits, Shared, Throttle
-from .types import Channel, Content, Event, Retry
+from .types import Channel, Content, Event, Queue, Retry
 from .wakeup import Wakeup
 from .worker import Limits as WorkerLimits
 from .worker import Worker
@@ -99,6 +99,11 @@ class Instance:
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
+
+    def queue_of(self, event_type: str) -> Queue:
+        """Where events of a type go that come by a way that names no queue."""
+        declared = self.config.event_types.get(event_type)
+        return Queue.REALTIME if declared is None else declared.queue
 
     def notes(self, channel: str, content: Content) -> list[str]:
         """What the channel has to say of a rendered template."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
+
 from ..commands import Command
-from ..data import elements
 from ..errors import EventProblem, EventsRefused, IntakeError, PetitbleuError, QueryRefused, XmlRefused
+from ..eventjson import event_from_json
 from ..eventxml import events_in
 from ..instance import Instance, open_instance
 from ..services import FoundEvent
@@ -35,7 +36,7 @@ async def _push(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set, plugins_running=True) as instance:
         for file in files:
             try:
-                events = list(_read(file))
+                events = list(_read(file, instance.queue_of))
             except (OSError, ValueError, XmlRefused) as error:
                 refused += 1
                 print(f"{file}: {error}", file=sys.stderr)
@@ -69,34 +70,21 @@ def _moved(problem: EventProblem, start: int) -> EventProblem:
     return EventProblem(problem.position + start, problem.external_id, problem.attribute, problem.text)
 
 
-def _read(file: Path) -> Iterator[IncomingEvent]:
+def _read(file: Path, queue_of: Callable[[str], Queue]) -> Iterator[IncomingEvent]:
     """XML (an envelope, a collection or a single event) or JSON lines, told apart by the first character."""
     content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
         yield from events_in(parse_xml(content))
         return
-    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         if line.strip():
             try:
-                yield _from_json(json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"line {number}: {error}") from None
-
-
-def _from_json(value: object) -> IncomingEvent:
-    """`{"type": …, "email": …, "ctx": {…}}`; `"queue"` is `realtime` unless it says `batch`."""
-    if not isinstance(value, Mapping):
-        raise ValueError('should be an object such as {"type": "password_reset", "email": …, "ctx": {…}}')
-    queue = Queue(value.get("queue", Queue.REALTIME))
-    attributes = {}
-    children = {}
-    for name, item in value.items():
-        if isinstance(item, str | int | float) and not isinstance(item, bool) and name.lower() != "ctx":
-            attributes[name] = str(item)
-        elif name != "queue":
-            children[name] = elements(item)
-    attributes.pop("queue", None)
-    return IncomingEvent(queue, attributes, children)
+                yield event_from_json(orjson.loads(line), queue_of)
+            except EventsRefused as refused:
+                said = "; ".join(f"{one.attribute}: {one.text}".lstrip(": ") for one in refused.problems)
+                raise ValueError(f"line {number}: {said}") from None
+            except orjson.JSONDecodeError as error:
+                raise ValueError(f"line {number}: {error.msg}: column {error.colno}") from None
 
 
 def _push_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,147 @@
+"""Events in JSON, wherever they come from: one model, from which the check of an event and its JSON Schema come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from .data import Element
+from .errors import EventProblem, EventsRefused
+from .types import Data, IncomingEvent, Queue
+
+DEPTH = 64
+"""Levels of nesting that an event may have."""
+_LARGEST = 1 << 63
+"""JSON numbers of this size and above lose digits on their way."""
+
+
+def _text(value: Any) -> Any:
+    """Numbers are what keys and codes often are; their text is meant."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "integer"]})]
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+class JsonEvent(BaseModel):
+    """An event as a caller writes it. Members that are not listed are kept, and templates can use them. `null` is as
+    good as absent."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    type: str | None = Field(None, description="One of the event types of the instance.")
+    email: str | None = Field(None, description="Email address of the recipient.")
+    mobilePhone: str | None = Field(None, description="With + and country code, or a national number with `country`.")
+    registrationToken: str | None = Field(None, description="Of the device, for notifications.")
+    channel: Text | None = Field(
+        None,
+        description="How it is to be sent: `email`, `sms`, `ios`, `android`, or another channel's name or number. "
+        "Without it: by email where there is an email address, else by SMS.",
+    )
+    wishedChannel: Text | None = Field(None, description="Another name for `channel`.")
+    emailFormat: Text | None = Field(None, description="`0` as the template, `1` text, `2` HTML, `3` both.")
+    language: str | None = Field(None, description="Language variant of the template, such as `fr` or `fr-CA`.")
+    country: str | None = Field(None, description="Country of the recipient (ISO 3166-1), such as `FR`.")
+    externalId: Text | None = Field(
+        None, description="The caller's own key for the event; where its type has idempotency, a repeat is recognised."
+    )
+    origin: str | None = Field(None, description="Which system the event comes from.")
+    scheduled: Moment | None = Field(None, description="Not before: ISO 8601.")
+    expiration: Moment | None = Field(None, description="Not after: ISO 8601.")
+    priority: Annotated[int, Field(ge=0, le=100)] | None = Field(None, description="Smaller is sooner; 5 without it.")
+    queue: Literal["realtime", "batch"] | None = Field(
+        None, description="`realtime` for what someone waits for; without it as the event type says."
+    )
+    ctx: Any = Field(None, description="Data for the template: any JSON.")
+    mobileApp: dict[str, Any] | None = Field(
+        None, description="For notifications: `uuid` names the app, `registered` says when it last told its token."
+    )
+
+
+def event_from_json(
+    value: object, queue_of: Callable[[str], Queue], *, position: int = 1, event_type: str = "", depth: int = DEPTH
+) -> IncomingEvent:
+    """The event that a JSON object says; `event_type` is the one that is known otherwise.
+
+    Scalars outside `ctx` become attributes, and so text, as they are in XML; objects and lists become children, and
+    what is in them keeps its JSON type. Raises `EventsRefused` with everything that is wrong with its form;
+    `position` is the event's own among those of its call.
+    """
+    external = ""
+    problems: list[tuple[str, str]] = []
+    try:
+        event = JsonEvent.model_validate(value)
+    except ValidationError as error:
+        if isinstance(value, Mapping) and isinstance(value.get("externalId"), str | int):
+            external = str(value["externalId"])[:64]
+        problems = [(_path(one["loc"]), _said(one)) for one in error.errors(include_url=False)]
+        raise EventsRefused([EventProblem(position, external, *one) for one in problems]) from None
+    given = {name: getattr(event, name) for name in event.model_fields_set} | (event.model_extra or {})
+    queue = given.pop("queue", None)
+    wish = given.pop("channel", None)
+    if wish is not None:
+        if given.get("wishedChannel") not in (None, wish):
+            problems.append(("channel", "says another channel than wishedChannel"))
+        given["wishedChannel"] = wish
+    if event_type:
+        if given.get("type") not in (None, event_type):
+            problems.append(("type", f"is not {event_type}, which the call is for"))
+        given["type"] = event_type
+    attributes: dict[str, str] = {}
+    children: dict[str, Data] = {}
+    for name, item in given.items():
+        if item is None:
+            continue
+        if name != "ctx" and not isinstance(item, dict | list):
+            attributes[name] = _attribute(item)
+            problems += [(name, text) for text in _wrong_number(item)]
+        else:
+            children[name] = _tree(item, name, depth - 1, problems)
+    if problems:
+        external = attributes.get("externalId", "")[:64]
+        raise EventsRefused([EventProblem(position, external, *one) for one in problems])
+    return IncomingEvent(Queue(queue or queue_of(attributes.get("type", ""))), attributes, children)
+
+
+def _attribute(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _tree(value: Any, path: str, depth: int, problems: list[tuple[str, str]]) -> Any:
+    """`value` with its objects as elements."""
+    kind = value.__class__
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is dict or kind is list:
+        if not depth:
+            problems.append((path, "is nested too deeply"))
+            return None
+        if kind is dict:
+            return Element(
+                {
+                    name: item if item.__class__ is str else _tree(item, f"{path}.{name}", depth - 1, problems)
+                    for name, item in value.items()
+                }
+            )
+        return [_tree(item, f"{path}[{number}]", depth - 1, problems) for number, item in enumerate(value, 1)]
+    problems += [(path, text) for text in _wrong_number(value)]
+    return value
+
+
+def _wrong_number(value: Any) -> Iterator[str]:
+    if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
+        yield "is a number of more than 64 bits, which would lose digits; send it as text"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    # the members of a union are no part of it
+    return str(location[0]) if location else ""
+
+
+def _said(error: Any) -> str:
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return 'should be an object such as {"type": "password_reset", "email": "…", "ctx": {}}'
+    return str(error["msg"]).replace("Input should be", "should be").replace("valid string", "text")

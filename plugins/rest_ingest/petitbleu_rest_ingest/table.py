@@ -1,0 +1,8 @@
+"""Every operation of the door, in the order in which they are described."""
+
+from __future__ import annotations
+
+from . import events
+from .operation import Operation
+
+OPERATIONS: tuple[Operation, ...] = (*events.OPERATIONS,)
