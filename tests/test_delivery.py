@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -485,6 +486,16 @@ async def _exits() -> None:
     raise SystemExit(3)
 
 
+async def _interrupts() -> None:
+    raise KeyboardInterrupt
+
+
+async def _goes_on() -> None:
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
 @pytest.mark.parametrize(
     ("trouble", "cause"),
     [
@@ -492,6 +503,8 @@ async def _exits() -> None:
         (_hangs, "no answer within"),
         (_cancels, "cancelled its own work"),
         (_exits, "SystemExit: 3"),
+        (_interrupts, "KeyboardInterrupt: "),
+        (_goes_on, "no answer within 1 s, and it goes on though it was cancelled"),
     ],
 )
 async def test_a_plugin_in_trouble_costs_an_attempt_and_never_the_queue(
@@ -516,7 +529,7 @@ async def test_a_plugin_in_trouble_costs_an_attempt_and_never_the_queue(
             assert f"petitbleu_{hook}: {cause}" in found.reason
             assert (found.status, found.queued["tries"], found.queued["crashes"]) == ("pending", 1, 0)
             assert [(one["outcome"], one["scope"]) for one in found.attempts] == [("deferred", "us")]
-    hung = {"delivery.hook_deadline": len(hooks) - 1, "delivery.deadline": 1} if trouble is _hangs else {}
+    hung = {"delivery.hook_deadline": len(hooks) - 1, "delivery.deadline": 1} if trouble in (_hangs, _goes_on) else {}
     for limit in ("delivery.hook_deadline", "delivery.deadline"):
         labels = {"limit": limit}
         assert rig.metrics.registry.get_sample_value("petitbleu_limits_reached_total", labels) == hung.get(limit)

@@ -17,10 +17,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from petitbleu.answers import _masked
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
-from petitbleu.logs import LineWriter, dropped, set_up
+from petitbleu.logs import LineWriter, dropped, masked, set_up
 from petitbleu_email.catcher import catching
 
 EVENT = '<rtEvent type="password_reset" email="p{n}@example.com"><ctx><user login="m"/><link>https://e.example/</link></ctx></rtEvent>'
@@ -43,7 +42,7 @@ ENVELOPE = """<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/e
     ],
 )
 def test_addresses_are_masked_however_they_are_written(text: str, addresses: list[str], shown: str) -> None:
-    assert _masked(text, addresses) == shown
+    assert masked(text, addresses) == shown
 
 
 @pytest.fixture
@@ -173,7 +172,7 @@ def test_a_child_process_writes_its_own_lines_only(pipe: tuple[int, int]) -> Non
     reading, writing = pipe
     code = """
 import logging, os, sys
-from petitbleu.logs import set_up
+from petitbleu.logs import masked, set_up
 set_up(sys.stderr)
 logger = logging.getLogger("petitbleu.test")
 logger.info("parent")

@@ -291,7 +291,7 @@ async def test_openmetrics_is_spoken_to_those_who_ask(world: World) -> None:
 async def test_the_page_for_operators_names_every_metric_with_its_labels(world: World) -> None:
     await world.push(email="zoe@example.com")
     await world.push(email="nobody")
-    world.server.instance.calls.failures["email", "petitbleu_deliver"] += 1
+    world.server.instance.calls.conduct.failures["email", "petitbleu_deliver"] += 1
     page = await world.until(
         lambda page: "petitbleu_steps" in page.families and bool(page.families["petitbleu_steps"].samples)
     )

@@ -180,7 +180,7 @@ async def test_an_asked_plugin_that_raises_hangs_or_answers_rubbish_is_named(ins
         calls = calls_of([installed("p", petitbleu_check_event=hookimpl(function))], deadline=0.05)
         with pytest.raises(HookFailed, match=f"plugin p, petitbleu_check_event: {cause}"):
             await calls.check_event(EVENT)
-        assert calls.failures["p", "petitbleu_check_event"] == 1
+        assert calls.conduct.failures["p", "petitbleu_check_event"] == 1
 
 
 async def test_notify_reaches_every_observer_whatever_one_does(
@@ -289,7 +289,7 @@ def test_a_channel_may_have_an_address_of_its_own(installed: Any) -> None:
         check("7")
     with pytest.raises(HookFailed, match="plugin a, petitbleu_channels: address_check of pigeon: TypeError"):
         check("é")
-    assert calls.failures["a", "petitbleu_channels"] == 1
+    assert calls.conduct.failures["a", "petitbleu_channels"] == 1
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ Jinja2, and a journal of what happens."""
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .hookspecs import hookimpl
 from .languages import event_language
+from .logs import masked
 from .metrics import Metrics
 from .recycling import Recycling
 from .rendering import event_context
@@ -109,7 +109,7 @@ class CoreAnswers:
 
     @hookimpl
     async def petitbleu_receipt_recorded(self, event: Event, receipt: Receipt) -> None:
-        text = _masked(receipt.text, event.addresses.values())
+        text = masked(receipt.text, event.addresses.values())
         said = {"provider": receipt.provider, "code": receipt.code, "reason": text}
         journal.info(receipt.state.value, extra={"event": event.id, "type": event.type, **said})
 
@@ -121,15 +121,5 @@ class CoreAnswers:
     @hookimpl
     async def petitbleu_outcome_recorded(self, event: Event, status: str, outcome: Outcome | None, reason: str) -> None:
         provider = outcome.provider if outcome is not None else ""
-        reason = _masked(reason, event.addresses.values())
+        reason = masked(reason, event.addresses.values())
         journal.info(status, extra={"event": event.id, "type": event.type, "provider": provider, "reason": reason})
-
-
-def _masked(text: str, addresses: Iterable[str]) -> str:
-    """Providers like to repeat the address in their answers."""
-    lower = text.lower() if text.isascii() else None
-    for address in addresses:
-        # every address is another one, so that its pattern would be compiled for it alone
-        if lower is None or not address.isascii() or address.lower() in lower:
-            text = re.sub(re.escape(address), "***", text, flags=re.IGNORECASE)
-    return text

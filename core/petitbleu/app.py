@@ -62,7 +62,10 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
     )
 
     async def checks() -> dict[str, list[Check]]:
-        return await calls.health() | {"providers": instance.throttle.checks()}
+        found = await calls.health() | {"providers": instance.throttle.checks()}
+        for plugin, troubles in calls.conduct.checks().items():
+            found[plugin] = [*found.get(plugin, ()), *troubles]
+        return found
 
     health = health_routes(services, checks, draining.is_set, instance.horizon.checks)
     routes = [*health, _scrape(instance, process).route()]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from types import coroutine
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -19,8 +19,11 @@ from pluggy import HookImpl
 
 from .channels import address_problem
 from .commands import Command
+from .conduct import Conduct
 from .errors import HandOffRefused, NotNow, PetitbleuError, PluginError, TemplateError
-from .plugins import Loaded
+from .logs import masked
+from .patience import GIVE_UP, OutOfTime, patiently
+from .plugins import CORE, Loaded
 from .services import Accept, Services
 from .types import (
     Attempt,
@@ -44,11 +47,27 @@ from .types import (
     TemplateRef,
     Unknown,
 )
+from .validity import MOST_NAME, fault
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
 logger = logging.getLogger("petitbleu.plugins")
+
+_SAID: Mapping[str, tuple[type[Exception], ...]] = MappingProxyType(
+    {
+        "petitbleu_resolve_template": (TemplateError,),
+        "petitbleu_render": (TemplateError,),
+        "petitbleu_deliver": (HandOffRefused, NotNow),
+    }
+)
+"""By hook, exceptions that are an answer. Anything else that is raised is a failure."""
+MOST_CAUSE = 1000
+"""Characters of what a plugin raised or answered, where that is told."""
+MOST_LINES = 5
+"""Of a trace, in the log."""
+_OWN = (Path(__file__), Path(__file__).with_name("patience.py"))
+_OUTCOMES = (Delivered, Deferred, Failed, Unknown)
 
 
 class HookFailed(PetitbleuError):
@@ -60,14 +79,15 @@ class HookFailed(PetitbleuError):
 
 
 class Calls:
-    """Every hook as a method. `deadline` is in seconds and holds for each single implementation."""
+    """Every hook as a method. `deadline` is in seconds and holds for each single implementation; one that goes on after
+    it, though it was cancelled, is left `grace` seconds later."""
 
-    def __init__(self, loaded: Loaded, deadline: float) -> None:
+    def __init__(self, loaded: Loaded, deadline: float, grace: float = 1.0, conduct: Conduct | None = None) -> None:
         self._loaded = loaded
         self._deadline = deadline
+        self._grace = grace
         self._owners: dict[str, HookImpl] = {}
-        self.failures: Counter[tuple[str, str]] = Counter()
-        """(plugin, hook) → how often it failed."""
+        self.conduct = conduct or Conduct()
 
     # ------------------------------------------------------------------------------------------------------ at start
 
@@ -118,14 +138,16 @@ class Calls:
                 address = check(text)
             except ValueError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit, GeneratorExit, asyncio.CancelledError) as error:
                 cause = f"address_check of {channel}: {type(error).__name__}"
             else:
-                if isinstance(address, str):
+                if type(address) is str and len(address) <= MOST_NAME:
                     return address
                 cause = f"address_check of {channel}: answered {type(address).__name__}"
-            self.failures[plugin, "petitbleu_channels"] += 1
-            raise HookFailed(plugin, "petitbleu_channels", cause)
+            self.conduct.failed(plugin, "petitbleu_channels", cause)
+            failed = HookFailed(plugin, "petitbleu_channels", cause)
+            logger.warning("%s", failed, extra={"plugin": plugin, "hook": "petitbleu_channels"})
+            raise failed
 
         return checked
 
@@ -159,46 +181,45 @@ class Calls:
     # ----------------------------------------------------------------------------------------------------------- ask
 
     async def check_event(self, event: Event) -> Reject | None:
-        answer: Reject | None = await self._ask("petitbleu_check_event", Reject, {"event": event})
+        answer: Reject | None = await self._ask("petitbleu_check_event", (Reject,), {"event": event})
         return answer
 
     async def enrich_event(self, event: Event) -> Event:
-        answer: Event | None = await self._ask("petitbleu_enrich_event", Event, {"event": event})
+        answer: Event | None = await self._ask("petitbleu_enrich_event", (Event,), {"event": event})
         return answer or event
 
     async def route_event(self, event: Event) -> Route | None:
-        answer: Route | None = await self._ask("petitbleu_route_event", Route, {"event": event})
+        answer: Route | None = await self._ask("petitbleu_route_event", (Route,), {"event": event})
         return answer
 
     async def resolve_template(self, event: Event, route: Route) -> TemplateRef | None:
         arguments = {"event": event, "route": route}
-        answer: TemplateRef | None = await self._ask("petitbleu_resolve_template", TemplateRef, arguments)
+        answer: TemplateRef | None = await self._ask("petitbleu_resolve_template", (TemplateRef,), arguments)
         return answer
 
     async def render(self, template: TemplateRef, event: Event, brand: Mapping[str, Any]) -> Content | None:
         arguments = {"template": template, "event": event, "brand": brand}
-        answer: Content | None = await self._ask("petitbleu_render", Content, arguments)
+        answer: Content | None = await self._ask("petitbleu_render", (Content,), arguments)
         return answer
 
     async def check_message(self, message: Message) -> Suppress | Hold | None:
         answer: Suppress | Hold | None = await self._ask(
-            "petitbleu_check_message", Suppress | Hold, {"message": message}
+            "petitbleu_check_message", (Suppress, Hold), {"message": message}
         )
         return answer
 
     async def recycle_event(self, event: Event, channel: str, failure: str, reason: str) -> Recycle | None:
-        """A failure is logged and counts as None: what became of the event stands."""
+        """A failure counts as None: what became of the event stands."""
         values = {"event": event, "channel": channel, "failure": failure, "reason": reason}
         for implementation in self._loaded.of("petitbleu_recycle_event"):
             try:
-                answer = await self._await(implementation, "petitbleu_recycle_event", values, self._deadline)
-                if isinstance(answer, Recycle):
-                    return answer
+                answer: Recycle | None = await self._await(
+                    implementation, "petitbleu_recycle_event", values, self._deadline, (Recycle, type(None))
+                )
                 if answer is not None:
-                    cause = f"answered {type(answer).__name__}"
-                    raise self._failed(implementation, "petitbleu_recycle_event", cause)
-            except HookFailed as failed:
-                logger.warning("%s", failed, extra={"event": event.id})
+                    return answer
+            except HookFailed:
+                continue
         return None
 
     # ------------------------------------------------------------------------------------------------------- address
@@ -208,9 +229,7 @@ class Calls:
         `NotNow`."""
         implementation = self._owners[message.channel]
         values = {"message": message, "attempt": attempt}
-        answer: Outcome = await self._await(implementation, "petitbleu_deliver", values, deadline)
-        if not isinstance(answer, Delivered | Deferred | Failed | Unknown):
-            raise self._failed(implementation, "petitbleu_deliver", f"answered {type(answer).__name__}, not an outcome")
+        answer: Outcome = await self._await(implementation, "petitbleu_deliver", values, deadline, _OUTCOMES)
         return answer
 
     # -------------------------------------------------------------------------------------------------------- notify
@@ -231,7 +250,9 @@ class Calls:
         for implementation in self._loaded.of("petitbleu_health"):
             plugin = implementation.plugin_name
             try:
-                found[plugin] = list(await self._await(implementation, "petitbleu_health", {}, self._deadline))
+                found[plugin] = await self._await(
+                    implementation, "petitbleu_health", {}, self._deadline, (Check,), True
+                )
             except HookFailed as failed:
                 found[plugin] = [Check("health", False, failed.cause)]
         return found
@@ -247,31 +268,37 @@ class Calls:
         for implementation in self._loaded.of(hook):
             try:
                 answer = implementation.function(*self._arguments(implementation, values))
-            except Exception as error:
-                raise self._error(implementation.plugin_name, hook, f"{type(error).__name__}: {error}") from error
+            except (Exception, SystemExit, GeneratorExit, asyncio.CancelledError) as error:
+                raise self._error(implementation.plugin_name, hook, _words(error)) from error
             if not valid(answer):
-                raise self._error(implementation.plugin_name, hook, f"answered {answer!r:.200}, see the hook's type")
+                cause = f"answered {_shown(answer)}, see the hook's type"
+                raise self._error(implementation.plugin_name, hook, cause)
             found.append((implementation.plugin_name, answer))
         return found
 
-    async def _ask(self, hook: str, expected: Any, values: Mapping[str, Any]) -> Any:
+    async def _ask(self, hook: str, expected: tuple[type, ...], values: Mapping[str, Any]) -> Any:
         for implementation in self._loaded.of(hook):
-            answer = await self._await(implementation, hook, values, self._deadline)
-            if answer is None:
-                continue
-            if not isinstance(answer, expected):
-                raise self._failed(implementation, hook, f"answered {type(answer).__name__}")
-            return answer
+            answer = await self._await(implementation, hook, values, self._deadline, (*expected, type(None)))
+            if answer is not None:
+                return answer
         return None
 
     async def _notify(self, hook: str, values: Mapping[str, Any]) -> None:
         for implementation in self._loaded.of(hook):
-            try:
+            with suppress(HookFailed):
                 await self._await(implementation, hook, values, self._deadline)
-            except HookFailed as failed:
-                logger.warning("%s", failed, extra={"event": values["event"].id})
 
-    async def _await(self, implementation: HookImpl, hook: str, values: Mapping[str, Any], deadline: float) -> Any:
+    async def _await(
+        self,
+        implementation: HookImpl,
+        hook: str,
+        values: Mapping[str, Any],
+        deadline: float,
+        expected: tuple[type, ...] = (),
+        several: bool = False,
+    ) -> Any:
+        """The answer, of one of the `expected` types (or `several`, as a list) and whole; without any it is of no
+        interest."""
         function: Callable[..., Any] = implementation.function
         try:
             running = function(*self._arguments(implementation, values))
@@ -279,21 +306,38 @@ class Calls:
                 # most hooks have nothing to wait for: a deadline is set for those that do
                 waiting = running.send(None)
             except StopIteration as stop:
-                return stop.value
-            async with asyncio.timeout(deadline):
-                return await _resumed(running, waiting)
-        except (HandOffRefused, NotNow, TemplateError):
-            raise
-        except TimeoutError:
-            raise self._failed(implementation, hook, f"no answer within {deadline:g} s", hung=True) from None
+                answer = stop.value
+            except GeneratorExit as error:
+                raise RuntimeError("GeneratorExit") from error
+            else:
+                answer = await patiently(running, waiting, deadline, self._grace)
+            if implementation.plugin_name == CORE or not expected:
+                return answer
+            cause = _rubbish(answer, expected, several, values)
+        except OutOfTime as late:
+            but = ", and it goes on though it was cancelled" if late.ignored else ""
+            if late.ignored:
+                self.conduct.was_left(implementation.plugin_name, hook)
+            raise self._failed(implementation, hook, values, f"no answer within {deadline:g} s{but}", late) from None
         except asyncio.CancelledError as error:
             # ours ends the work; one that comes from inside would end it without a trace
             task = asyncio.current_task()
             if task is None or task.cancelling():
+                if error.args == (GIVE_UP,):
+                    self.conduct.was_left(implementation.plugin_name, hook)
+                    logger.warning("plugin %s, %s: goes on though it was cancelled", implementation.plugin_name, hook)
                 raise
-            raise self._failed(implementation, hook, "cancelled its own work") from error
-        except (Exception, SystemExit) as error:
-            raise self._failed(implementation, hook, f"{type(error).__name__}: {error}") from error
+            raise self._failed(implementation, hook, values, "cancelled its own work", error) from error
+        except GeneratorExit:
+            raise  # of whoever closes us; the plugin's own has become another
+        except BaseException as error:
+            said = isinstance(error, _SAID.get(hook, ()))
+            if said and not (isinstance(error, NotNow) and type(error.due) is not int):
+                raise
+            raise self._failed(implementation, hook, values, _words(error), error) from error
+        if cause:
+            raise self._failed(implementation, hook, values, f"answered {cause}")
+        return answer
 
     def _arguments(self, implementation: HookImpl, values: Mapping[str, Any]) -> Sequence[Any]:
         own = implementation.plugin_name
@@ -306,31 +350,74 @@ class Calls:
             for name in implementation.argnames
         ]
 
-    def _failed(self, implementation: HookImpl, hook: str, cause: str, hung: bool = False) -> HookFailed:
-        self.failures[implementation.plugin_name, hook] += 1
-        return HookFailed(implementation.plugin_name, hook, cause, hung)
+    def _failed(
+        self,
+        implementation: HookImpl,
+        hook: str,
+        values: Mapping[str, Any],
+        cause: str,
+        error: BaseException | None = None,
+    ) -> HookFailed:
+        hung = isinstance(error, OutOfTime)
+        raised = error is not None and not hung
+        # the health page is shown to anybody: the kind of an exception without its words
+        self.conduct.failed(implementation.plugin_name, hook, type(error).__name__ if raised else cause)
+        event = values["message"].event if "message" in values else values.get("event")
+        said: dict[str, Any] = {"plugin": implementation.plugin_name, "hook": hook}
+        if isinstance(event, Event):
+            cause = masked(cause, event.addresses.values())
+            said["event"] = event.id
+        if error is not None and raised:
+            said["at"] = _place(error.__traceback__)
+        failed = HookFailed(implementation.plugin_name, hook, cause, hung)
+        logger.warning("%s", failed, extra=said)
+        return failed
 
     def _error(self, plugin: str, hook: str, cause: str) -> PluginError:
         return PluginError(plugin, self._loaded.distribution(plugin), hook, cause)
 
 
-@coroutine
-def _resumed(running: Coroutine[Any, Any, Any], waiting: Any) -> Generator[Any, Any, Any]:
-    """What `running` returns, which was begun already and waits for `waiting`."""
-    while True:
-        try:
-            sent = yield waiting
-        except GeneratorExit:
-            running.close()
-            raise
-        except BaseException as error:
-            go, value = running.throw, error
-        else:
-            go, value = running.send, sent  # type: ignore[assignment]
-        try:
-            waiting = go(value)
-        except StopIteration as stop:
-            return stop.value
+def _rubbish(answer: Any, expected: tuple[type, ...], several: bool, values: Mapping[str, Any]) -> str:
+    """What is wrong with an answer; "" if nothing is."""
+    if several and not isinstance(answer, list | tuple):
+        return f"{type(answer).__name__}, not a list of {expected[0].__name__}"
+    for one in answer if several else (answer,):
+        # no subclasses: what is done with an answer goes by its type
+        if type(one) not in expected:
+            return f"{type(one).__name__}, not {_either(expected)}"
+        if found := fault(one):
+            return found
+        if type(one) is Event and one.id != values["event"].id:
+            return "another event"
+    return ""
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_shown(error, str)}"
+
+
+def _shown(value: object, write: Callable[[object], str] = repr) -> str:
+    """As text, which a plugin's own class may make as long as it likes, or fail to make."""
+    try:
+        return write(value)[:MOST_CAUSE]
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def _place(trace: TracebackType | None) -> str:
+    """The innermost lines of a trace, the last one first, without what our own part of it is."""
+    lines = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        path = Path(code.co_filename)
+        if path not in _OWN:
+            lines.append(f"{path.parent.name}/{path.name}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return " < ".join(lines[: -MOST_LINES - 1 : -1])
+
+
+def _either(types: tuple[type, ...]) -> str:
+    return " or ".join("None" if one is type(None) else one.__name__ for one in types)
 
 
 def _is_settings_type(value: object) -> bool:

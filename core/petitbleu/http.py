@@ -103,7 +103,8 @@ async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResp
         response = await handler(request)
     except web.HTTPException:
         raise
-    except Exception:
+    except (Exception, SystemExit, GeneratorExit):
+        # a plugin's route that exits ends its own request, not the server
         logger.exception("%s %s failed", request.method, request.path)
         return web.Response(status=500, text="Internal error\n")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -24,6 +24,7 @@ from .answers import CoreAnswers, Rule, branded
 from .auth import Authenticator
 from .calls import Calls
 from .channels import wishes
+from .conduct import Conduct
 from .config import Config, build_config, check_channels, find_config, read_config
 from .config.settings import ChannelSuppression, TypeRetention
 from .contract import Contract
@@ -146,7 +147,8 @@ def plan(
     types = Calls(loaded, 1.0).settings_types()
     config = build_config(raw, types)
     loaded.settings.update(config.plugin_settings)
-    calls = Calls(loaded, config.delivery.hook_deadline)
+    conduct = Conduct(config.monitoring.trouble)
+    calls = Calls(loaded, config.delivery.hook_deadline, config.delivery.hook_grace, conduct)
     channels = {name: _tuned(config, channel) for name, channel in calls.channels().items()}
     served = {wish.channel for wish in wishes(channels.values()).values()}
     check_channels(raw, served, {name: channel.providers for name, channel in channels.items()})
@@ -227,14 +229,14 @@ async def _named(plugin: str, lifespan: contextlib.AbstractAsyncContextManager[o
         state = await lifespan.__aenter__()
     except PetitbleuError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         raise PetitbleuError(f"plugin {plugin} could not start: {type(error).__name__}: {error}") from error
     try:
         yield state
     finally:
         try:
             await lifespan.__aexit__(None, None, None)
-        except Exception:
+        except (Exception, SystemExit, GeneratorExit):
             logger.exception("plugin %s did not stop cleanly", plugin)
 
 

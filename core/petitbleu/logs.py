@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import islice
 from queue import SimpleQueue
@@ -161,6 +162,16 @@ def set_up(stream: TextIO, level: int = logging.INFO) -> None:
     root.handlers[:] = [LineWriter(stream)]
     root.setLevel(logging.WARNING)
     logging.getLogger("petitbleu").setLevel(level)
+
+
+def masked(text: str, addresses: Iterable[str]) -> str:
+    """Providers and exceptions like to repeat the address in what they say."""
+    lower = text.lower() if text.isascii() else None
+    for address in addresses:
+        # every address is another one, so that its pattern would be compiled for it alone
+        if lower is None or not address.isascii() or address.lower() in lower:
+            text = re.sub(re.escape(address), "***", text, flags=re.IGNORECASE)
+    return text
 
 
 def dropped() -> int:

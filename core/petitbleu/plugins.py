@@ -112,7 +112,7 @@ def _load_one(name: str, available: Mapping[str, Sequence[EntryPoint]]) -> Plugi
     distribution, version = _distribution(points[0])
     try:
         module = points[0].load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         cause = f"cannot be imported from {points[0].value}: {type(error).__name__}: {error}"
         raise PluginError(name, f"{distribution} {version}", "", cause) from error
     hooks = _hooks(module)

@@ -176,11 +176,17 @@ class Scrape(Collector):
             for check in group:
                 checks.add_metric([plugin, check.name], check.ok)
         failures = CounterMetricFamily("petitbleu_hook_failures", "Hooks that failed.", labels=["plugin", "hook"])
-        for labels, number in self._calls.failures.items():
+        for labels, number in self._calls.conduct.failures.items():
             failures.add_metric(labels, number)
+        left = CounterMetricFamily(
+            "petitbleu_hooks_left", "Calls of hooks that went on though they were cancelled.", labels=["plugin", "hook"]
+        )
+        for labels, number in self._calls.conduct.left.items():
+            left.add_metric(labels, number)
         dropped = CounterMetricFamily("petitbleu_log_lines_dropped", "Log lines that nobody took in time.")
         dropped.add_metric([], logs.dropped())
-        return build, limits, database, depth, age, horizon, dead, purge, checks, failures, dropped, *self._providers()
+        plugins = (checks, failures, left)
+        return build, limits, database, depth, age, horizon, dead, purge, *plugins, dropped, *self._providers()
 
     def _providers(self) -> Iterable[Metric]:
         labels = ["channel", "provider"]

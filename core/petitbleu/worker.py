@@ -11,6 +11,7 @@ from functools import partial
 
 from .delivery import MOST_CRASHES, Delivery, Work
 from .heartbeat import Heartbeat
+from .patience import GIVE_UP
 from .queue import WorkQueue
 from .shares import Flow, Shares
 from .steps import Claimed
@@ -334,7 +335,8 @@ class Worker:
         if waiting:
             _, late = await asyncio.wait([task for _, task in waiting], timeout=self._limits.drain)
             for task in late:
-                task.cancel()
+                # a plugin that did not heed the first one is left where it stands
+                task.cancel(GIVE_UP)
             await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
         given = {_key(claimed) for claimed in back}
         if rest := [work.claimed for work, task in waiting if _unspent(work, task) and _key(work.claimed) not in given]:

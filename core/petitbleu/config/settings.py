@@ -380,6 +380,10 @@ class DeliverySettings(Section):
     drain: Duration = Field(20.0, description="How long messages handed to a provider may take when the worker stops.")
     deadline: Duration = Field(120.0, description="How long handing over one message may take.")
     hook_deadline: Duration = Field(10.0, description="How long any other hook of a plugin may take.")
+    hook_grace: Duration = Field(
+        1.0,
+        description="How long a plugin's call whose time is over may take to end, once cancelled, until it is left.",
+    )
     lifetime: Duration = Field(172800.0, description="How long an event without an expiration is tried.")
     hold_after_restore: bool = Field(
         True, description="Hold what is open in a PostgreSQL database that was restored, copied or failed over."
@@ -452,6 +456,7 @@ class SuppressionSettings(Section):
 
 
 class Monitoring(Section):
+    trouble: Duration = Field(300.0, description="How long /readyz tells of what a plugin did wrong.")
     horizon: Duration = Field(
         300.0, description="How long one transaction may keep PostgreSQL's dead rows before /readyz warns."
     )
