@@ -21,6 +21,7 @@ from .channels import address_problem
 from .commands import Command
 from .conduct import Conduct
 from .errors import HandOffRefused, NotNow, PetitbleuError, PluginError, TemplateError
+from .failpoints import Crash
 from .logs import masked
 from .patience import GIVE_UP, OutOfTime, patiently
 from .plugins import CORE, Loaded
@@ -328,7 +329,7 @@ class Calls:
                     logger.warning("plugin %s, %s: goes on though it was cancelled", implementation.plugin_name, hook)
                 raise
             raise self._failed(implementation, hook, values, "cancelled its own work", error) from error
-        except GeneratorExit:
+        except (GeneratorExit, Crash):
             raise  # of whoever closes us; the plugin's own has become another
         except BaseException as error:
             said = isinstance(error, _SAID.get(hook, ()))

@@ -40,6 +40,14 @@ class FailpointHit(Exception):
     """What `raise` raises."""
 
 
+class Crash(BaseException):
+    """The worker dies, within a process that goes on: nothing contains it, nothing is written down, and the event's
+    lease runs out.
+
+    Unlike where a process is killed, the plugin's own clean-up still runs.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Failpoint:
     """Strikes at every `every`-th passage; `seconds` is for `block`."""

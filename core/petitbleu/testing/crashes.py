@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from ..failpoints import PLACES, Failpoints
+from ..failpoints import PLACES, Crash, Failpoints
 
 CRASH_PLACES = PLACES
 """Where a worker can be made to crash, in the order in which an event passes: `after_claim`, `after_render`,
 `before_handoff`, `after_handoff`, `after_reply`, `before_result`, `after_result`."""
-
-
-class Crash(BaseException):
-    """The worker dies: no `except Exception` sees it, nothing is written down, and the event's lease runs out.
-
-    Unlike a killed process, the plugin's own clean-up still runs.
-    """
 
 
 class Crashes(Failpoints):
