@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from aiosmtpd.smtp import SMTP, Envelope
 from petitbleu.app import running
+from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
 from petitbleu.xmldata import parse_xml
 
@@ -56,7 +57,7 @@ async def test_a_bounce_reaches_the_event_it_is_about(database_url: str) -> None
         ]
         async with running(SAMPLE, sets) as server, aiohttp.ClientSession() as client:
             instance = server.instance
-            await instance.templates.publish(instance.drafts.load("password_reset", "email"), "test")
+            await instance.templates.publish(instance.drafts.load("password_reset", "email"), ITSELF)
             url = f"{server.url}/nl/jsp/soaprouter.jsp"
             async with client.post(url, data=RESET, headers={"Content-Type": "text/xml"}) as response:
                 event = int(parse_xml(await response.read()).findtext(".//{*}plId") or 0)

@@ -24,6 +24,7 @@ from aiohttp import ClientSession
 from faults.cases import CASES
 from lxml import etree
 from petitbleu.app import Server, running
+from petitbleu.audit import ITSELF
 from petitbleu.cli.demo import Box, standing_in
 from petitbleu.cli.main import GROUPS, build_parser
 from petitbleu.instance import plan
@@ -280,7 +281,7 @@ async def sample_server(folder: Path) -> AsyncIterator[Server]:
         sets = [f"database=sqlite://{folder}/docs.db", "http.port=0", *instead]
         async with running(SAMPLE, sets) as server:
             for key in server.instance.drafts.list():
-                await server.instance.templates.publish(server.instance.drafts.load(*key), "docs")
+                await server.instance.templates.publish(server.instance.drafts.load(*key), ITSELF)
             yield server
 
 

@@ -12,9 +12,10 @@ import pytest
 from command_line import Run, runner, sample_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from petitbleu import PetitbleuError
+from petitbleu import Operator, PetitbleuError
 from petitbleu.forgetting import Forget, person
 from petitbleu.metrics import Metrics
+from petitbleu.operating import Actor
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import encode, moment
 from petitbleu.store.whole import Table, rows_of, tables
@@ -23,6 +24,7 @@ from petitbleu.suppression.guard import Suppressions
 from petitbleu.suppression.register import Entry, Register, Wanted
 from petitbleu.types import Data, Event, Queue
 
+ANN = Actor(Operator("ann", frozenset()), "cli")
 ZOE, ADA = "Zoe@example.com", "ada@example.com"
 KINDS = {"email": "email", "sms": "mobilePhone", "ios": "registrationToken"}
 NUMBERED = {"events": "id", "payloads": "id", "queue": "id"}
@@ -111,14 +113,14 @@ async def test_no_table_keeps_the_address_whatever_it_is_for(store: Store) -> No
         await insert(store, table.name, row)
     before = await everything(store)
     assert before.count("zoe@example.com") >= 30
-    done = await Forget(store).forget(person("zoe@example.com"), "ann")
+    done = await Forget(store).forget(person("zoe@example.com"), ANN)
     # a published template is never changed; that it has the address is told
     assert [one.partition(",")[0] for one in done.left] == ["template_versions"]
     snapshot = str(await store.read("SELECT snapshot FROM template_versions", [])).lower()
     assert (await everything(store)).count("zoe@example.com") == snapshot.count("zoe@example.com") == 1
     assert {*done.removed, *done.blanked} >= {"events", "payloads", "attempts", "audit", "soft_errors", "receipts"}
     await store.connection.execute_script("DELETE FROM template_versions")
-    assert (await Forget(store).forget(person(ZOE), "ann")).left == []
+    assert (await Forget(store).forget(person(ZOE), ANN)).left == []
 
 
 async def test_a_persons_events_go_and_others_lose_the_mention(store: Store) -> None:
@@ -134,7 +136,7 @@ async def test_a_persons_events_go_and_others_lose_the_mention(store: Store) -> 
     planned = await Forget(store).rehearse(who)
     assert (planned.removed["events"], planned.removed["attempts"], planned.blanked["payloads"]) == (1, 1, 4)
     assert "zoe@example.com" in await everything(store)
-    done = await Forget(store).forget(who, "ann")
+    done = await Forget(store).forget(who, ANN)
     assert done.left == []
     assert done.others == {"+33612345678"}
     assert done.removed == {"events": 1, "payloads": 1, "attempts": 1, "idempotency": 1, "receipts": 1}
@@ -145,7 +147,7 @@ async def test_a_persons_events_go_and_others_lose_the_mention(store: Store) -> 
     assert [json.loads(row["body"])["addresses"]["email"] for row in bodies] == [ADA, "big" + ZOE, ZOE + ".au"]
     (noted,) = await store.read("SELECT * FROM audit", [])
     assert (noted["action"], noted["by"], noted["object"][:16]) == ("forget", "ann", "email/forgotten:")
-    again = await Forget(store).forget(who, "ann")
+    again = await Forget(store).forget(who, ANN)
     assert (+again.removed, +again.blanked, again.left) == ({}, {}, [])
 
 
@@ -153,14 +155,14 @@ async def test_what_waits_is_not_sent_and_what_a_worker_has_is_waited_for(store:
     for number, state in enumerate((0, 1, 2, 3), 1):
         await add_event(store, number, ZOE, state=state)
     with pytest.raises(PetitbleuError, match="a worker is sending 3; the others are removed"):
-        await Forget(store, patience=0).forget(person(ZOE), "ann")
+        await Forget(store, patience=0).forget(person(ZOE), ANN)
     assert [row["id"] for row in await store.read("SELECT id FROM events", [])] == [3]
     assert [row["id"] for row in await store.read("SELECT id FROM queue", [])] == [3]
 
     async def ends(_: float) -> None:
         await store.connection.execute_script("DELETE FROM queue")
 
-    assert (await Forget(store, sleep=ends).forget(person(ZOE), "ann")).left == []
+    assert (await Forget(store, sleep=ends).forget(person(ZOE), ANN)).left == []
     assert await store.read("SELECT id FROM events", []) == []
 
 
@@ -172,7 +174,7 @@ async def test_what_comes_meanwhile_goes_too(store: Store) -> None:
         await store.connection.execute_script("DELETE FROM queue")
         await insert(store, "receipts", {"channel": "email", "names": "[]", "state": "x", "received": 1, "text": ZOE})
 
-    done = await Forget(store, sleep=more).forget(person(ZOE), "ann")
+    done = await Forget(store, sleep=more).forget(person(ZOE), ANN)
     assert done.left == []
     assert "zoe@example.com" not in await everything(store)
     assert await store.read("SELECT id FROM attempts", []) == []
@@ -186,10 +188,8 @@ async def test_who_asked_not_to_be_written_to_is_still_not_written_to(store: Sto
     guard = Suppressions(store, KINDS, {}, {}, Metrics())
     reasons = (Reason.COMPLAINT, Reason.HARD, Reason.UNSUBSCRIBED)
     entries = [Entry("email", "zoe@example.com", "", one, f"said {ZOE}", None, None, "x") for one in reasons]
-    await register.put(
-        [*entries, Entry("email", ADA, "", Reason.MANUAL, "", None, None, "x")], "ann", "suppressions.add"
-    )
-    done = await Forget(store).forget(person(ZOE), "ann")
+    await register.put([*entries, Entry("email", ADA, "", Reason.MANUAL, "", None, None, "x")], ANN, "suppressions.add")
+    done = await Forget(store).forget(person(ZOE), ANN)
     assert (done.left, done.kept_as_hash, done.removed["suppressions"]) == ([], 2, 1)
     assert "zoe" not in await everything(store)
     assert (await guard.standing("order", "email", "ZOE@example.com", "shop")).reason is Reason.COMPLAINT
@@ -199,22 +199,20 @@ async def test_who_asked_not_to_be_written_to_is_still_not_written_to(store: Sto
     found = await register.find(Wanted("email", "zoe@example.com"), 10)
     assert {one.reason for one in found} == {Reason.COMPLAINT, Reason.UNSUBSCRIBED}
     assert [one.address async for one in register.walk(Wanted())] == [ADA]
-    gone = await register.remove("email", ["zoe@example.com"], "ann")
+    gone = await register.remove("email", ["zoe@example.com"], ANN)
     assert [one.address for one in gone] == ["zoe@example.com"] * 2
     assert (await guard.standing("order", "email", ZOE, "shop")).reason is None
 
 
 async def test_all_of_it_can_be_forgotten(store: Store) -> None:
     register = Register(store, KINDS)
-    await register.put(
-        [Entry("sms", "+33612345678", "", Reason.MANUAL, "", None, None, "x")], "ann", "suppressions.add"
-    )
-    await Forget(store).forget(person("06 12 34 56 78", "FR"), "ann", write_again=True)
+    await register.put([Entry("sms", "+33612345678", "", Reason.MANUAL, "", None, None, "x")], ANN, "suppressions.add")
+    await Forget(store).forget(person("06 12 34 56 78", "FR"), ANN, write_again=True)
     assert await store.read("SELECT id FROM suppressions", []) == []
     token = "a" * 64
     key = register.key("ios", token)
-    await register.put([Entry("ios", key, "", Reason.HARD, "", None, None, "x")], "ann", "suppressions.add")
-    assert (await Forget(store).forget(person(token), "ann")).left == []
+    await register.put([Entry("ios", key, "", Reason.HARD, "", None, None, "x")], ANN, "suppressions.add")
+    assert (await Forget(store).forget(person(token), ANN)).left == []
     assert key not in await everything(store)
 
 
@@ -229,9 +227,9 @@ async def test_nothing_is_left_in_an_sqlite_file(sqlite_url: str) -> None:
         # as a purge leaves it
         await store.connection.execute_query_dict("PRAGMA secure_delete = OFF")
         await store.connection.execute_script("DELETE FROM payloads WHERE id < 150")
-        (left,) = (await Forget(store).forget(person(ZOE), "ann")).left
+        (left,) = (await Forget(store).forget(person(ZOE), ANN)).left
         assert left.startswith(f"{file}: in parts of the file that are free")
-        done = await Forget(store).forget(person(ZOE), "ann", whole=True)
+        done = await Forget(store).forget(person(ZOE), ANN, whole=True)
         assert (done.left, done.files[0]) == ([], file)
         content = await asyncio.to_thread(file.read_bytes)
         assert b"zoe@example.com" not in content.lower()

@@ -20,7 +20,8 @@ from petitbleu.cli import main
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
 from petitbleu.lifecycle import EXPIRED, IGNORED, PAUSED, PENDING, SENT
-from petitbleu.operations import MEANWHILE, Done, Operations
+from petitbleu.operating import Actor, Done
+from petitbleu.operations import MEANWHILE, Operations
 from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.steps import Step
@@ -29,7 +30,7 @@ from petitbleu.store.epoch import HELD, guard
 from petitbleu.store.payload import moment
 from postgres_server import PostgresServer
 
-ANN = Operator("ann", frozenset({"admin"}))
+ANN = Actor(Operator("ann", frozenset({"admin"})), "cli")
 LEASE = 30.0
 
 
@@ -121,7 +122,7 @@ async def test_what_a_worker_has_and_what_has_ended_is_left_alone(
     assert await operations.hold([event_id], ANN) == [Done(event_id, False, "is sent already")]
     assert await operations.release([event_id], ANN) == [Done(event_id, False, "is sent, not paused")]
     with pytest.raises(AccessDenied):
-        await operations.hold([event_id], Operator("bob", frozenset({"push", "read", "publish"})))
+        await operations.hold([event_id], Actor(Operator("bob", frozenset({"push", "read", "publish"})), "cli"))
 
 
 async def test_a_held_event_can_be_cancelled(store: Store, queue: WorkQueue, operations: Operations) -> None:

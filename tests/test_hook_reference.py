@@ -37,6 +37,7 @@ from petitbleu import (
 )
 from petitbleu.answers import CoreAnswers
 from petitbleu.app import running
+from petitbleu.audit import ITSELF
 from petitbleu.calls import Calls, HookFailed
 from petitbleu.data import Element
 from petitbleu.plugins import load
@@ -147,7 +148,7 @@ async def test_an_event_meets_every_hook(tmp_path: Path, monkeypatch: pytest.Mon
     async with running(instance, overrides) as server, ClientSession() as client:
         server.instance.calls.commands()
         server.instance.calls.catchers()
-        await server.instance.templates.publish(server.instance.drafts.load("password_reset", "email"), "test")
+        await server.instance.templates.publish(server.instance.drafts.load("password_reset", "email"), ITSELF)
         event = IncomingEvent(Queue.REALTIME, {"type": "password_reset", "email": "zoe@example.com"}, {"ctx": CTX})
         for number in (1, 2):
             (event_id,) = await server.instance.intake([event], Operator("test", frozenset({"push"})))

@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
 from petitbleu.logs import LineWriter, dropped, masked, set_up
@@ -213,7 +214,7 @@ def test_setting_up_again_closes_what_was_there(monkeypatch: pytest.MonkeyPatch)
 async def test_a_server_sends_and_stops_though_nobody_reads_its_log(sqlite_url: str, pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     async with open_instance(SAMPLE, [f"database={sqlite_url}"]) as instance:
-        await instance.templates.publish(instance.drafts.load("password_reset", "email"), "test")
+        await instance.templates.publish(instance.drafts.load("password_reset", "email"), ITSELF)
     async with catching(lambda caught: None, port=0) as port, aiohttp.ClientSession() as session:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "petitbleu", "serve", "--config", str(SAMPLE)),

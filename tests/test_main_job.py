@@ -16,7 +16,9 @@ import asyncpg
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
 from petitbleu.app import Server, running
-from petitbleu.cli.events import LOCAL, way
+from petitbleu.audit import ITSELF
+from petitbleu.cli.events import way
+from petitbleu.cli.local import LOCAL
 from petitbleu.config import SAMPLE
 from petitbleu.services import FoundEvent
 from petitbleu.types import Comparison, EventQuery
@@ -129,7 +131,7 @@ async def shop(database_url: str) -> AsyncIterator[Callable[..., Any]]:
             client = await stack.enter_async_context(aiohttp.ClientSession())
             drafts = server.instance.drafts
             for key in drafts.list():
-                await server.instance.templates.publish(drafts.load(*key), "test")
+                await server.instance.templates.publish(drafts.load(*key), ITSELF)
             return Shop(server, client, mailbox)
 
         yield start
@@ -162,7 +164,7 @@ async def test_an_order_becomes_a_french_multipart_mail(shop: Any) -> None:
 async def test_three_statements_in_one_call(shop: Any) -> None:
     """Two by email, one for a channel that has no template of this type: taken, and told as not covered."""
     world: Shop = await shop()
-    await world.server.instance.templates.unpublish("account_statement", "sms", "test")
+    await world.server.instance.templates.unpublish("account_statement", "sms", ITSELF)
     events = "".join(
         f'<batchEvent type="account_statement" {to} externalId="S-{n}"><ctx><month>2026-09</month></ctx></batchEvent>'
         for n, to in enumerate(
@@ -180,7 +182,7 @@ async def test_three_statements_in_one_call(shop: Any) -> None:
 
 async def test_a_type_without_a_published_template_is_not_covered(shop: Any) -> None:
     world: Shop = await shop()
-    await world.server.instance.templates.unpublish("password_reset", "email", "test")
+    await world.server.instance.templates.unpublish("password_reset", "email", ITSELF)
     found = await world.settled(await world.push(RESET.format(to="a@example.com")))
     assert (found.status, found.reason) == ("not_covered", "no published template password_reset/email")
 

@@ -18,6 +18,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope
 from petitbleu import Event, IncomingEvent, Operator, Queue, Unavailable
 from petitbleu.app import Server, running
+from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
 from petitbleu.listening import listen
 from petitbleu.metrics import MOST_CHILDREN, Metrics
@@ -107,7 +108,7 @@ async def world(sqlite_url: str, sets: list[str]) -> AsyncIterator[World]:
         server = await stack.enter_async_context(running(SAMPLE, [*here, "limits.pending=1234", *sets]))
         client = await stack.enter_async_context(aiohttp.ClientSession())
         drafts = server.instance.drafts
-        await server.instance.templates.publish(drafts.load("password_reset", "email"), "test")
+        await server.instance.templates.publish(drafts.load("password_reset", "email"), ITSELF)
         yield World(server, client)
 
 

@@ -20,6 +20,7 @@ from petitbleu.calls import Calls
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
+from petitbleu.operating import Actor
 from petitbleu.operations import Operations
 from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
@@ -117,7 +118,7 @@ async def test_what_is_in_old_tables_is_delivered_and_read_from_new_ones(empty_d
         operations = Operations(
             instance.store, instance.queue, calls, 0, {}, timedelta(hours=1), 100, instance.store.now, time.monotonic
         )
-        (answer,) = await operations.retry([7], Operator("ann", frozenset({"admin"})))
+        (answer,) = await operations.retry([7], Actor(Operator("ann", frozenset({"admin"})), "cli"))
         assert answer.ok
         assert await instance.purge.rehearse() is not None
 

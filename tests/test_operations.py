@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 from petitbleu import AccessDenied, Event, Operator, Outcome, Queue, Unavailable, hookimpl
+from petitbleu.audit import recorded
 from petitbleu.calls import Calls
 from petitbleu.lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
-from petitbleu.operations import MEANWHILE, Done, Operations
+from petitbleu.operating import Actor, Done
+from petitbleu.operations import MEANWHILE, Operations
 from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import KEY_MASK, Store, open_store
 from petitbleu.store.payload import micros, moment
 
-ANN = Operator("ann", frozenset({"admin"}))
+ANN = Actor(Operator("ann", frozenset({"admin"})), "cli")
 LEASE = 30.0
 LIFETIME = timedelta(hours=48)
 PENDING_MOST = 100
@@ -303,13 +305,42 @@ async def test_a_rehearsal_says_the_same_and_changes_nothing(
     assert [replace(one, new_id=None) for one in done] == rehearsed
 
 
+def narrowed(**reach: frozenset[str]) -> Actor:
+    return Actor(replace(ANN.operator, **reach), "cli")  # type: ignore[arg-type]  # mypy takes it for any field
+
+
+@pytest.mark.parametrize("action", ["cancel", "hold", "release", "resend", "retry", "put back"])
+async def test_every_change_is_audited_with_its_event(
+    store: Store, queue: WorkQueue, operations: Operations, action: str
+) -> None:
+    (event_id,) = await queue.put([event(store)])
+    zoe = Actor(Operator("zoe", frozenset({"admin"})), "rest", "192.0.2.7")
+    if action == "release":
+        await operations.hold([event_id], ANN)
+    elif action == "retry":
+        await queue.record(step(await claim(queue), PENDING, store, due=store.now() + 600_000_000))
+    elif action == "put back":
+        await queue.record(step(await claim(queue), FAILED, store))
+    word = "retry" if action == "put back" else action
+    operation = getattr(operations, word)
+    await operation([event_id, 999], zoe, reason="as asked", rehearsal=True)
+    assert await recorded(store, by="zoe") == []
+    (done, _) = await operation([event_id, 999], zoe, reason="as asked")
+    assert done.ok
+    (entry,) = await recorded(store, by="zoe")
+    assert (entry.action, entry.object) == (f"events.{word}", f"event/{event_id}")
+    assert (entry.origin, entry.address) == ("rest", "192.0.2.7")
+    more = {"resend": {"new_id": done.new_id}, "put back": {"was": FAILED}}.get(action, {})
+    assert entry.detail == {**more, "reason": "as asked"}
+
+
 async def test_rights_and_their_reach(store: Store, queue: WorkQueue, operations: Operations) -> None:
     (event_id,) = await queue.put([event(store)])
     with pytest.raises(AccessDenied):
-        await operations.cancel([event_id], Operator("bob", frozenset({"push", "read", "publish"})))
-    for narrow in (replace(ANN, event_types=frozenset({"other"})), replace(ANN, brands=frozenset({"outlet"}))):
+        await operations.cancel([event_id], Actor(Operator("bob", frozenset({"push", "read", "publish"})), "cli"))
+    for narrow in (narrowed(event_types=frozenset({"other"})), narrowed(brands=frozenset({"outlet"}))):
         assert await operations.cancel([event_id], narrow) == [Done(event_id, False, "there is no such event")]
-    assert (await operations.cancel([event_id], replace(ANN, brands=frozenset({"shop"}))))[0].ok
+    assert (await operations.cancel([event_id], narrowed(brands=frozenset({"shop"}))))[0].ok
 
 
 async def test_an_event_whose_payload_is_gone(store: Store, queue: WorkQueue, operations: Operations) -> None:

@@ -19,10 +19,11 @@ import pytest
 from petitbleu import Event, Queue, Unavailable
 from petitbleu.app import running
 from petitbleu.batching import Batcher
-from petitbleu.cli.events import LOCAL
+from petitbleu.cli.local import LOCAL
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
+from petitbleu.operating import Actor
 from petitbleu.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import CommitUnknown, Store, StoreError, open_store
@@ -375,7 +376,7 @@ async def test_a_server_does_with_a_login_that_may_only_read_and_write(postgres_
             await instance.queue.hand_off(first, "main")
             assert await instance.queue.record(sent(first, instance.store))
             await instance.queue.release([second])
-            assert (await instance.operations.hold([second.id], LOCAL))[0].ok
+            assert (await instance.operations.hold([second.id], Actor(LOCAL, "cli")))[0].ok
             assert await instance.purge.now() is not None
             assert await instance.horizon.checks() != []
             assert (await instance.auth.logon("mc", "demo", "127.0.0.1")).token

@@ -20,6 +20,7 @@ from petitbleu.cli import main
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
 from petitbleu.metrics import Metrics
+from petitbleu.operating import Actor
 from petitbleu.operations import Operations
 from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
@@ -279,7 +280,7 @@ async def test_what_is_put_back_while_it_walks_stays_whole(store: Store) -> None
     delete = one._delete
 
     async def after_a_retry(*words: Any) -> Any:
-        (done,) = await operations.retry([3], Operator("ann", frozenset({"admin"})))
+        (done,) = await operations.retry([3], Actor(Operator("ann", frozenset({"admin"})), "cli"))
         assert done.ok
         return await delete(*words)
 

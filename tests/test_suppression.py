@@ -20,6 +20,7 @@ from petitbleu import (
     Event,
     Failed,
     Message,
+    Operator,
     Outcome,
     Queue,
     Receipt,
@@ -36,6 +37,7 @@ from petitbleu.audit import recorded
 from petitbleu.calls import Calls
 from petitbleu.delivery import Delivery, Work
 from petitbleu.metrics import Metrics
+from petitbleu.operating import Actor
 from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.receipts import Receipts
@@ -53,6 +55,7 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 KINDS = {"pigeon": "email", "sms": "mobilePhone", "ios": "registrationToken"}
 TERMS = Terms(threshold=3, period=10 * DAY, span=DAY, lasting={Reason.HARD: 30 * DAY, Reason.SOFT: 7 * DAY})
+ANN = Actor(Operator("ann", frozenset()), "cli")
 ZOE = "zoe@example.com"
 GONE = Failed("loft", "550 5.1.1 no such roof", Scope.ADDRESS, "550")
 FULL = Deferred("loft", "452 4.2.2 the loft is full", Scope.ADDRESS, "452")
@@ -301,7 +304,7 @@ async def test_feedback_never_shortens_what_a_person_said(world: World) -> None:
     async def put(expires: int | None) -> None:
         until = None if expires is None else moment(world.store.now() + expires)
         entry = Entry("pigeon", ZOE, "", Reason.HARD, "by phone", None, until, "ann")
-        await world.register.put([entry], "ann", "suppressions.add")
+        await world.register.put([entry], ANN, "suppressions.add")
 
     await put(None)
     await world.hear(receipt(ReceiptState.BOUNCED))
@@ -318,7 +321,7 @@ async def test_feedback_never_shortens_what_a_person_said(world: World) -> None:
 async def test_taken_off_the_list_it_starts_anew(world: World) -> None:
     await world.send(FULL)
     await world.send(GONE)
-    (gone,) = await world.register.remove("pigeon", [ZOE, "other@example.com"], "ann")
+    (gone,) = await world.register.remove("pigeon", [ZOE, "other@example.com"], ANN)
     assert (gone.address, gone.reason, gone.by) == (ZOE, Reason.HARD, "petitbleu")
     assert (await world.entries(), await world.counts()) == ([], 0)
     assert await world.send() == "sent: 250 flew"
@@ -345,7 +348,7 @@ async def test_what_is_put_on_the_list_while_a_message_waits_holds_it_back(world
 
     async def meanwhile() -> None:
         entry = Entry("pigeon", ZOE, "", Reason.MANUAL, "", None, None, "ann")
-        await world.register.put([entry], "ann", "suppressions.add")
+        await world.register.put([entry], ANN, "suppressions.add")
         await world.store.shift_clock(1.0)
 
     world.while_sending = meanwhile
@@ -514,8 +517,8 @@ async def test_changes_from_all_sides_never_wait_for_each_other(postgres_url: st
 
         async def people(turn: int) -> None:
             entries = [Entry("pigeon", one, "", Reason.HARD, "", None, None, "") for one in addresses[::-1]]
-            await world.register.put(entries, "ann", "suppressions.add")
-            await world.register.remove("pigeon", addresses, "ann")
+            await world.register.put(entries, ANN, "suppressions.add")
+            await world.register.remove("pigeon", addresses, ANN)
 
         await asyncio.gather(*(one(turn) for turn in range(12) for one in (feedback, people)))
 
@@ -526,7 +529,7 @@ async def test_changes_from_all_sides_never_wait_for_each_other(postgres_url: st
 async def test_a_look_up_is_a_step_in_two_indexes(database_url: str) -> None:
     async with open_store(database_url) as store:
         entries = [Entry("pigeon", f"a{n}@example.com", "", Reason.HARD, "", None, None, "") for n in range(30_000)]
-        await Register(store, KINDS).put(entries, "ann", "suppressions.import")
+        await Register(store, KINDS).put(entries, ANN, "suppressions.import")
         if store.dialect == "postgres":
             await store.connection.execute_script(
                 "INSERT INTO soft_errors (channel, address, errors, touched) "

@@ -16,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from petitbleu import IncomingEvent, Operator, Queue, elements
 from petitbleu.app import running
+from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
 from petitbleu.config.settings import ChannelSuppression, EventTypeSettings, SuppressionSettings
 from petitbleu.instance import open_instance
 from petitbleu.metrics import Metrics
+from petitbleu.operating import Actor
 from petitbleu.retention import Pace, Periods, Purge
 from petitbleu.store import open_store
 from petitbleu.suppression import Reason, address_key
@@ -28,6 +30,7 @@ from petitbleu.suppression.register import CHUNK, Entry, Register, Wanted
 from pydantic import ValidationError
 
 KINDS = {"email": "email", "sms": "mobilePhone", "ios": "registrationToken"}
+ANN = Actor(Operator("ann", frozenset()), "cli")
 DAY = 86_400_000_000
 
 
@@ -244,12 +247,12 @@ async def test_a_long_list_goes_in_and_out(database_url: str) -> None:
     entries = [Entry("email", f"a{number}@example.com", "", Reason.HARD, "", None, None, "") for number in range(count)]
     async with open_store(database_url) as store:
         register = Register(store, KINDS)
-        await register.put([*entries, *entries], "ann", "suppressions.import")
+        await register.put([*entries, *entries], ANN, "suppressions.import")
         found = [one.address async for one in register.walk(Wanted())]
         assert sorted(found) == sorted(one.address for one in entries)
         audited = await store.read("SELECT count(*) AS found FROM audit", [])
         assert audited == [{"found": count}]
-        assert len(await register.remove("email", [one.address for one in entries], "ann")) == count
+        assert len(await register.remove("email", [one.address for one in entries], ANN)) == count
 
 
 async def test_an_import_that_fails_in_its_midst_changes_nothing(database_url: str) -> None:
@@ -258,7 +261,7 @@ async def test_an_import_that_fails_in_its_midst_changes_nothing(database_url: s
     async with open_store(database_url) as store:
         register = Register(store, KINDS)
         with pytest.raises(Exception, match=r"(?i)null"):
-            await register.put([*good, broken], "ann", "suppressions.import")
+            await register.put([*good, broken], ANN, "suppressions.import")
         assert await register.find(Wanted(), 1) == []
         assert await store.read("SELECT id FROM audit", []) == []
 
@@ -337,7 +340,7 @@ async def test_terms_are_those_of_the_channel(sqlite_url: str) -> None:
         assert (terms.threshold, terms.lasting) == (4, {Reason.HARD: DAY, Reason.SOFT: 7 * DAY})
         assert instance.suppressions._terms_of("other").lasting[Reason.HARD] == 90 * DAY
         await instance.register.put(
-            [Entry("email", "zoe@example.com", "", Reason.HARD, "", None, None, "")], "ann", "suppressions.add"
+            [Entry("email", "zoe@example.com", "", Reason.HARD, "", None, None, "")], ANN, "suppressions.add"
         )
         kept = await instance.suppressions.standing("order_confirmation", "email", "Zoe@example.com", "shop")
         assert kept.reason is Reason.HARD
@@ -406,7 +409,7 @@ async def test_a_relay_that_knows_no_such_user_is_asked_once(database_url: str) 
         settings = [f"database={database_url}", "http.port=0", f"plugins.email.providers.main.port={port}"]
         async with running(SAMPLE, settings) as server:
             instance = server.instance
-            await instance.templates.publish(instance.drafts.load("password_reset", "email"), "test")
+            await instance.templates.publish(instance.drafts.load("password_reset", "email"), ITSELF)
 
             async def push(*addresses: str) -> list[tuple[str, str]]:
                 ctx = elements({"user": {"@login": "a"}, "link": "https://x.example/a"})

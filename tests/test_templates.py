@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from petitbleu import Channel, Part, Settings, TemplateError, TemplateRef
+from petitbleu import Channel, Operator, Part, Settings, TemplateError, TemplateRef
+from petitbleu.audit import recorded
+from petitbleu.operating import Actor
 from petitbleu.rendering import Renderer, Snapshot
-from petitbleu.store import open_store
+from petitbleu.store import Store, open_store
 from petitbleu.templates import DraftLimits, Drafts, Published, Seed, Templates
 
 
@@ -27,6 +29,7 @@ class Fields(Settings):
     attachments: Sequence[Attachment] = ()
 
 
+ANN, BOB = (Actor(Operator(name, frozenset()), "cli") for name in ("ann", "bob"))
 CHANNEL = Channel(
     "email", "email", Fields, parts=(Part("html", "body.html.j2", escape="html"), Part("text", "body.txt.j2"))
 )
@@ -309,19 +312,19 @@ class Clock:
         return self.now
 
 
-def templates() -> Templates:
+def templates(store: Store) -> Templates:
     renderer = Renderer([CHANNEL], lambda environment, channel: None)
-    return Templates(renderer, Clock(), lambda event_type, asked: {"name": f"Brand {asked}"})
+    return Templates(store, renderer, Clock(), lambda event_type, asked: {"name": f"Brand {asked}"})
 
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Templates]:
-    async with open_store(database_url):
-        yield templates()
+    async with open_store(database_url) as opened:
+        yield templates(opened)
 
 
 async def publish(store: Templates, root: Path) -> Published:
-    return await store.publish(drafts(root).load("order", "email"), "ann")
+    return await store.publish(drafts(root).load("order", "email"), ANN)
 
 
 async def text(store: Templates, language: str = "") -> str:
@@ -364,11 +367,11 @@ async def test_identical_content_publishes_nothing_new(store: Templates, root: P
 
 async def test_unpublish_and_publish_again(store: Templates, root: Path) -> None:
     await publish(store, root)
-    await store.unpublish("order", "email", "bob")
+    await store.unpublish("order", "email", BOB)
     assert store.current("order", "email") is None
     assert await store.resolve("order", "email", "") is None
     with pytest.raises(TemplateError, match="order/email: is not published"):
-        await store.unpublish("order", "email", "bob")
+        await store.unpublish("order", "email", BOB)
     assert await publish(store, root) == Published(1, True)
 
 
@@ -387,26 +390,34 @@ async def test_rollback(store: Templates, root: Path) -> None:
     change(root, "Number", "No.", "order/email/body.txt.j2")
     await publish(store, root)
     assert await text(store) == "No. 7 for Brand shop"
-    assert await store.rollback("order", "email", 1, "bob") == Published(1, True)
+    assert await store.rollback("order", "email", 1, BOB) == Published(1, True)
     assert await text(store) == "Number 7 for Brand shop"
-    assert await store.rollback("order", "email", 1, "bob") == Published(1, False)
+    assert await store.rollback("order", "email", 1, BOB) == Published(1, False)
     with pytest.raises(TemplateError, match="has no version 3; there are 1, 2"):
-        await store.rollback("order", "email", 3, "bob")
+        await store.rollback("order", "email", 3, BOB)
     with pytest.raises(TemplateError, match="reset/email: was never published"):
-        await store.rollback("reset", "email", 1, "bob")
+        await store.rollback("reset", "email", 1, BOB)
     one, two = await store.versions("order", "email")
     assert (one.current, two.current, one.created_by) == (True, False, "ann")
     assert one.created < two.created
+    await store.unpublish("order", "email", BOB)
+    audited = await recorded(store._store)
+    assert [(one.by, one.origin, one.action, one.object, one.detail) for one in audited] == [
+        ("bob", "cli", "templates.unpublish", "order/email", {"version": None, "before": 1}),
+        ("bob", "cli", "templates.rollback", "order/email", {"version": 1, "before": 2}),
+        ("ann", "cli", "templates.publish", "order/email", {"version": 2, "before": 1}),
+        ("ann", "cli", "templates.publish", "order/email", {"version": 1, "before": None}),
+    ]
 
 
 async def test_another_process_sees_it_after_a_refresh(store: Templates, root: Path) -> None:
-    other = templates()
+    other = templates(store._store)
     await other.refresh()
     await publish(store, root)
     assert other.current("order", "email") is None
     await other.refresh()
     assert other.current("order", "email") == 1
-    await store.unpublish("order", "email", "bob")
+    await store.unpublish("order", "email", BOB)
     await other.refresh()
     assert other.current("order", "email") is None
 
@@ -468,7 +479,7 @@ async def test_the_list_tells_drafts_from_what_is_published(store: Templates, ro
         file.unlink()
     root.joinpath("order/email").rmdir()
     assert await states() == [("order", 1, "none", ())]
-    await store.unpublish("order", "email", "bob")
+    await store.unpublish("order", "email", BOB)
     assert await states() == []
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from .operating import Actor, AuditEntry
 from .store import Store
 from .store.payload import moment
+from .types import Operator
 
-ITSELF = "petitbleu"
+ITSELF = Actor(Operator("petitbleu", frozenset()), "")
 """Who it was when nobody said so."""
 _MOST_OBJECT = 512
 
@@ -28,19 +29,7 @@ class Change:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A change as it is stored."""
-
-    id: int
-    at: datetime
-    by: str
-    action: str
-    object: str
-    detail: Mapping[str, Any]
-
-
-async def record(store: Store, changes: Sequence[Change], by: str, on: Any) -> None:
+async def record(store: Store, changes: Sequence[Change], actor: Actor, on: Any) -> None:
     """Within the transaction `on`."""
     rows = [
         {
@@ -51,27 +40,46 @@ async def record(store: Store, changes: Sequence[Change], by: str, on: Any) -> N
         for one in changes
     ]
     if rows:
-        await store.rows("insert_audit", by[:128], rows, on=on)
+        await store.rows("insert_audit", actor.login[:128], actor.origin[:16], actor.address[:64], rows, on=on)
 
 
 async def recorded(
-    store: Store, *, action: str = "", object_: str = "", by: str = "", limit: int = 100
-) -> list[Recorded]:
-    """The latest changes; `action` may be the beginning of one, such as `suppressions`."""
+    store: Store,
+    *,
+    action: str = "",
+    object_: str = "",
+    by: str = "",
+    origin: str = "",
+    before: int | None = None,
+    limit: int = 100,
+) -> list[AuditEntry]:
+    """The latest changes, with ids below `before`; `action` may be the beginning of one, such as `suppressions`."""
     terms, values = ["1 = 1"], list[Any]()
+    if before is not None:
+        terms.append("id < ?")
+        values.append(before)
     if action:
         terms.append("(action = ? OR action LIKE ? ESCAPE '!')")
         values += [action, action.replace("!", "!!").replace("%", "!%").replace("_", "!_") + ".%"]
-    for column, value in (("object", object_), ('"by"', by)):
+    for column, value in (("object", object_), ('"by"', by), ("origin", origin)):
         if value:
             terms.append(f"{column} = ?")
             values.append(value)
     sql = f"SELECT * FROM audit WHERE {' AND '.join(terms)} ORDER BY id DESC LIMIT ?"  # noqa: S608 - our own words
     rows = await store.read(sql, [*values, limit])
     return [
-        Recorded(row["id"], moment(row["at"]), row["by"], row["action"], row["object"], json.loads(row["detail"]))
+        AuditEntry(
+            row["id"],
+            moment(row["at"]),
+            row["by"],
+            row["origin"],
+            row["address"],
+            row["action"],
+            row["object"],
+            json.loads(row["detail"]),
+        )
         for row in rows
     ]
 
 
-__all__ = ["ITSELF", "Change", "Recorded", "record", "recorded"]
+__all__ = ["ITSELF", "Change", "record", "recorded"]

@@ -263,7 +263,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
     def type_brand(event_type: str, asked: str) -> Mapping[str, Any]:
         return config.brand_values(brand_of(config, event_type, asked))
 
-    templates = Templates(renderer, now, type_brand)
+    templates = Templates(store, renderer, now, type_brand)
     addresses = {name: channel.address for name, channel in channels.items()}
     address_checks = calls.address_checks(channels.values())
     failovers = _failovers(config)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from .audit import Change, record
 from .calls import Calls
 from .errors import AccessDenied, Unavailable
 from .lifecycle import FINAL, IGNORED, PENDING, TRANSITIONS
+from .operating import Actor, Done
 from .queue import WorkQueue
 from .store import CELL_SHIFT, KEY_MASK, Store
 from .store.payload import decode, micros, moment, optional_micros
@@ -22,18 +24,10 @@ from .types import Event, Operator
 LEASED, HELD = 2, 3
 """States of a queue row that operators leave alone: a worker has it, it is paused."""
 
+_STATEMENTS = {"cancel": "cancel", "hold": "hold", "release": "let_go"}
+"""What is done to the row in the queue."""
+
 MEANWHILE = "changed meanwhile; look at it again"
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What became of one request. `text` says what was done (or would be), or why not."""
-
-    id: int
-    ok: bool
-    text: str
-    new_id: int | None = None
-    """Of a resend: the id of the new event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,63 +79,73 @@ class Operations:
         self._now = now
         self._monotonic = monotonic
 
-    async def cancel(self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False) -> list[Done]:
+    async def cancel(
+        self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False
+    ) -> list[Done]:
         """End events that wait, as `ignored`. One that a worker has, or that may be out already, is left alone."""
-        reason = f"cancelled by {operator.login}"
+        words = _words("cancelled", actor, reason)
 
         async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
-            gone = await self._drop([one.id for one in found], reason)
+            gone = await self._turn("cancel", "record_cancelled", found, words, actor, reason)
             for one in found:
                 if one.id in gone and one.event is not None:
-                    await self._calls.outcome_recorded(one.event, IGNORED, None, reason)
+                    await self._calls.outcome_recorded(one.event, IGNORED, None, words)
             return dict.fromkeys(gone)
 
-        return await self._each(ids, operator, _cancel, None if rehearsal else change)
+        return await self._each(ids, actor.operator, _cancel, None if rehearsal else change)
 
-    async def retry(self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False) -> list[Done]:
+    async def retry(self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False) -> list[Done]:
         """Let events that wait for their next try have it now, and open again those that ended without being sent."""
 
         async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
             waiting = [one.id for one in found if one.status not in FINAL]
             ended = [_reopened(one, one.event) for one in found if one.status in FINAL and one.event is not None]
             await self._room(len(ended))
-            hastened = await self._hasten(waiting) if waiting else set()
-            reopened = await self._reopen(ended, f"put back by {operator.login}") if ended else set()
+            hastened = await self._hasten(waiting, actor, reason) if waiting else set()
+            reopened = await self._reopen(ended, actor, reason) if ended else set()
             return dict.fromkeys(hastened | reopened)
 
-        return await self._each(ids, operator, self._retry, None if rehearsal else change)
+        return await self._each(ids, actor.operator, self._retry, None if rehearsal else change)
 
-    async def resend(self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False) -> list[Done]:
+    async def resend(
+        self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False
+    ) -> list[Done]:
         """Store a copy of each event, with an id of its own and no memory of idempotency keys, whatever its status."""
 
         async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
             copies = [self._copy(one.event) for one in found if one.event is not None]
             await self._room(len(copies))
-            new = await self._queue.put(copies)
+
+            async def note(new: Sequence[int], transaction: Any) -> None:
+                more = ((one.id, {"new_id": copy}) for one, copy in zip(found, new, strict=True))
+                await self._note("resend", more, actor, reason, transaction)
+
+            new = await self._queue.put_noted(copies, note)
             for event, new_id in zip(copies, new, strict=True):
                 await self._calls.event_accepted(replace(event, id=new_id))
             return dict(zip((one.id for one in found), new, strict=True))
 
-        return await self._each(ids, operator, self._resend, None if rehearsal else change)
+        return await self._each(ids, actor.operator, self._resend, None if rehearsal else change)
 
-    async def hold(
-        self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False, reason: str = ""
-    ) -> list[Done]:
+    async def hold(self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False) -> list[Done]:
         """Keep events that wait from being sent until they are released. One that a worker has is left alone."""
+        words = _words("held", actor, reason)
 
         async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
-            words = f"held by {operator.login}" + (f": {reason}" if reason else "")
-            return dict.fromkeys(await self._turn("hold", [one.id for one in found], words))
+            return dict.fromkeys(await self._turn("hold", "record_reason", found, words, actor, reason))
 
-        return await self._each(ids, operator, _hold, None if rehearsal else change)
+        return await self._each(ids, actor.operator, _hold, None if rehearsal else change)
 
-    async def release(self, ids: Iterable[int], operator: Operator, *, rehearsal: bool = False) -> list[Done]:
+    async def release(
+        self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False
+    ) -> list[Done]:
         """Let events go that are paused. One whose expiration has passed meanwhile ends as `expired`."""
+        words = _words("released", actor, reason)
 
         async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
-            return dict.fromkeys(await self._turn("let_go", [one.id for one in found], f"released by {operator.login}"))
+            return dict.fromkeys(await self._turn("release", "record_reason", found, words, actor, reason))
 
-        return await self._each(ids, operator, self._release, None if rehearsal else change)
+        return await self._each(ids, actor.operator, self._release, None if rehearsal else change)
 
     async def _each(
         self,
@@ -191,37 +195,46 @@ class Operations:
         if depth + coming > self._pending:
             raise Unavailable(f"{coming} events more do not fit into the queue ({depth}/{self._pending})")
 
-    async def _drop(self, ids: Sequence[int], reason: str) -> Set[int]:
+    async def _turn(
+        self, action: str, query: str, found: Sequence[_Found], words: str, actor: Actor, reason: str
+    ) -> Set[int]:
+        """Change the rows of the queue that are still as they were found; `query` writes `words` to their events."""
         async with self._store.transaction() as transaction:
-            gone = await self._store.rows("cancel", _ids(ids), on=transaction)
-            if gone:
-                await self._store.rows("record_cancelled", reason, gone, on=transaction)
-        return {row["id"] for row in gone}
-
-    async def _turn(self, query: str, ids: Sequence[int], reason: str) -> Set[int]:
-        async with self._store.transaction() as transaction:
-            turned = await self._store.rows(query, _ids(ids), on=transaction)
+            turned = await self._store.rows(_STATEMENTS[action], _ids([one.id for one in found]), on=transaction)
             if turned:
-                await self._store.rows("record_reason", reason, turned, on=transaction)
+                await self._store.rows(query, words, turned, on=transaction)
+                await self._note(action, ((row["id"], {}) for row in turned), actor, reason, transaction)
         return {row["id"] for row in turned}
 
-    async def _hasten(self, ids: Sequence[int]) -> Set[int]:
+    async def _hasten(self, ids: Sequence[int], actor: Actor, reason: str) -> Set[int]:
         async with self._store.transaction() as transaction:
             hastened = await self._store.rows("hasten", self._lifetime_micros, _ids(ids), on=transaction)
             if hastened:
                 await self._store.rows("record_hastened", hastened, on=transaction)
+                await self._note("retry", ((row["id"], {}) for row in hastened), actor, reason, transaction)
         return {row["id"] for row in hastened}
 
-    async def _reopen(self, ended: Sequence[dict[str, Any]], reason: str) -> Set[int]:
+    async def _reopen(self, ended: Sequence[dict[str, Any]], actor: Actor, reason: str) -> Set[int]:
+        words = _words("put back", actor, reason)
         async with self._store.transaction() as transaction:
             # a purge that has them ends first; what it took is then seen to be gone
             await self._store.rows("lock_events", _ids(sorted(row["id"] for row in ended)), on=transaction)
-            rows = await self._store.rows("reopen", reason, sorted(ended, key=lambda row: row["id"]), on=transaction)
+            rows = await self._store.rows("reopen", words, sorted(ended, key=lambda row: row["id"]), on=transaction)
             reopened = {row["id"] for row in rows}
             back = [row for row in ended if row["id"] in reopened]
             if back:
                 await self._store.rows("insert_reopened", self._lifetime_micros, back, on=transaction)
+                more = ((row["id"], {"was": row["status"]}) for row in back)
+                await self._note("retry", more, actor, reason, transaction)
         return reopened
+
+    async def _note(
+        self, action: str, events: Iterable[tuple[int, Mapping[str, Any]]], actor: Actor, reason: str, on: Any
+    ) -> None:
+        """For the audit, each event with what is to be said of it beside the reason."""
+        why = {"reason": reason} if reason else {}
+        changes = [Change(f"events.{action}", f"event/{one}", {**more, **why}) for one, more in events]
+        await record(self._store, changes, actor, on)
 
     @property
     def _lifetime_micros(self) -> int:
@@ -283,6 +296,10 @@ class Operations:
         if expiration is None or expiration <= now:
             expiration = now + self._lifetime
         return replace(event, id=0, created=now, scheduled=scheduled, expiration=expiration)
+
+
+def _words(done: str, actor: Actor, reason: str) -> str:
+    return f"{done} by {actor.login}" + (f": {reason}" if reason else "")
 
 
 def _ids(ids: Sequence[int]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -112,6 +112,20 @@ class WorkQueue:
     async def put(self, events: Sequence[Event]) -> list[int]:
         """Store the events durably, all or none, and return their ids in order. Raises `EventsRefused`."""
         return [one.id for one in await self.store(events)]
+
+    async def put_noted(
+        self, events: Sequence[Event], note: Callable[[Sequence[int], Any], Awaitable[None]]
+    ) -> list[int]:
+        """Store events without a look at their keys; `note` is given their ids and the transaction, and writes what
+        must be stored with them or not at all."""
+        ids = await self._take_ids(len(events))
+        fresh = [propose(one, event, {}) for one, event in zip(ids, events, strict=True)]
+        async with self._store.transaction() as transaction:
+            await self._insert(fresh, transaction)
+            await note(ids, transaction)
+        counted, depth = self._depth
+        self._depth = (counted, depth + len(fresh))
+        return ids
 
     async def store(self, events: Sequence[Event]) -> list[Stored]:
         """As `put`, and telling which events are new rather than repeated."""

@@ -27,10 +27,12 @@ from ..eventxml import events_in
 from ..instance import plan
 from ..lifecycle import SENT
 from ..logs import set_up
+from ..operating import Actor
 from ..services import FoundEvent
 from ..types import Caught, Comparison, EventQuery, Queue
 from ..xmldata import parse_xml
-from .events import LOCAL, history, way
+from .events import history, way
+from .local import LOCAL
 
 WAIT = 30.0
 """Seconds until everything must have arrived."""
@@ -40,6 +42,7 @@ _ENVELOPE = """<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/
   <soapenv:Body><urn:PushEvent><urn:sessiontoken>mc/demo</urn:sessiontoken>
   <urn:domEvent>{event}</urn:domEvent></urn:PushEvent></soapenv:Body>
 </soapenv:Envelope>"""
+ACTOR = Actor(LOCAL, "demo")
 _SCHEMAS = {Queue.REALTIME: "rtEvent", Queue.BATCH: "batchEvent"}
 
 
@@ -153,7 +156,7 @@ async def _show(server: Server, box: Box, events: Sequence[Sample], names: Seque
     print(f"Petitbleu listens on {server.url}; in place of providers there are: {', '.join(names) or 'none'}.")
     print("\nPublishing templates")
     for key in instance.drafts.list():
-        published = await instance.templates.publish(instance.drafts.load(*key), "demo")
+        published = await instance.templates.publish(instance.drafts.load(*key), ACTOR)
         print(f"  {'/'.join(key)}  version {published.version}")
     print(f"\nPushing {len(events)} events over SOAP")
     started = time.monotonic()

@@ -18,12 +18,11 @@ from ..eventxml import events_in
 from ..instance import Instance, open_instance
 from ..services import FoundEvent
 from ..store.payload import micros, moment
-from ..types import Comparison, Condition, EventQuery, IncomingEvent, Junction, Operator, Queue
+from ..types import Comparison, Condition, EventQuery, IncomingEvent, Junction, Queue
 from ..xmldata import parse_xml
+from .local import LOCAL
 from .output import Progress, as_json, plain, table
 
-LOCAL = Operator("command line", frozenset({"push", "read", "publish", "admin"}))
-"""Whoever can read the configuration and write the database needs no password."""
 CHUNK = 500
 
 # ------------------------------------------------------------------------------------------------------------- push

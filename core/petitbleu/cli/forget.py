@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 
 from ..commands import Command
 from ..errors import PetitbleuError
 from ..forgetting import Forget, Forgotten, person
 from ..instance import open_instance
+from .local import actor, by_argument
 from .output import as_json, table
 
 
@@ -22,7 +22,7 @@ async def _forget(args: argparse.Namespace) -> int:
         if args.dry_run:
             done = await forget.rehearse(who)
         else:
-            done = await forget.forget(who, args.by, write_again=args.write_again, whole=args.vacuum)
+            done = await forget.forget(who, actor(args), write_again=args.write_again, whole=args.vacuum)
     if args.json:
         as_json(
             {
@@ -70,7 +70,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", type=float, default=60.0, metavar="SECONDS", help="for messages that are being sent (default: 60)"
     )
-    parser.add_argument("--by", default=getpass.getuser(), help="who does it, for the record (default: your login)")
+    by_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

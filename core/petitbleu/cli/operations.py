@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from ..commands import Command
 from ..instance import Instance, open_instance
 from ..lifecycle import PENDING, PROCESSING
-from ..operations import Done, Operations
+from ..operating import Done
+from ..operations import Operations
 from ..types import Comparison, Condition, EventQuery, Junction
-from .events import CHUNK, FILTERS, LOCAL, filter_arguments, filter_terms
+from .events import CHUNK, FILTERS, filter_arguments, filter_terms
+from .local import LOCAL, actor, by_argument
 from .output import Progress, as_json
 
 OPEN = Comparison("status", "in", (PENDING, PROCESSING))
@@ -38,7 +38,6 @@ async def _run(name: str, operation: Callable[..., Awaitable[list[Done]]], args:
     terms = filter_terms(args)
     if getattr(args, "all_open", False):
         terms.append(OPEN)
-    more = {"reason": args.reason} if "reason" in args else {}
     wrong = _wrong(ids, terms, args)
     if wrong:
         print(wrong, file=sys.stderr)
@@ -48,11 +47,12 @@ async def _run(name: str, operation: Callable[..., Awaitable[list[Done]]], args:
         if terms:
             ids = await _matching(instance, terms)
         progress = Progress(name, len(ids))
-        operator = replace(LOCAL, login=args.by)
         try:
             for start in range(0, len(ids), AT_ONCE):
                 chunk = ids[start : start + AT_ONCE]
-                done += await operation(instance.operations, chunk, operator, rehearsal=args.dry_run, **more)
+                done += await operation(
+                    instance.operations, chunk, actor(args), reason=args.reason, rehearsal=args.dry_run
+                )
                 progress.step(len(chunk))
         finally:
             # whatever stops it, what is done is told
@@ -103,14 +103,14 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     filter_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would happen, change nothing")
     parser.add_argument("--yes", action="store_true", help="do it to all events that the filter matches")
-    parser.add_argument("--by", default=getpass.getuser(), help="who does it, for the record (default: your login)")
+    parser.add_argument("--reason", default="", help="why, for the record")
+    by_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _hold_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments(parser)
     parser.add_argument("--all-open", action="store_true", help="everything that is not sent, e.g. after a restore")
-    parser.add_argument("--reason", default="", help="why, for the record")
 
 
 COMMANDS = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from ..instance import Instance, open_instance
 from ..suppression import Reason
 from ..suppression.exchange import Reader, Writer
 from ..suppression.register import Entry, Wanted
+from .local import actor, by_argument
 from .output import as_json, table
 
 FORMS = ("csv", "json")
@@ -88,7 +88,7 @@ async def _add(args: argparse.Namespace) -> int:
             _until(args, instance),
             args.by,
         )
-        await instance.register.put([entry], args.by, "suppressions.add")
+        await instance.register.put([entry], actor(args), "suppressions.add")
     _show([entry], args)
     return 0
 
@@ -117,7 +117,7 @@ def _known_brand(instance: Instance, brand: str) -> None:
 async def _remove(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
         keys = [_key(instance, args.channel, one) for one in args.addresses]
-        gone = await instance.register.remove(args.channel, keys, args.by, args.brand, args.reason or "")
+        gone = await instance.register.remove(args.channel, keys, actor(args), args.brand, args.reason or "")
     missing = [
         address for address, key in zip(args.addresses, keys, strict=True) if key not in {one.address for one in gone}
     ]
@@ -151,7 +151,7 @@ async def _import(args: argparse.Namespace) -> int:
         )
         entries = reader.read(text, form, name)
         if not args.dry_run:
-            await instance.register.put(entries, args.by, "suppressions.import")
+            await instance.register.put(entries, actor(args), "suppressions.import")
     if args.json:
         as_json({"imported": len(entries), "dry_run": args.dry_run})
     else:
@@ -192,8 +192,8 @@ async def _audit(args: argparse.Namespace) -> int:
         as_json(found)
         return 0
     table(
-        ("AT", "BY", "ACTION", "OBJECT", "DETAIL"),
-        [(one.at, one.by, one.action, one.object, _detail(one.detail)) for one in found],
+        ("AT", "BY", "FROM", "ACTION", "OBJECT", "DETAIL"),
+        [(one.at, one.by, f"{one.origin} {one.address}", one.action, one.object, _detail(one.detail)) for one in found],
     )
     return 0
 
@@ -217,10 +217,6 @@ def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _by(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--by", default=getpass.getuser(), help="who does it, for the record (default: your login)")
-
-
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
     _filters(parser)
     parser.add_argument("--limit", type=int, default=100, help="lines at most (default: 100)")
@@ -236,7 +232,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     ends = parser.add_mutually_exclusive_group()
     ends.add_argument("--for", dest="duration", metavar="DURATION", help="for so long, such as 30d (default: for ever)")
     ends.add_argument("--until", metavar="TIME", help="until then, such as 2027-01-31T00:00Z")
-    _by(parser)
+    by_argument(parser)
     _json(parser)
 
 
@@ -245,7 +241,7 @@ def _remove_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("addresses", nargs="+", metavar="ADDRESS")
     parser.add_argument("--brand", help='what holds for this brand alone; "" is what holds for all')
     parser.add_argument("--reason", choices=[*Reason], help="what has this reason alone")
-    _by(parser)
+    by_argument(parser)
     _json(parser)
 
 
@@ -257,7 +253,7 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--brand", help="of lines that name none (default: all brands)")
     parser.add_argument("--country", help="where phone numbers without + are dialled, such as FR")
     parser.add_argument("--dry-run", action="store_true", help="read and check, change nothing")
-    _by(parser)
+    by_argument(parser)
     _json(parser)
 
 

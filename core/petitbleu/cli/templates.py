@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from ..instance import Instance, open_instance
 from ..rendering import Snapshot
 from ..templates import Draft, Seed
 from ..types import Attempt, Content, Delivered, Message, TemplateRef
+from .local import actor, by_argument
 from .output import Progress, as_json, plain, table
 
 
@@ -179,7 +179,6 @@ async def _publish(args: argparse.Namespace) -> int:
     if bool(args.all) == bool(args.template):
         print("name a template, or use --all", file=sys.stderr)
         return 2
-    by = args.by
     done: list[dict[str, Any]] = []
     refused = 0
     async with open_instance(args.config, args.set) as instance:
@@ -188,7 +187,7 @@ async def _publish(args: argparse.Namespace) -> int:
         for key in keys:
             try:
                 draft = instance.drafts.load(*key)
-                published = await instance.templates.publish(draft, by)
+                published = await instance.templates.publish(draft, actor(args))
             except TemplateError as error:
                 refused += 1
                 print(f"{'/'.join(key)}: refused: {error}", file=sys.stderr)
@@ -207,7 +206,7 @@ async def _publish(args: argparse.Namespace) -> int:
 async def _unpublish(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
         key = _key(instance, args.template)
-        await instance.templates.unpublish(*key, args.by)
+        await instance.templates.unpublish(*key, actor(args))
     print(f"{'/'.join(key)}: unpublished; new events of this type end as not covered")
     return 0
 
@@ -215,7 +214,7 @@ async def _unpublish(args: argparse.Namespace) -> int:
 async def _rollback(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
         key = _key(instance, args.template)
-        published = await instance.templates.rollback(*key, args.version, args.by)
+        published = await instance.templates.rollback(*key, args.version, actor(args))
     how = "is back" if published.changed else "rules already"
     print(f"{'/'.join(key)}: version {published.version} {how}")
     return 0
@@ -247,10 +246,6 @@ def _with(*more: Callable[[argparse.ArgumentParser], None]) -> Callable[[argpars
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _by(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--by", default=getpass.getuser(), help="who does it, for the record (default: your login)")
 
 
 def _version_option(parser: argparse.ArgumentParser) -> None:
@@ -289,8 +284,13 @@ COMMANDS = (
     Command("diff", "what a publication would change, or did", _diff, _with(_which, _diff_arguments)),
     Command("preview", "render the draft with a seed", _preview, _with(_which, _preview_arguments, _json)),
     Command("proof", "send the draft to its seeds", _proof, _with(_which, _proof_arguments)),
-    Command("publish", "freeze drafts and use them for new messages", _publish, _with(_publish_arguments, _by, _json)),
-    Command("unpublish", "use no version for new messages", _unpublish, _with(_which, _by)),
+    Command(
+        "publish",
+        "freeze drafts and use them for new messages",
+        _publish,
+        _with(_publish_arguments, by_argument, _json),
+    ),
+    Command("unpublish", "use no version for new messages", _unpublish, _with(_which, by_argument)),
     Command("versions", "every version there was", _versions, _with(_which, _json)),
-    Command("rollback", "use an earlier version again", _rollback, _with(_which, _rollback_arguments, _by)),
+    Command("rollback", "use an earlier version again", _rollback, _with(_which, _rollback_arguments, by_argument)),
 )

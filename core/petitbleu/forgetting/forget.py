@@ -19,6 +19,7 @@ import orjson
 
 from ..audit import Change, record
 from ..errors import PetitbleuError
+from ..operating import Actor
 from ..store import Store
 from ..store.whole import (
     Found,
@@ -97,7 +98,9 @@ class Forget:
         result.left = self._lasting(seen)
         return result
 
-    async def forget(self, person: Person, by: str, *, write_again: bool = False, whole: bool = False) -> Forgotten:
+    async def forget(
+        self, person: Person, actor: Actor, *, write_again: bool = False, whole: bool = False
+    ) -> Forgotten:
         """`write_again` removes also what keeps us from writing to the person; `whole` writes an SQLite file anew.
 
         Raises `PetitbleuError` when a worker keeps an event for too long; what is done by then is done.
@@ -115,7 +118,7 @@ class Forget:
                 await self._blank(found, person, write_again, done)
         else:
             done.left.append("what keeps coming: somebody pushes events for this address at the moment")
-        await self._note(person, by, done)
+        await self._note(person, actor, done)
         result = self._result(listed, seen)
         result.removed, result.blanked, result.kept_as_hash = +done.removed, +done.blanked, done.kept_as_hash
         result.others = done.others
@@ -224,11 +227,11 @@ class Forget:
     async def _hashed(self, person: Person) -> str:
         return forgotten_key(await self._store.secret(), person.key)
 
-    async def _note(self, person: Person, by: str, done: Forgotten) -> None:
+    async def _note(self, person: Person, actor: Actor, done: Forgotten) -> None:
         object_ = f"{person.kind}/{(await self._hashed(person))[:28]}"
         detail = {"removed": dict(+done.removed), "blanked": dict(+done.blanked)}
         async with self._store.transaction() as transaction:
-            await record(self._store, [Change("forget", object_, detail)], by, transaction)
+            await record(self._store, [Change("forget", object_, detail)], actor, transaction)
 
 
 def _text(value: object) -> str:

@@ -277,6 +277,7 @@ class SuppressionRow(Model):
     class Meta:
         table = "suppressions"
         unique_together = (("channel", "address", "brand", "reason"),)
+        indexes = (Index(fields=("created",)),)
 
 
 # Soft errors of an address, as JSON: event, time, and by what they were heard of. The row also is the lock on them.
@@ -292,11 +293,13 @@ class SoftErrorRow(Model):
         unique_together = (("channel", "address"),)
 
 
-# Who did what to what. `detail` is JSON without secrets; rows are never changed.
+# Who did what to what, by which way and from where. `detail` is JSON without secrets; rows are never changed.
 class AuditRow(Model):
     id = fields.BigIntField(primary_key=True)
     at = fields.BigIntField(db_index=True)
     by = fields.CharField(max_length=128)
+    origin = fields.CharField(max_length=16, db_default="")
+    address = fields.CharField(max_length=64, db_default="")
     action = fields.CharField(max_length=64)
     object = fields.CharField(max_length=512, db_index=True)
     detail = fields.TextField(db_default="{}")

@@ -73,8 +73,8 @@ SUPPRESSION = {
         ON CONFLICT (channel, address, brand, reason)
         DO UPDATE SET created = excluded.created, expires = excluded.expires""",
     "insert_audit": """
-        INSERT INTO audit (at, "by", action, object, detail)
-        SELECT {now}, {0}, action, object, detail FROM {rows:action text, object text, detail text}""",
+        INSERT INTO audit (at, "by", origin, address, action, object, detail)
+        SELECT {now}, {0}, {1}, {2}, action, object, detail FROM {rows:action text, object text, detail text}""",
     "purge_suppressions": """
         DELETE FROM suppressions WHERE id {any}(SELECT id FROM suppressions WHERE expires <= {begun}
                                                 ORDER BY expires LIMIT {0} {skip_locked}){end}""",

@@ -202,7 +202,7 @@ class Suppressions:
             "text": text,
             "created": now,
             "expires": self._terms_of(note.channel).expires(reason, now),
-            "who": ITSELF,
+            "who": ITSELF.login,
         }
 
     def _terms_of(self, channel: str) -> Terms:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..addresses import registration_token
 from ..audit import record
+from ..operating import Actor
 from ..store import Store
 from ..store.payload import optional_micros, optional_moment
 from .guard import change
@@ -83,18 +84,18 @@ class Register:
                 return
             after = rows[-1]["id"]
 
-    async def put(self, entries: Sequence[Entry], by: str, action: str) -> None:
+    async def put(self, entries: Sequence[Entry], actor: Actor, action: str) -> None:
         """Add entries, or replace those of the same channel, address, brand and reason; of twins the last one holds."""
-        rows = {(one.channel, one.address, one.brand, one.reason.value): _row(one, by) for one in entries}
+        rows = {(one.channel, one.address, one.brand, one.reason.value): _row(one, actor.login) for one in entries}
         ordered = [rows[key] for key in sorted(rows)]
         async with self._store.transaction() as transaction:
             for start in range(0, len(ordered), CHUNK):
                 some = ordered[start : start + CHUNK]
                 await self._store.rows("suppress", some, on=transaction)
-                await record(self._store, [change(action, row) for row in some], by, transaction)
+                await record(self._store, [change(action, row) for row in some], actor, transaction)
 
     async def remove(
-        self, channel: str, addresses: Sequence[str], by: str, brand: str | None = None, reason: str = ""
+        self, channel: str, addresses: Sequence[str], actor: Actor, brand: str | None = None, reason: str = ""
     ) -> list[Entry]:
         """Take addresses (keys) off the list, for a brand or a reason alone where one is named, and forget their soft
         errors; gives what was on it."""
@@ -110,7 +111,7 @@ class Register:
             # before the entries, as feedback does it: so no two wait for each other
             await self._store.rows("forget_soft", rows, on=transaction)
             gone = await self._store.rows("unsuppress", rows, on=transaction)
-            await record(self._store, [change("suppressions.remove", row) for row in gone], by, transaction)
+            await record(self._store, [change("suppressions.remove", row) for row in gone], actor, transaction)
         return [_entry({**row, "address": known[row["address"]], "by": row["who"]}) for row in gone]
 
     async def _read(self, wanted: Wanted, order: str, limit: int, after: int = 0) -> list[dict[str, Any]]:

@@ -17,10 +17,13 @@ from tortoise.exceptions import IntegrityError
 from tortoise.functions import Count, Max
 from tortoise.transactions import in_transaction
 
+from ..audit import Change, record
 from ..errors import TemplateError
 from ..languages import canonical
+from ..operating import Actor
 from ..rendering import Compiled, Renderer, event_context
 from ..rendering.snapshots import Snapshot
+from ..store import Store
 from ..store.models import PublicationRow, TemplateVersionRow
 from ..types import Content, TemplateRef
 from .drafts import Draft, Drafts
@@ -76,11 +79,13 @@ class Templates:
 
     def __init__(
         self,
+        store: Store,
         renderer: Renderer,
         now: Callable[[], datetime],
         brand: Callable[[str, str], Mapping[str, Any]] = lambda event_type, asked: {},
         cached: int = 256,
     ) -> None:
+        self._store = store
         self._renderer = renderer
         self._now = now
         self._brand = brand
@@ -147,25 +152,25 @@ class Templates:
 
     # ------------------------------------------------------------------------------------------- for admins
 
-    async def publish(self, draft: Draft, by: str) -> Published:
+    async def publish(self, draft: Draft, actor: Actor) -> Published:
         """Freeze the draft and let it rule, once every seed and every language renders.
 
         Raises `TemplateError` naming the seed and what went wrong.
         """
         self.check(draft)
-        return await self.freeze(draft.snapshot, by)
+        return await self.freeze(draft.snapshot, actor)
 
-    async def freeze(self, snapshot: Snapshot, by: str) -> Published:
+    async def freeze(self, snapshot: Snapshot, actor: Actor) -> Published:
         """As `publish`, whether it renders or not."""
         try:
-            published = await self._publish(snapshot, by)
+            published = await self._publish(snapshot, actor)
         except IntegrityError:  # someone else took the same number at the same moment
-            published = await self._publish(snapshot, by)
+            published = await self._publish(snapshot, actor)
         await self.refresh()
         return published
 
-    async def _publish(self, snapshot: Snapshot, by: str) -> Published:
-        async with in_transaction():
+    async def _publish(self, snapshot: Snapshot, actor: Actor) -> Published:
+        async with in_transaction() as transaction:
             key: dict[str, Any] = {"event_type": snapshot.event_type, "channel": snapshot.channel}
             versions = await TemplateVersionRow.filter(**key).order_by("number").values_list("number", "digest")
             same = [number for number, digest in versions if digest == snapshot.digest]
@@ -180,24 +185,24 @@ class Templates:
                     digest=snapshot.digest,
                     snapshot=snapshot.to_json(),
                     created=self._microseconds(),
-                    created_by=by,
+                    created_by=actor.login,
                 )
-            await self._record(key, "publish", number, by)
+            await self._record(key, "publish", number, last, actor, transaction)
         return Published(number, True)
 
-    async def unpublish(self, event_type: str, channel: str, by: str) -> None:
+    async def unpublish(self, event_type: str, channel: str, actor: Actor) -> None:
         """From now on events find no template. Raises `TemplateError` when none is published."""
-        async with in_transaction():
+        async with in_transaction() as transaction:
             key: dict[str, Any] = {"event_type": event_type, "channel": channel}
             last = await PublicationRow.filter(**key).order_by("-id").first()
             if last is None or last.version is None:
                 raise TemplateError(f"{event_type}/{channel}", "is not published")
-            await self._record(key, "unpublish", None, by)
+            await self._record(key, "unpublish", None, last, actor, transaction)
         await self.refresh()
 
-    async def rollback(self, event_type: str, channel: str, version: int, by: str) -> Published:
+    async def rollback(self, event_type: str, channel: str, version: int, actor: Actor) -> Published:
         """Let an earlier version rule. Raises `TemplateError` when there is no such version."""
-        async with in_transaction():
+        async with in_transaction() as transaction:
             key: dict[str, Any] = {"event_type": event_type, "channel": channel}
             numbers = await _numbers(event_type, channel)
             if version not in numbers:
@@ -205,7 +210,7 @@ class Templates:
             last = await PublicationRow.filter(**key).order_by("-id").first()
             if last is not None and last.version == version:
                 return Published(version, False)
-            await self._record(key, "rollback", version, by)
+            await self._record(key, "rollback", version, last, actor, transaction)
         await self.refresh()
         return Published(version, True)
 
@@ -297,8 +302,18 @@ class Templates:
             chosen, event_context(event, self._brand(snapshot.event_type, snapshot.meta.brand))
         )
 
-    async def _record(self, key: Mapping[str, Any], action: str, version: int | None, by: str) -> None:
-        await PublicationRow.create(**key, action=action, version=version, at=self._microseconds(), by=by)
+    async def _record(
+        self,
+        key: Mapping[str, Any],
+        action: str,
+        version: int | None,
+        last: PublicationRow | None,
+        actor: Actor,
+        on: Any,
+    ) -> None:
+        await PublicationRow.create(**key, action=action, version=version, at=self._microseconds(), by=actor.login)
+        detail = {"version": version, "before": None if last is None else last.version}
+        await record(self._store, [Change(f"templates.{action}", "/".join(key.values()), detail)], actor, on)
 
     def _microseconds(self) -> int:
         return (self._now() - _EPOCH) // timedelta(microseconds=1)

@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 
 from ..app import running
+from ..audit import ITSELF
 from ..cli.events import history, way
 from ..data import elements
 from ..instance import Instance, Surroundings
@@ -110,7 +111,7 @@ class Server:
         templates = self.instance.templates
         for key in self.instance.drafts.list():
             draft = self.instance.drafts.load(*key)
-            await (templates.publish(draft, "test") if draft.seeds else templates.freeze(draft.snapshot, "test"))
+            await (templates.publish(draft, ITSELF) if draft.seeds else templates.freeze(draft.snapshot, ITSELF))
 
     # ----------------------------------------------------------------------------------------------------------- events
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from petitbleu import Comparison, EventQuery, EventsRefused, IncomingEvent, Operator, Queue
 from petitbleu.app import Server, running
+from petitbleu.audit import ITSELF
 from push_rig import DEVICE, SHOP, TOKEN, Apple, Google, StartApple
 
 pytest_plugins = ("push_servers",)
@@ -82,7 +83,7 @@ async def site(folder: Path, url: str, app: dict[str, Any]) -> AsyncIterator[Sit
     (folder / "petitbleu.yaml").write_text(json.dumps(config))
     async with running(folder, []) as server:
         for channel in ("ios", "android"):
-            await server.instance.templates.publish(server.instance.drafts.load("shipped", channel), "test")
+            await server.instance.templates.publish(server.instance.drafts.load("shipped", channel), ITSELF)
         yield Site(server)
 
 

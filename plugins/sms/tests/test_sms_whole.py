@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from petitbleu import IncomingEvent, Operator, Queue
 from petitbleu.app import Server, running
+from petitbleu.audit import ITSELF
 from petitbleu.cli import main
 
 pytest_plugins = ("sms_parts",)
@@ -82,7 +83,7 @@ async def test_from_event_to_receipt(npm_smsc: Any, postgres_url: str, tmp_path:
     async with npm_smsc(**orders) as (smsc, port):
         folder = instance(tmp_path, port)
         async with running(folder, [f"database={postgres_url}"]) as server:
-            await server.instance.templates.publish(server.instance.drafts.load("note", "sms"), "test")
+            await server.instance.templates.publish(server.instance.drafts.load("note", "sms"), ITSELF)
             # as dialled in France, and in international form
             numbers = ["06 00 00 00 05", f"+{lost}", f"+{nobody}", f"+{late}", "+33600000004"]
             ids = await push(server, *((number, "Hello") for number in numbers), ("+33600000006", LONG))
@@ -120,7 +121,7 @@ async def test_a_flood_with_a_cut_connection(npm_smsc: Any, postgres_url: str, t
     async with npm_smsc(cut=100, latency=5, window=10, receipts={"form": "text"}) as (smsc, port):
         folder = instance(tmp_path, port)
         async with running(folder, [f"database={postgres_url}"]) as server:
-            await server.instance.templates.publish(server.instance.drafts.load("note", "sms"), "test")
+            await server.instance.templates.publish(server.instance.drafts.load("note", "sms"), ITSELF)
             ids = await push(server, *((f"+336000{number:05}", "Hello") for number in range(count)))
             found = await until(
                 server, ids, lambda rows: all(row["feedback"] or row["reason"].startswith("unknown") for row in rows)
