@@ -192,7 +192,7 @@ def test_commands_exist(page: Path, parser: Any) -> None:
         words = words[: next((at for at, word in enumerate(words) if word in ("|", ">", "<", "&&", "2>")), len(words))]
         if words[-1:] == ["…"]:
             words.pop()
-        if not words or words in [[group] for group in GROUPS]:
+        if not words or words in [group.split() for group in GROUPS]:
             continue
         output = io.StringIO()
         try:

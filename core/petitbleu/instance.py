@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import random
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .answers import CoreAnswers, Rule, branded
-from .auth import Authenticator
+from .auth import Authenticator, Tokens
 from .calls import Calls
 from .channels import wishes
 from .conduct import Conduct
@@ -84,6 +85,7 @@ class Instance:
     gate: Gate
     """The same door for events that plugins fetch by themselves."""
     auth: Authenticator
+    tokens: Tokens
     services: Services
     worker: Worker
     metrics: Metrics
@@ -386,6 +388,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         store, copies, calls, cell, brands, lifetime, config.limits.pending, store.now, time.monotonic
     )
     auth = Authenticator(config.operators, config.sessions, now, limit_reached=metrics.limit_reached)
+    tokens = Tokens(store, config.operators, config.event_types, config.brands, now, secrets.token_bytes)
 
     async def pending() -> tuple[int, int]:
         return await within(config.limits.deadline, queue.depth(time.monotonic)), config.limits.pending
@@ -430,6 +433,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         intake,
         Gate(metrics.measured(intake)),
         auth,
+        tokens,
         services,
         worker,
         metrics,

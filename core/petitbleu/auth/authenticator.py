@@ -1,9 +1,10 @@
-"""Who is calling: sessions, `login/password`, trusted networks."""
+"""Who is calling: sessions, tokens of programs, `login/password`, trusted networks."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -14,11 +15,15 @@ from datetime import datetime
 from ..config.settings import OperatorSettings, Sessions
 from ..errors import AccessDenied, SessionExpired
 from ..networks import within
-from ..store.models import SessionRow
+from ..store.models import SessionRow, TokenRow
 from ..store.payload import micros
 from ..types import Credentials, Operator, Session
 from .passwords import Passwords
 from .remembered import Remembered
+from .tokens import PREFIX, narrowed, token_hash, well_formed
+
+_NOTED = 300_000_000
+"""Microseconds between two notes of when a token was used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,22 @@ class _Known:
     expires: int
 
 
-class Authenticator:
-    """Implements `services.Auth` over the operators of the configuration and the table of sessions.
+@dataclass(frozen=True, slots=True)
+class _KnownToken:
+    """A program's token as the database has it; `until` in microseconds."""
 
-    A session that another process ended may hold here for `settings.cache` more seconds. `limit_reached` is told which
-    setting held somebody up. Needs an open store.
+    login: str
+    rights: frozenset[str]
+    event_types: frozenset[str] | None
+    brands: frozenset[str] | None
+    until: int | None
+
+
+class Authenticator:
+    """Implements `services.Auth` over the operators of the configuration and the tables of sessions and tokens.
+
+    A session that another process ended, or a token that was revoked, may hold here for `settings.cache` more seconds.
+    `limit_reached` is told which setting held somebody up. Needs an open store.
     """
 
     def __init__(
@@ -59,6 +75,7 @@ class Authenticator:
         hashes = {login: one.password.get_secret_value() for login, one in operators.items() if one.password}
         self._passwords = Passwords(hashes, settings, now, random_bytes, sleep, limit_reached)
         self._sessions: Remembered[str, _Known] = Remembered(settings.remembered, settings.cache, now)
+        self._tokens: Remembered[str, _KnownToken] = Remembered(settings.remembered, settings.cache, now)
 
     async def authenticate(self, credentials: Credentials) -> Operator:
         """The operator behind a token, else behind a cookie, else the one whom the caller's network stands for."""
@@ -66,6 +83,8 @@ class Authenticator:
             login, slash, password = credentials.token.partition("/")
             if slash:
                 return await self._by_password(login, password, credentials.address)
+            if credentials.token.startswith(PREFIX):
+                return await self._by_token(credentials.token)
             return await self._by_session(credentials.token, credentials.security_token or None)
         if credentials.cookie:
             return await self._by_session(credentials.cookie, credentials.security_token)
@@ -107,6 +126,41 @@ class Authenticator:
             raise AccessDenied
         return operator
 
+    async def _by_token(self, token: str) -> Operator:
+        """The operator whom the token is for, with what both of them may."""
+        if not well_formed(token):
+            raise AccessDenied
+        key = token_hash(token)
+        known = self._tokens.get(key) or await self._find_token(key)
+        operator = None if known is None else self._operators.get(known.login)
+        if known is None or operator is None or (known.until is not None and known.until <= micros(self._now())):
+            raise AccessDenied
+        return Operator(
+            operator.login,
+            operator.rights & known.rights,
+            _both(operator.event_types, known.event_types),
+            _both(operator.brands, known.brands),
+        )
+
+    async def _find_token(self, key: str) -> _KnownToken | None:
+        row = await TokenRow.get_or_none(token_hash=key)
+        if row is None or not hmac.compare_digest(row.token_hash, key) or row.revoked is not None:
+            return None
+        known = _KnownToken(
+            row.login,
+            frozenset(row.rights.split()),
+            narrowed(row.event_types),
+            narrowed(row.brands),
+            row.expires,
+        )
+        self._tokens.put(key, known)
+        now = micros(self._now())
+        if row.used is None or row.used < now - _NOTED:
+            # that it cannot be noted is no reason to refuse the call
+            with contextlib.suppress(Exception):
+                await TokenRow.filter(id=row.id).update(used=now)
+        return known
+
     async def _by_session(self, token: str, security_token: str | None) -> Operator:
         """`security_token` must be the session's, unless it is None."""
         key = _hash(token)
@@ -142,6 +196,11 @@ class Authenticator:
             self._limit_reached("sessions.per_operator")
             for row in await live.order_by("created").limit(extra):
                 await self._end(row, now)
+
+
+def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """What two limits leave; None is no limit."""
+    return other if one is None else one if other is None else one & other
 
 
 def _hash(secret: str) -> str:

@@ -12,14 +12,16 @@ import uvloop
 
 from ..commands import Command
 from ..errors import PetitbleuError
-from . import demo, events, forget, instance, operations, purge, suppressions, templates
+from . import demo, events, forget, instance, operations, purge, suppressions, templates, tokens
 
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
     "events": ("what became of events, and what to do about them", (*events.COMMANDS, *operations.COMMANDS)),
     "suppressions": ("addresses that are not written to", suppressions.COMMANDS),
     "operators": ("logins", instance.OPERATOR_COMMANDS),
+    "operators token": ("tokens of programs", tokens.COMMANDS),
 }
+"""By the words that lead to them; a group within another comes after it."""
 COMMANDS = (
     *demo.COMMANDS,
     *instance.COMMANDS,
@@ -74,12 +76,14 @@ def build_parser(more: Sequence[Command] = ()) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
     for command in (*COMMANDS, *more):
         _add(commands, command, common)
+    groups = {"": commands}
     for name, (text, inner) in GROUPS.items():
-        group = commands.add_parser(name, help=text, description=text)
+        above, _, word = name.rpartition(" ")
+        group = groups[above].add_parser(word, help=text, description=text)
         group.set_defaults(group=group)
-        below = group.add_subparsers(metavar="COMMAND")
+        groups[name] = group.add_subparsers(metavar="COMMAND")
         for command in inner:
-            _add(below, command, common)
+            _add(groups[name], command, common)
     return parser
 
 

@@ -304,9 +304,13 @@ class OperatorSettings(Section):
 class Sessions(Section):
     lifetime: Duration = Field(86400.0, description="How long a session token holds.")
     per_operator: Count = Field(1000, description="Open sessions of one operator; a further one ends the oldest.")
-    cache: Duration = Field(5.0, description="How long a session is trusted without asking the database again.")
+    cache: Duration = Field(
+        5.0, description="How long a session or token is trusted without asking the database again."
+    )
     password_cache: Duration = Field(300.0, description="How long a correct login/password need not be hashed again.")
-    remembered: Count = Field(10_000, description="Sessions, passwords and callers kept in memory, of each kind.")
+    remembered: Count = Field(
+        10_000, description="Sessions, tokens, passwords and callers kept in memory, of each kind."
+    )
     hashing: int = Field(2, ge=1, le=32, description="Passwords hashed at the same time (64 MiB of memory each).")
     guess_delay: Duration = Field(
         0.5, description="Wait after a wrong password; doubles with each further one of the same login and address."

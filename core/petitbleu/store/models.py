@@ -209,13 +209,36 @@ class SessionRow(Model):
         indexes = (Index(fields=("expires",)),)
 
 
-# Which event an idempotency key stands for. `key` is a hash of origin, type and externalId; past `until` the row counts
-# for nothing, and the next holder of the key replaces it.
+# A token of a program. Only its hash is kept; `start` is what people know it again by. `event_types` and `brands` are
+# JSON lists, null for no limit.
+class TokenRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    login = fields.CharField(max_length=128)
+    name = fields.CharField(max_length=128)
+    token_hash = fields.CharField(max_length=64, unique=True)
+    start = fields.CharField(max_length=16)
+    rights = fields.CharField(max_length=255)
+    event_types = fields.TextField(null=True)
+    brands = fields.TextField(null=True)
+    created = fields.BigIntField()
+    created_by = fields.CharField(max_length=128)
+    expires = fields.BigIntField(null=True)
+    revoked = fields.BigIntField(null=True)
+    used = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "api_tokens"
+
+
+# Which event an idempotency key stands for. `key` is a hash of origin, type and externalId, or of a call's own key;
+# past `until` the row counts for nothing, and the next holder of the key replaces it.
 class IdempotencyRow(Model):
     key = fields.CharField(max_length=64, primary_key=True)
     event = fields.BigIntField()
     digest = fields.CharField(max_length=64)
     until = fields.BigIntField(db_index=True)
+    events = fields.TextField(null=True)
+    """For a call's key all of its events, as a JSON list of ids."""
 
     class Meta:
         table = "idempotency"
