@@ -67,7 +67,12 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
             found[plugin] = [*found.get(plugin, ()), *troubles]
         return found
 
-    health = health_routes(services, checks, draining.is_set, instance.horizon.checks)
+    async def more() -> list[Check]:
+        safe = calls.safe_mode
+        warned = [] if safe is None else [Check("safe mode", True, safe.banner(), warning=True)]
+        return [*warned, *await instance.horizon.checks()]
+
+    health = health_routes(services, checks, draining.is_set, more)
     routes = [*health, _scrape(instance, process).route()]
     if role != "worker":
         accept = instance.metrics.measured(instance.intake)

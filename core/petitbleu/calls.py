@@ -25,6 +25,7 @@ from .failpoints import Crash
 from .logs import masked
 from .patience import GIVE_UP, OutOfTime, patiently
 from .plugins import CORE, Loaded
+from .safemode import SafeMode
 from .services import Accept, Services
 from .types import (
     Attempt,
@@ -89,6 +90,8 @@ class Calls:
         self._grace = grace
         self._owners: dict[str, HookImpl] = {}
         self.conduct = conduct or Conduct()
+        self.safe_mode: SafeMode | None = None
+        """Stands before every delivery."""
 
     # ------------------------------------------------------------------------------------------------------ at start
 
@@ -227,7 +230,11 @@ class Calls:
 
     async def deliver(self, message: Message, attempt: Attempt, deadline: float) -> Outcome:
         """The outcome as the channel's owner gives it. Raises `HookFailed` when it fails, `HandOffRefused`,
-        `NotNow`."""
+        `NotNow`, and `Withheld` in safe mode."""
+        if self.safe_mode is not None:
+            if self.safe_mode.sink:
+                return await self.safe_mode.swallow(message, attempt)
+            message = self.safe_mode.made_safe(message)
         implementation = self._owners[message.channel]
         values = {"message": message, "attempt": attempt}
         answer: Outcome = await self._await(implementation, "petitbleu_deliver", values, deadline, _OUTCOMES)

@@ -29,6 +29,7 @@ from .metrics import Metrics
 from .queue import WorkQueue
 from .recycling import Recycling, longer
 from .rendering import LimitReached
+from .safemode import Withheld
 from .steps import Step
 from .store.payload import micros, optional_micros
 from .suppression.guard import Suppressions
@@ -140,6 +141,8 @@ class Delivery:
         except NotNow as not_now:
             step = self._ends.put_back(work, not_now)
             quiet = step.status == PENDING
+        except Withheld as withheld:
+            step = self._ends.final(work, IGNORED, str(withheld))
         except TemplateError as error:
             if isinstance(error.__cause__, LimitReached):
                 self._metrics.render_limit()

@@ -21,12 +21,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .addresses import email_address, phone_number, registration_token
 from .answers import CoreAnswers, Rule, branded
 from .auth import Authenticator, Tokens
 from .calls import Calls
-from .channels import wishes
+from .channels import EMAIL, MOBILE_PHONE, wishes
 from .conduct import Conduct
-from .config import Config, build_config, check_channels, find_config, read_config
+from .config import Config, build_config, check_catch_all, check_channels, find_config, read_config
 from .config.settings import ChannelSuppression, TypeRetention
 from .contract import Contract
 from .data import elements
@@ -48,6 +49,7 @@ from .receipts import Receipts
 from .recycling import Recycling, RecyclingRule
 from .rendering import Renderer, RenderLimits
 from .retention import Pace, Periods, Purge
+from .safemode import SafeMode
 from .services import EventType, Services
 from .shares import Shares
 from .status import Status
@@ -154,7 +156,22 @@ def plan(
     channels = {name: _tuned(config, channel) for name, channel in calls.channels().items()}
     served = {wish.channel for wish in wishes(channels.values()).values()}
     check_channels(raw, served, {name: channel.providers for name, channel in channels.items()})
+    check_catch_all(raw, {name: _address_check(channel) for name, channel in channels.items()})
+    calls.safe_mode = _safe_mode(config, channels)
     return Plan(config, loaded, calls, channels)
+
+
+def _address_check(channel: Channel) -> Callable[[str], str]:
+    own = {EMAIL: email_address, MOBILE_PHONE: phone_number}
+    return channel.address_check or own.get(channel.address, registration_token)
+
+
+def _safe_mode(config: Config, channels: Mapping[str, Channel]) -> SafeMode | None:
+    safe = config.safe_mode
+    if not safe.enabled:
+        return None
+    kinds = {name: channel.address for name, channel in channels.items()}
+    return SafeMode(safe.allow, safe.catch_all, safe.sink, safe.prefix, kinds)
 
 
 def _tuned(config: Config, channel: Channel) -> Channel:
@@ -203,6 +220,8 @@ async def open_instance(
     """
     around = surroundings or Surroundings()
     planned = plan(directory, overrides, around.plugins)
+    if planned.calls.safe_mode is not None:
+        logger.warning("%s", planned.calls.safe_mode.banner())
     watchful = guard(hold=planned.config.delivery.hold_after_restore)
     async with open_store(planned.config.database_url(), shift=around.shift, guard=watchful) as store:
         await store.check_durability(planned.config.durability == "relaxed")
@@ -306,7 +325,9 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         _terms(config),
         {name: declared.ignored_reasons for name, declared in config.event_types.items()},
         metrics,
+        learning=calls.safe_mode is None,
     )
+    metrics.safe_mode(calls.safe_mode is not None)
     queue.suppressions = suppressions
     delivery = Delivery(
         queue,

@@ -121,6 +121,9 @@ class Metrics:
         self._suppressions = counter(
             "suppressions_added", "Addresses that feedback put on the suppression list.", "channel", "reason"
         )
+        self._safe_mode = Gauge(
+            "petitbleu_safe_mode", "1 where nobody but those of safe_mode.allow is written to.", registry=registry
+        )
         for queue in Queue:
             self._under_way(queue.value)
 
@@ -184,6 +187,9 @@ class Metrics:
     def woken(self, way: str) -> None:
         """`way` is `sent` or `heard`."""
         self._woken(way).inc()
+
+    def safe_mode(self, on: bool) -> None:
+        self._safe_mode.set(on)
 
     def purged(self, table: str, rows: int) -> None:
         self._purged(table).inc(rows)

@@ -119,6 +119,8 @@ class Message:
     template: TemplateRef
     content: Content
     key: str
+    instead_of: str = ""
+    """In safe mode, the recipient in whose place `address` gets it."""
 
 
 class Pick(Protocol):

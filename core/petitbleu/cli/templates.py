@@ -11,6 +11,7 @@ from ..commands import Command
 from ..errors import TemplateError
 from ..instance import Instance, open_instance
 from ..rendering import Snapshot
+from ..safemode import Withheld
 from ..templates import Draft, Seed
 from ..types import Attempt, Content, Delivered, Message, TemplateRef
 from .local import actor, by_argument
@@ -149,7 +150,12 @@ async def _proof(args: argparse.Namespace) -> int:
         seeds = [_seed(draft, args.seed)] if args.seed else list(draft.seeds)
         for seed in seeds:
             message = await _proof_message(instance, draft, seed, args.to)
-            outcome = await instance.calls.deliver(message, Attempt(1, _go), instance.config.delivery.deadline)
+            try:
+                outcome = await instance.calls.deliver(message, Attempt(1, _go), instance.config.delivery.deadline)
+            except Withheld as withheld:
+                failures += 1
+                print(f"{seed.name}: {message.address}: not sent: {withheld}")
+                continue
             sent = isinstance(outcome, Delivered)
             failures += not sent
             print(f"{seed.name}: {message.address}: {type(outcome).__name__.lower()}: {outcome.text}")

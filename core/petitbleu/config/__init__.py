@@ -1,6 +1,17 @@
 """The configuration: YAML with positions, typed sections, and every problem at once."""
 
-from .build import FILE, SAMPLE, Config, RawConfig, build_config, check_channels, find_config, findings, read_config
+from .build import (
+    FILE,
+    SAMPLE,
+    Config,
+    RawConfig,
+    build_config,
+    check_catch_all,
+    check_channels,
+    find_config,
+    findings,
+    read_config,
+)
 from .schema import json_schema
 
 __all__ = [
@@ -9,6 +20,7 @@ __all__ = [
     "Config",
     "RawConfig",
     "build_config",
+    "check_catch_all",
     "check_channels",
     "find_config",
     "findings",

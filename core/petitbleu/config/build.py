@@ -153,7 +153,7 @@ def check_channels(
     ]
     named += [
         (node.key or node.place, path, path[-1])
-        for pattern in ("delivery.retry.*", "delivery.failover.*", "suppression.channels.*")
+        for pattern in ("delivery.retry.*", "delivery.failover.*", "suppression.channels.*", "safe_mode.catch_all.*")
         for path, node in _select(raw.tree, pattern.split("."), ())
     ]
     limited = [
@@ -171,6 +171,21 @@ def check_channels(
         for place, path, channel, name in limited
         if (known := providers.get(channel)) and name not in known
     ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def check_catch_all(raw: RawConfig, checks: Mapping[str, Callable[[str], str]]) -> None:
+    """Refuse addresses of `safe_mode.catch_all` that are none of their channel's. Raises `ConfigError`."""
+    problems = []
+    for path, node in _select(raw.tree, ["safe_mode", "catch_all", "*"], ()):
+        check = checks.get(str(path[-1]))
+        if check is None or not isinstance(node.value, str):
+            continue
+        try:
+            check(node.value)
+        except ValueError as error:
+            problems.append(ConfigProblem(str(node.place), dotted(path), str(error)))
     if problems:
         raise ConfigError(problems)
 
@@ -303,6 +318,14 @@ def _relaxed(config: Config) -> Iterator[str]:
         yield "durability: relaxed: a crash may lose events whose ids callers already have"
 
 
+def _safe(config: Config) -> Iterator[str]:
+    safe = config.safe_mode
+    if safe.enabled:
+        yield "safe_mode.enabled: this installation writes to those of safe_mode.allow only"
+    elif safe.allow or safe.catch_all or safe.sink:
+        yield "safe_mode: is not enabled, so its other settings keep nobody from being written to"
+
+
 def _nobody(config: Config) -> Iterator[str]:
     if not any("push" in operator.rights for operator in config.operators.values()):
         yield "operators: none has the right push, so no event can come in"
@@ -312,7 +335,7 @@ def _nobody(config: Config) -> Iterator[str]:
         yield "plugins: none is listed, so events have no way in and no way out"
 
 
-_CHECKS = (_sample_password, _open_doors, _no_tls, _behind_proxy, _relaxed, _nobody)
+_CHECKS = (_sample_password, _open_doors, _no_tls, _behind_proxy, _relaxed, _safe, _nobody)
 
 __all__ = [
     "FILE",
@@ -320,6 +343,7 @@ __all__ = [
     "Config",
     "RawConfig",
     "build_config",
+    "check_catch_all",
     "check_channels",
     "find_config",
     "findings",

@@ -459,6 +459,25 @@ class SuppressionSettings(Section):
     )
 
 
+class SafeModeSettings(Section):
+    enabled: bool = Field(False, description="Write to nobody but those below; for test installations.")
+    allow: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="Addresses, or patterns of them such as *@example.com and +3370*, that are written to."
+    )
+    catch_all: dict[str, str] = Field(
+        default_factory=dict, description="By channel name: the address that gets what is for anybody else."
+    )
+    sink: bool = Field(False, description="Send nothing at all; every message counts as sent.")
+    prefix: Line = Field("", description="Put before subjects and titles, such as [TEST] and a space.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> SafeModeSettings:
+        for pattern in self.allow:
+            if not pattern.strip("*?"):
+                raise ValueError(f"allow: {pattern!r} is everybody; leave safe mode off, or name somebody")
+        return self
+
+
 class Monitoring(Section):
     trouble: Duration = Field(300.0, description="How long /readyz tells of what a plugin did wrong.")
     horizon: Duration = Field(
@@ -511,6 +530,9 @@ class Sections(Section):
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What the door lets in.")
     suppression: SuppressionSettings = Field(
         default_factory=SuppressionSettings, description="When an address is not written to any more."
+    )
+    safe_mode: SafeModeSettings = Field(
+        default_factory=SafeModeSettings, description="Keeps a test installation from writing to customers."
     )
     retention: Retention = Field(default_factory=Retention, description="How long what is done with is kept.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="When to warn.")

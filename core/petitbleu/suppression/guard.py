@@ -77,7 +77,8 @@ CLEAR, DOUBTED = Standing(), Standing(doubted=True)
 
 class Suppressions:
     """`kinds` says what the addresses of each channel are (`Channel.address`), `terms` what counts there; `ignored` are
-    the reasons that do not keep events of a type back."""
+    the reasons that do not keep events of a type back. Without `learning` feedback changes nothing, as where messages
+    go to others than their events say."""
 
     def __init__(
         self,
@@ -86,12 +87,14 @@ class Suppressions:
         terms: Mapping[str, Terms],
         ignored: Mapping[str, frozenset[Reason]],
         metrics: Metrics,
+        learning: bool = True,
     ) -> None:
         self._store = store
         self._kinds = kinds
         self._terms = terms
         self._ignored = ignored
         self._metrics = metrics
+        self._learning = learning
         self._looks: Batcher[Key, list[Mapping[str, Any]]] = Batcher(self._look, linger=LINGER)
 
     # --------------------------------------------------------------------------------------------------------- check
@@ -135,14 +138,14 @@ class Suppressions:
         """What is to be written of an attempt's outcome; None: nothing, as nearly always. `doubted` is what `standing`
         said before it."""
         sign = outcome_sign(outcome)
-        if sign is None or (sign is Sign.GOOD and not doubted):
+        if sign is None or not self._learning or (sign is Sign.GOOD and not doubted):
             return None
         return self._note(event, channel, address, brand, sign, outcome.text, Source.OUTCOME)
 
     def note_receipt(self, event: int, channel: str, address: str, brand: str, receipt: Receipt) -> Note | None:
         """What is to be written of a receipt for a message to this address; None: nothing."""
         sign = receipt_sign(receipt)
-        if sign is None:
+        if sign is None or not self._learning:
             return None
         return self._note(event, channel, address, brand, sign, receipt.text, Source.RECEIPT)
 

@@ -20,13 +20,12 @@ from petitbleu import (
     Reject,
     Services,
     Settings,
-    Suppress,
     hookimpl,
 )
 
 from . import smtp_check
 from .catcher import CATCHER
-from .checks import CHANNEL, check_format, check_recipient
+from .checks import CHANNEL, check_format
 from .compose import cid
 from .fields import EmailFields
 from .running import Running, running
@@ -72,11 +71,6 @@ def petitbleu_prepare_environment(environment: SandboxedEnvironment, channel: st
 @hookimpl
 async def petitbleu_check_event(event: Event) -> Reject | None:
     return check_format(event)
-
-
-@hookimpl
-async def petitbleu_check_message(message: Message, settings: EmailSettings) -> Suppress | None:
-    return check_recipient(message, settings)
 
 
 @hookimpl

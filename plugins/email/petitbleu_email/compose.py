@@ -172,6 +172,8 @@ def _head(message: Message, fields: EmailFields, named: Mailbox, sender: Address
         _mailbox("From", named.name, sender),
         headers.mailbox("To", "", recipient),
     ]
+    if message.instead_of:
+        lines.append(headers.mailbox("X-Original-To", "", parse_address(message.instead_of)))
     if fields.reply_to is not None:
         lines.append(_mailbox("Reply-To", fields.reply_to.name, sender_address(fields.reply_to.address)))
     lines += [

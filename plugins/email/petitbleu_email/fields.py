@@ -31,6 +31,7 @@ STRUCTURAL = {
     "to",
     "x-event-id",
     "x-event-token",
+    "x-original-to",
 }
 """Headers the plugin writes itself, or that only relays write; with everything that starts with one of:"""
 STRUCTURAL_PREFIXES = ("arc-", "content-", "resent-", "received-")

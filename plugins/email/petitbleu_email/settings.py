@@ -156,8 +156,6 @@ class EmailSettings(Section):
     """By name. The first one is used unless `default`, a template or its brand names another."""
     default: tuple[ProviderName, ...] = ()
     """Those for messages whose template and brand name none; of several, the core's `delivery.failover` decides."""
-    only_to: tuple[str, ...] | None = Field(None, min_length=1)
-    """For test installations: patterns such as `*@example.com`. Whoever matches none gets nothing."""
     max_size: int = Field(26_214_400, ge=1024)
     """Bytes of one message as it goes out."""
     cached_files: int = Field(64, ge=0)
@@ -175,11 +173,3 @@ class EmailSettings(Section):
             if name not in self.providers:
                 raise ValueError(f"default names {name!r}; providers has {', '.join(self.providers)}")
         return self
-
-    @field_validator("only_to")
-    @classmethod
-    def _patterns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for pattern in value or ():
-            if "@" not in pattern:
-                raise ValueError(f"{pattern!r} is no pattern for whole addresses, such as *@example.com")
-        return value

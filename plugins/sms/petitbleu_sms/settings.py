@@ -197,8 +197,6 @@ class SmsSettings(Section):
     accents too; both only where the whole text then fits the alphabet."""
     max_parts: int = Field(6, ge=1, le=255)
     """Of one message. A longer one is not sent."""
-    only_to: tuple[str, ...] | None = Field(None, min_length=1)
-    """For test installations: patterns such as `+336*`. Whoever matches none gets nothing."""
     reply_length: int = Field(500, ge=80, le=10_000)
     """Characters kept of what a provider says."""
     receipts_waiting: int = Field(10_000, ge=1)
@@ -218,11 +216,3 @@ class SmsSettings(Section):
         if twice := self.connectors.keys() & self.gateways.keys():
             raise ValueError(f"{min(twice)!r} is a connector and a gateway: give one of them another name")
         return self
-
-    @field_validator("only_to")
-    @classmethod
-    def _patterns(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for pattern in value or ():
-            if not re.fullmatch(r"\+[0-9*?]*", pattern):
-                raise ValueError(f"{pattern!r} is no pattern for whole numbers, such as +336*")
-        return value

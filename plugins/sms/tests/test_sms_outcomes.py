@@ -181,13 +181,6 @@ def test_texts_with_too_many_parts_are_stopped_and_told(make: Any) -> None:
     assert check_message(make(text=" \n"), settings()) == Suppress("its text is empty")
 
 
-def test_test_installations_write_to_few(make: Any) -> None:
-    chosen = settings(only_to=["+33612345678", "+3370*"])
-    assert check_message(make(), chosen) is None
-    assert check_message(make(address="+33701020304"), chosen) is None
-    assert check_message(make(address="+33612345679"), chosen) is not None
-
-
 async def test_a_message_that_cannot_be_is_refused(messenger: Any, send: Any, core: Any) -> None:
     async with messenger(connectors=MAIN, wait=False) as state:
         for text, words in (("", "empty"), ("\ud83d", "surrogate"), ("x" * 2000, "14 parts")):
@@ -273,7 +266,6 @@ async def test_a_process_that_does_not_deliver_binds_nothing(npm_smsc: Any, core
         ({"connectors": {"main": {"host": "x", "ca_file": "/nowhere"}}}, "no file"),
         ({"connectors": {"main": {"host": "x", "password": "é"}}}, "255 ASCII"),
         ({"senders": {"*": {"fr": "Shop"}}}, "two capital letters"),
-        ({"only_to": ["0612"]}, "no pattern"),
         ({"max_parts": 256}, "255"),
     ],
 )
