@@ -48,11 +48,11 @@ def to_json(value: Data | Mapping[str, Data]) -> str:
 
 
 def json_size(value: Data | Mapping[str, Data]) -> int:
-    """Bytes of `value` as JSON."""
+    """Bytes of `value` as JSON. Raises `UnicodeEncodeError` where a text in it holds half a character."""
     try:
         return len(orjson.dumps(value))
     except TypeError:  # what is no Unicode, or a number of more than 64 bits
-        return len(to_json(value).encode("utf-8", "surrogatepass"))
+        return len(to_json(value).encode("utf-8"))
 
 
 def from_json(text: str) -> Any:

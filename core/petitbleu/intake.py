@@ -294,7 +294,10 @@ class Intake:
         raise _Refused(f"{text[:64]!r} is not a channel; channels are {', '.join(names)}")
 
     def _content(self, event_type: str, data: Mapping[str, Any]) -> list[tuple[str, str]]:
-        size = json_size(data)
+        try:
+            size = json_size(data)
+        except UnicodeEncodeError:
+            return _half_characters(data)
         if size > self._limits.data:
             self._metrics.limit_reached("limits.data")
             return [("ctx", f"the event has {size} bytes; the limit is {self._limits.data}")]
@@ -325,6 +328,18 @@ class Gate:
         self._closed = True
         if self._inside:
             await asyncio.wait(self._inside)
+
+
+def _half_characters(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What cannot be stored, nor sent to anybody: JSON can hold it, XML cannot."""
+    found = []
+    for name, value in data.items():
+        try:
+            json_size({name: value})
+        except UnicodeEncodeError:
+            told = name.encode("ascii", "replace").decode()
+            found.append((told, "holds half a character (a lone surrogate), which is no text"))
+    return found
 
 
 def _priority(text: str) -> int:

@@ -29,7 +29,7 @@ Serve: TypeAlias = "Callable[..., AbstractAsyncContextManager[Server]]"
 
 
 @pytest.fixture(scope="session")
-def petitbleu_empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _petitbleu_empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with Petitbleu's tables and nothing in them, to be copied."""
     from petitbleu.testing.databases import make_sqlite
 
@@ -45,7 +45,7 @@ def petitbleu_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
     server = os.environ.get(POSTGRES)
     if not server:
-        yield copy_sqlite(request.getfixturevalue("petitbleu_empty_database"), tmp_path / "petitbleu.db")
+        yield copy_sqlite(request.getfixturevalue("_petitbleu_empty_database"), tmp_path / "petitbleu.db")
         return
     database = postgres_database(server)
     yield _now(database.__aenter__())

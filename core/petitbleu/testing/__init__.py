@@ -5,8 +5,12 @@ that every channel and every way in must pass.
 loads by itself. What stands in `__all__` is public, as `petitbleu.__all__` is.
 """
 
+from .channel_contract import ChannelContract
 from .crashes import CRASH_PLACES
+from .hostile import HOSTILE
 from .instances import PASSWORD
+from .plugin_contract import PluginContract, Serve
+from .providers import Answer, HttpProvider, Provider, Received, http_provider
 from .recording import HANG, RecordingChannel, RecordingObserver
 from .server import EVERYTHING, Record, Server, Try, serving
 
@@ -14,11 +18,20 @@ __all__ = [
     "CRASH_PLACES",
     "EVERYTHING",
     "HANG",
+    "HOSTILE",
     "PASSWORD",
+    "Answer",
+    "ChannelContract",
+    "HttpProvider",
+    "PluginContract",
+    "Provider",
+    "Received",
     "Record",
     "RecordingChannel",
     "RecordingObserver",
+    "Serve",
     "Server",
     "Try",
+    "http_provider",
     "serving",
 ]

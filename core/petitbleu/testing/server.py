@@ -21,7 +21,8 @@ from ..data import elements
 from ..instance import Instance, Surroundings
 from ..lifecycle import FINAL
 from ..services import Services
-from ..store.payload import decode, optional_moment
+from ..shares import Flow
+from ..store.payload import optional_moment
 from ..types import Comparison, Event, EventQuery, IncomingEvent, Operator, Queue
 from .crashes import Crashes
 from .instances import OPERATORS, write_instance
@@ -159,10 +160,10 @@ class Server:
 
     async def event(self, event_id: int) -> Event:
         """The event as it is stored. Raises `LookupError`."""
-        rows = await self.instance.store.read("SELECT body FROM payloads WHERE id = ?", [event_id])
-        if not rows:
+        found = await self.services.load_event(event_id)
+        if found is None:
             raise LookupError(f"there is no event {event_id}")
-        return decode(event_id, rows[0]["body"])
+        return found
 
     async def stored(self) -> list[int]:
         """The ids of all events there are, in order."""
@@ -182,19 +183,41 @@ class Server:
         end = clock() + within
         # only marks are put into it
         looking = (
-            "SELECT e.id, e.status, q.state, q.due FROM events e LEFT JOIN queue q ON q.id = e.id "  # noqa: S608
+            "SELECT e.id, e.type, e.channel, e.status, q.state, q.due "  # noqa: S608
+            "FROM events e LEFT JOIN queue q ON q.id = e.id "
             f"WHERE e.id IN ({', '.join('?' * len(ids))})"
         )
         while True:
             rows = await self.instance.store.read(looking, list(ids))
-            now = self.instance.store.now()
-            if len(rows) == len(set(ids)) and all(_settled(row, now) for row in rows):
+            late = [row["id"] for row in rows if not self._settled(row)]
+            if len(rows) == len(set(ids)) and not late:
                 return [await self.record(one) for one in ids]
             if clock() > end:
-                late = [one["id"] for one in rows if not _settled(one, now)]
                 story = "\n".join([line for one in late[:3] for line in await self.history(one)])
                 raise AssertionError(f"{len(late)} events have not settled in {within:g} s:\n{story}")
             await asyncio.sleep(0.005)
+
+    def _settled(self, row: Mapping[str, Any]) -> bool:
+        state = row["state"]
+        if state is None or state == HELD:
+            return state == HELD or row["status"] in FINAL
+        if state == LEASED:
+            return False
+        # or it waits for a provider that is left alone for a while
+        flow = Flow(row["channel"], row["type"])
+        return row["due"] > self.instance.store.now() or flow in self.instance.throttle.blocked()
+
+    async def ended(self, event_id: int, tries: int = 30) -> Record:
+        """What is written down at the event's end, after as much time as that takes.
+
+        Raises `AssertionError` if it has not ended after so many looks.
+        """
+        for _ in range(tries):
+            found = await self.settled(event_id)
+            if found.next_try is None:
+                return found
+            await self.travel(max((found.next_try - self.now()).total_seconds(), 0.0) + 1)
+        raise AssertionError("\n".join(["the event does not end:", *await self.history(event_id)]))
 
     async def history(self, event_id: int) -> list[str]:
         """The event's story, a line a step, as `petitbleu events show` prints it."""
@@ -268,12 +291,6 @@ class Server:
             yield
         finally:
             blocker.close()
-
-
-def _settled(row: Mapping[str, Any], now: int) -> bool:
-    if row["status"] in FINAL and row["state"] is None:
-        return True
-    return row["state"] == HELD or (row["state"] not in (None, LEASED) and row["due"] > now)
 
 
 def _record(row: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> Record:
