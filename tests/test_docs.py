@@ -80,6 +80,7 @@ MARKS = {
     "run": {"python"},
     "config": {"yaml"},
     "example": {"ini", "python"},
+    "suite": {"python"},
 }
 
 

@@ -4,41 +4,30 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import configparser
 import contextlib
 import inspect
 import re
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import petitbleu
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from petitbleu import (
-    Attempt,
     Content,
-    Deferred,
     Delivered,
-    Event,
-    Failed,
     IncomingEvent,
-    Message,
     Operator,
-    Outcome,
     Queue,
-    Scope,
     TemplateRef,
     hookspecs,
 )
 from petitbleu.answers import CoreAnswers
 from petitbleu.app import running
 from petitbleu.audit import ITSELF
-from petitbleu.calls import Calls, HookFailed
 from petitbleu.data import Element
 from petitbleu.plugins import load
 
@@ -208,91 +197,3 @@ def _listener(name: str, hook: Hook, heard: list[str]) -> Any:
         return note()
 
     return note if hook.mode == "collect" else note_async
-
-
-# ---------------------------------------------------------------------------------- the example plugin of the reference
-
-
-def example(kind: str) -> list[str]:
-    return re.findall(rf"^<!-- test: example -->\n```{kind}\n(.*?)^```$", REFERENCE, re.M | re.S)
-
-
-@pytest.fixture
-def textgate(monkeypatch: pytest.MonkeyPatch) -> EntryPoint:
-    """The entry point of the example, as its setup.cfg has it, with its module importable."""
-    (setup,), (source,) = example("ini"), example("python")
-    written = configparser.ConfigParser(interpolation=None)
-    written.read_string(setup)
-    name, _, module = written["options.entry_points"]["petitbleu"].strip().partition(" = ")
-    assert module == written["options"]["py_modules"]
-    made = ModuleType(module)
-    exec(compile(source, f"{module}.py", "exec"), vars(made))
-    monkeypatch.setitem(sys.modules, module, made)
-    return EntryPoint(name, module, "petitbleu")
-
-
-SHORT = Event(7, "code", Queue.REALTIME, "sms", {}, datetime(2026, 1, 1, tzinfo=UTC), {"mobilePhone": "+33612345678"})
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        (200, Delivered("gateway", "said 200", "200")),
-        (422, Failed("gateway", "said 422", Scope.ADDRESS, "422")),
-        (503, Deferred("gateway", "said 503", Scope.PROVIDER, "503")),
-    ],
-)
-async def test_the_example_plugin_delivers(
-    textgate: EntryPoint, aiohttp_server: Any, status: int, expected: Outcome
-) -> None:
-    received: list[Any] = []
-    handed_off: list[str] = []
-
-    async def gateway(request: web.Request) -> web.Response:
-        # the hand-off is on record before the gateway hears of the message
-        received.append((list(handed_off), request.headers["Idempotency-Key"], await request.json()))
-        return web.Response(status=status, text=f"said {status}")
-
-    app = web.Application()
-    app.router.add_post("/messages", gateway)
-    server = await aiohttp_server(app)
-    outcome = await _send(textgate, str(server.make_url("/messages")), handed_off)
-    assert outcome == expected
-    assert received == [(["gateway"], "7@x", {"to": "+33612345678", "from": "Shop", "text": "Hello"})]
-
-
-async def test_the_example_plugin_repeats_what_never_left(textgate: EntryPoint, unused_tcp_port: int) -> None:
-    outcome = await _send(textgate, f"http://127.0.0.1:{unused_tcp_port}/", [])
-    assert isinstance(outcome, Deferred)
-    assert outcome.scope is Scope.PROVIDER
-
-
-async def test_the_example_plugin_leaves_doubts_to_the_core(textgate: EntryPoint, aiohttp_server: Any) -> None:
-    async def gateway(request: web.Request) -> web.Response:
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_post("/", gateway)
-    server = await aiohttp_server(app)
-    with pytest.raises(HookFailed, match="plugin textgate, petitbleu_deliver: ServerDisconnectedError"):
-        await _send(textgate, str(server.make_url("/")), [])
-
-
-async def _send(point: EntryPoint, url: str, handed_off: list[str]) -> Outcome:
-    async def hand_off(provider: str) -> None:
-        handed_off.append(provider)
-
-    loaded = load(["textgate"], [point])
-    settings = Calls(loaded, 1).settings_types()["textgate"]
-    loaded.settings["textgate"] = settings.model_validate({"url": url})
-    calls = Calls(loaded, 1)
-    assert [channel.aliases for channel in calls.channels().values()] == [("1",)]
-    services: Any = None
-    ((_, lifespan),) = calls.lifespans(services)
-    content = Content({"text": "Hello"}, {"sender": "Shop"})
-    message = Message(SHORT, "sms", "+33612345678", "", TemplateRef("code", "sms", 1), content, "7@x")
-    async with lifespan as state:
-        loaded.states["textgate"] = state
-        return await calls.deliver(message, Attempt(1, hand_off), 5)

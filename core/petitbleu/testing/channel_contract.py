@@ -296,7 +296,7 @@ class ChannelContract(PluginContract):
                 if preview is not None:
                     preview(witness.messages[-1].content)
             after = await server.ended(await self.push(server, "and on it goes"))
-            failures = dict(server.instance.calls.failures)
+            failures = server.failures
         assert wrong == []
         assert failures == {}, "the plugin raised"
         assert after.status == "sent"

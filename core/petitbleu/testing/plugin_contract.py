@@ -143,7 +143,7 @@ class PluginContract:
         async with self.serving(petitbleu_server) as server:
             ends = {name: await self._end(server, text) for name, text in HOSTILE.items()}
             after = await server.ended(await self.push(server))
-            failures = dict(server.instance.calls.failures)
+            failures = server.failures
         assert failures == {}
         assert after.status == "sent"
         assert {name: end for name, end in ends.items() if end not in ("sent", "failed", "ignored", "refused")} == {}

@@ -92,6 +92,12 @@ class Server:
         """What plugins are given."""
         return self.instance.services
 
+    @property
+    def failures(self) -> dict[tuple[str, str], int]:
+        """How often hooks failed or could not be stopped, by plugin and hook."""
+        conduct = self.instance.calls.conduct
+        return dict(conduct.failures + conduct.left)
+
     # -------------------------------------------------------------------------------------------------------- its life
 
     async def start(self) -> None:
