@@ -16,9 +16,11 @@ from petitbleu import AccessDenied, Credentials, Operator, SessionExpired
 from petitbleu.auth import Authenticator, TokenRefused, Tokens
 from petitbleu.auth.tokens import make_token, well_formed
 from petitbleu.config.settings import OperatorSettings, Sessions
+from petitbleu.operating import Actor
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 
+ANN, BEN = (Actor(Operator(name, frozenset({"admin"})), "cli") for name in ("ann", "ben"))
 HERE = "192.0.2.7"
 OPERATORS = {
     name: OperatorSettings.model_validate(value)
@@ -69,7 +71,7 @@ def test_a_token_tells_that_it_is_whole(random: bytes, at: int, other: str) -> N
 
 async def test_a_token_opens_what_its_operator_and_it_may(store: Store) -> None:
     site = Site(store)
-    new = await site.tokens.create("shop", "erp", "ann", event_types=["order"])
+    new = await site.tokens.create("shop", "erp", ANN, event_types=["order"])
     assert new.token not in repr(new)
     assert await site.who(new.token) == Operator("shop", frozenset({"push"}), frozenset({"order"}), frozenset({"shop"}))
     # what the operator lost since, the token has lost too
@@ -83,7 +85,7 @@ async def test_a_token_opens_what_its_operator_and_it_may(store: Store) -> None:
 
 async def test_a_token_that_is_revoked_or_over_opens_nothing(store: Store) -> None:
     site, elsewhere = Site(store), Site(store)
-    new = await site.tokens.create("mc", "erp", "ann", expires=site.now() + timedelta(hours=1))
+    new = await site.tokens.create("mc", "erp", ANN, expires=site.now() + timedelta(hours=1))
     assert await elsewhere.who(new.token) is not None
     (listed,) = await site.tokens.find("mc")
     assert listed.used is not None
@@ -92,16 +94,16 @@ async def test_a_token_that_is_revoked_or_over_opens_nothing(store: Store) -> No
     assert await site.who(new.token) is None
     assert await site.tokens.find("mc") == []
     site.tokens._random_bytes = lambda count: bytes(count)
-    other = await site.tokens.create("mc", "crm", "ann")
+    other = await site.tokens.create("mc", "crm", ANN)
     assert await elsewhere.who(other.token) is not None
-    await site.tokens.revoke(other.known.id, "ben")
+    await site.tokens.revoke(other.known.id, BEN)
     assert await site.who(other.token) is None
     await store.shift_clock(3607)
     assert await elsewhere.who(other.token) is None
     with pytest.raises(TokenRefused, match="was revoked before"):
-        await site.tokens.revoke(other.known.id, "ben")
+        await site.tokens.revoke(other.known.id, BEN)
     with pytest.raises(TokenRefused, match="there is no token 77"):
-        await site.tokens.revoke(77, "ben")
+        await site.tokens.revoke(77, BEN)
     states = [one.state(site.now()) for one in await site.tokens.find(everything=True)]
     assert states == ["revoked", "expired"]
     audited = await store.read('SELECT action, object, "by" FROM audit ORDER BY id', [])
@@ -141,7 +143,7 @@ async def test_a_token_that_makes_no_sense_is_not_made(
         tokens = Site(store).tokens
         name = more.pop("name", "erp")
         with pytest.raises(TokenRefused, match=re.escape(words)):
-            await tokens.create(login, name, "ann", **more)
+            await tokens.create(login, name, ANN, **more)
         assert await tokens.find(everything=True) == []
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from ..audit import Change, record
 from ..config.settings import OperatorSettings
 from ..errors import PetitbleuError
+from ..operating import Actor
 from ..store import Store
 from ..store.models import TokenRow
 from ..store.payload import micros, moment, optional_micros, optional_moment
@@ -121,7 +122,7 @@ class Tokens:
         self,
         login: str,
         name: str,
-        by: str,
+        actor: Actor,
         *,
         rights: Collection[str] | None = None,
         event_types: Collection[str] | None = None,
@@ -168,12 +169,12 @@ class Tokens:
             "event_types": _json(event_types),
             "brands": _json(brands),
             "created": micros(now),
-            "created_by": by[:128],
+            "created_by": actor.login[:128],
             "expires": optional_micros(expires),
         }
         async with self._store.transaction() as transaction:
             made = await TokenRow.create(using_db=transaction, **row)
-            await record(self._store, [Change("tokens.create", f"{login}/{name}", detail)], by, transaction)
+            await record(self._store, [Change("tokens.create", f"{login}/{name}", detail)], actor, transaction)
         (known,) = await self._read("id = ?", [made.id])
         return NewToken(token, known)
 
@@ -188,7 +189,7 @@ class Tokens:
             values.append(micros(self._now()))
         return await self._read(" AND ".join(terms), values)
 
-    async def revoke(self, token_id: int, by: str) -> ApiToken:
+    async def revoke(self, token_id: int, actor: Actor) -> ApiToken:
         """For good; other processes follow within `sessions.cache`. Raises `TokenRefused`."""
         async with self._store.transaction() as transaction:
             valid = TokenRow.filter(id=token_id, revoked=None).using_db(transaction)
@@ -199,7 +200,7 @@ class Tokens:
             if not revoked:
                 raise TokenRefused(f"the token {token_id} was revoked before")
             change = Change("tokens.revoke", f"{found.login}/{found.name}", {"id": token_id})
-            await record(self._store, [change], by, transaction)
+            await record(self._store, [change], actor, transaction)
         (known,) = await self._read("id = ?", [token_id])
         return known
 

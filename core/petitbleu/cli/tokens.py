@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,6 +15,7 @@ from ..commands import Command
 from ..config.settings import Duration
 from ..errors import PetitbleuError
 from ..instance import Instance, open_instance
+from .local import actor, by_argument
 from .output import as_json, plain, table
 
 _DURATION = TypeAdapter[float](Duration)
@@ -26,7 +26,7 @@ async def _create(args: argparse.Namespace) -> int:
         new = await instance.tokens.create(
             args.login,
             args.name,
-            args.by,
+            actor(args),
             rights=args.rights,
             event_types=args.event_types,
             brands=args.brands,
@@ -62,7 +62,7 @@ async def _list(args: argparse.Namespace) -> int:
 async def _revoke(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
         for token_id in args.ids:
-            revoked = await instance.tokens.revoke(token_id, args.by)
+            revoked = await instance.tokens.revoke(token_id, actor(args))
             print(f"token {token_id} of {revoked.login}, {revoked.name}: revoked")
     return 0
 
@@ -95,10 +95,6 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _by(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--by", default=getpass.getuser(), help="who does it, for the record (default: your login)")
-
-
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -110,7 +106,7 @@ def _create_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--event-types", type=_names, metavar="TYPE,…", help="only these event types")
     parser.add_argument("--brands", type=_names, metavar="BRAND,…", help="only these brands")
     parser.add_argument("--expires", metavar="DURATION", help="after so long, such as 90d (default: never)")
-    _by(parser)
+    by_argument(parser)
     _json(parser)
 
 
@@ -122,7 +118,7 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _revoke_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="+", type=int, metavar="ID")
-    _by(parser)
+    by_argument(parser)
 
 
 COMMANDS = (

@@ -5,7 +5,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("petitbleu", "0008_suppression")]
+    dependencies = [("petitbleu", "0009_audit_origin")]
 
     operations = [
         ops.CreateModel(
