@@ -194,6 +194,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     parts = _with_packages(config.stash[_PARTS])
     assert config.cache is not None
     config.cache.set(_KEPT, parts.known())
+    packages = [
+        value
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in getattr(report, "user_properties", [])
+        if name == "package"
+    ]
+    if packages:
+        terminalreporter.section("packages with tests of their own")
+        for line in sorted(packages):
+            terminalreporter.write_line(line)
     lines = list(parts.lines())
     if lines:
         terminalreporter.section("real parts")

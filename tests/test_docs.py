@@ -36,6 +36,7 @@ PAGES = sorted(
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
         *ROOT.glob("plugins/*/README.md"),
+        *ROOT.glob("examples/*/README.md"),
         ROOT / "config" / "README.md",
         ROOT / "benchmarks" / "README.md",
     ]

@@ -18,14 +18,16 @@ CORE = ROOT / "core" / "petitbleu"
 PLUGINS = {
     folder.name: folder / f"petitbleu_{folder.name}" for folder in (ROOT / "plugins").iterdir() if folder.is_dir()
 }
+PLUGINS |= {one.name: one / one.name.replace("-", "_") for one in (ROOT / "examples").iterdir() if one.is_dir()}
+"""The packages of plugins, bundled ones and examples."""
 
 
 def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-FOLDERS = (".ci", "benchmarks", "config", "core", "deploy", "docs", "plugins", "tests")
-GENERATED = {"__pycache__", "node_modules", "out", "var"}
+FOLDERS = (".ci", "benchmarks", "config", "core", "deploy", "docs", "examples", "plugins", "tests")
+GENERATED = {"__pycache__", "build", "node_modules", "out", "var"}
 
 
 def files() -> list[Path]:
@@ -91,7 +93,7 @@ def test_the_core_imports_no_plugin(module: Path) -> None:
 )
 def test_plugins_import_public_names_only(module: Path) -> None:
     public = set(petitbleu.__all__)
-    own = module.relative_to(ROOT / "plugins").parts[1]
+    own = module.relative_to(ROOT).parts[2]
     for name, names in _imports(module):
         if name == "petitbleu" or name.startswith("petitbleu."):
             assert name == "petitbleu"
