@@ -18,6 +18,7 @@ from petitbleu.config import (
     RawConfig,
     build_config,
     check_channels,
+    check_deadlines,
     find_config,
     findings,
     json_schema,
@@ -425,6 +426,31 @@ def test_channels_nobody_serves(tmp_path: Path) -> None:
     paths = ["routing.rules.1.channel", "delivery.retry.fax", "delivery.providers.fax/main"]
     assert [problem.path for problem in refused.value.problems] == paths
     assert "did you mean 'email'?" in str(refused.value)
+
+
+def test_deadlines_for_plugins_and_hooks_there_are_none_of(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        petitbleu="delivery:\n  deadlines:\n    email: {deliver: 1m, '*': 500ms}\n    sms:\n      delivr: 1m\n"
+        "    emial: {deliver: 1m}\n",
+    )
+    hooks = {"email": ["deliver", "lifespan"], "sms": ["deliver"], "push": []}
+    with pytest.raises(ConfigError, match=r"deadlines.email.\*: should be a duration"):
+        build_config(read(tmp_path), {})
+    file = tmp_path / "petitbleu.yaml"
+    file.write_text(file.read_text().replace("500ms", "0.5s"))
+    raw = read(tmp_path)
+    assert build_config(raw, {}).delivery.deadlines["email"] == {"deliver": 60.0, "*": 0.5}
+    with pytest.raises(ConfigError) as refused:
+        check_deadlines(raw, hooks)
+    assert [f"{one.where.rpartition('/')[2]}: {one.path}: {one.text}" for one in refused.value.problems] == [
+        "petitbleu.yaml:5:7: delivery.deadlines.sms.delivr: sms has no hook 'delivr' that takes time; "
+        "did you mean 'deliver'?",
+        "petitbleu.yaml:6:5: delivery.deadlines.emial: 'emial' is not in the list of plugins; did you mean 'email'?",
+    ]
+    file.write_text("delivery: {deadlines: {email: {Deliver!: 1m}}}")
+    with pytest.raises(ConfigError, match=r"should be a hook such as deliver, or \* for each other one"):
+        build_config(read(tmp_path), {})
 
 
 def test_providers_nobody_has(tmp_path: Path) -> None:

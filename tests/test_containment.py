@@ -8,11 +8,11 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pytest
@@ -32,6 +32,7 @@ from petitbleu import (
     Hold,
     Message,
     NotNow,
+    PetitbleuError,
     Queue,
     Receipt,
     ReceiptState,
@@ -184,6 +185,10 @@ def test_every_hook_has_its_row() -> None:
 # ------------------------------------------------------------------------------------------------------------ misdeeds
 
 
+async def _nothing() -> None:
+    """As one should."""
+
+
 def _recurses() -> None:
     _recurses()
 
@@ -304,7 +309,13 @@ MISDEEDS: dict[Callable[[], Awaitable[None]], str] = {
 class Village:
     """A bad plugin before a good one, which both have the hook and nothing else."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, hook: str, bad: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        hook: str,
+        bad: Callable[[], Any],
+        own: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    ) -> None:
         self.hook, self.row, self.heard = hook, ROWS[hook], 0
 
         async def good() -> Any:
@@ -317,7 +328,7 @@ class Village:
 
         neighbour = good if hook in ASYNC else good_at_start
         points = [self._installed(monkeypatch, "bad", bad), self._installed(monkeypatch, "good", neighbour)]
-        self.calls = Calls(load(["bad", "good"], points), DEADLINE, GRACE)
+        self.calls = Calls(load(["bad", "good"], points), DEADLINE, GRACE, own)
         if hook == "petitbleu_deliver":
             self.calls.channels()
 
@@ -503,6 +514,57 @@ async def test_trouble_is_told_for_a_while_and_counted_for_ever() -> None:
     conduct.failed("bad", "petitbleu_deliver", "KeyError")
     assert conduct.checks()["bad"][0].text == "once, last 0 s ago: KeyError"
     assert conduct.failures == {("bad", "petitbleu_deliver"): 4}
+
+
+async def test_each_plugin_and_hook_may_have_a_deadline_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"bad": {"check_event": 0.01, "*": 0.02}}
+    reached: list[str] = []
+    for hook, deadlines, seconds, limit in (
+        ("petitbleu_check_event", own, "0.01", "delivery.deadlines.bad.check_event"),
+        ("petitbleu_enrich_event", own, "0.02", "delivery.deadlines.bad.*"),
+        ("petitbleu_check_event", {"good": {"*": 5.0}}, "0.05", "delivery.hook_deadline"),
+        ("petitbleu_deliver", own, "0.05", "delivery.deadline"),
+        ("petitbleu_deliver", {"bad": {"deliver": 0.03}}, "0.03", "delivery.deadlines.bad.deliver"),
+    ):
+        village = Village(monkeypatch, hook, _hangs, deadlines)
+        village.calls.limit_reached = reached.append
+        assert (await village.struck()).endswith(f"no answer within {seconds} s")
+        assert reached.pop() == limit
+    village = Village(monkeypatch, "petitbleu_health", _hangs)
+    village.calls.limit_reached = reached.append
+    assert (await village.calls.health(most=0.02))["bad"][0].text == "no answer within 0.02 s"
+    assert reached.pop() == "limits.deadline"
+
+
+@pytest.mark.parametrize("misdeed", [_hangs, _ignores_it, _exits])
+async def test_a_lifespan_that_hangs_or_exits_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, misdeed: Callable[[], Awaitable[None]]
+) -> None:
+    calls = Village(monkeypatch, "petitbleu_lifespan", _saying_at_start(None)).calls
+
+    class Lifespan:
+        entering = leaving = None
+
+        async def __aenter__(self) -> str:
+            await (self.entering or _nothing)()
+            return "open"
+
+        async def __aexit__(self, *error: object) -> None:
+            await (self.leaving or _nothing)()
+
+    span: Any = Lifespan()
+    async with asyncio.timeout(5), calls.lived("bad", span) as state:
+        assert state == "open"
+    assert not calls.conduct.failures
+    span.leaving = misdeed
+    async with asyncio.timeout(5), calls.lived("bad", span):
+        pass
+    assert re.search(f"plugin bad, petitbleu_lifespan: {MISDEEDS[misdeed]}", caplog.text)
+    span.entering = misdeed
+    with pytest.raises(PetitbleuError, match=f"plugin bad could not start: {MISDEEDS[misdeed]}"):
+        async with asyncio.timeout(5), calls.lived("bad", span):
+            pass
+    assert calls.conduct.failures == {("bad", "petitbleu_lifespan"): 2}
 
 
 async def test_whoever_tidies_up_in_time_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:

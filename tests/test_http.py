@@ -166,7 +166,7 @@ async def test_a_lifespan_is_entered_in_order_left_in_reverse_and_its_failure_na
     async with running(SAMPLE, overrides(sqlite_url)) as server:
         assert (await get(server, "/readyz"))[0] in (200, 503)
     assert seen[1] == "state"
-    assert "plugin extra did not stop cleanly" in caplog.text
+    assert "plugin extra, petitbleu_lifespan: RuntimeError: stuck valve" in caplog.text
 
     @asynccontextmanager
     async def broken(services: Any) -> AsyncIterator[str]:

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -63,8 +64,9 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
 
     async def checks() -> dict[str, list[Check]]:
         found = await calls.health() | {"providers": instance.throttle.checks()}
-        for plugin, troubles in calls.conduct.checks().items():
-            found[plugin] = [*found.get(plugin, ()), *troubles]
+        for more in (calls.conduct.checks(), instance.offspring.checks()):
+            for plugin, troubles in more.items():
+                found[plugin] = [*found.get(plugin, ()), *troubles]
         return found
 
     async def more() -> list[Check]:
@@ -96,6 +98,7 @@ def _scrape(instance: Instance, process: str) -> Scrape:
         metrics,
         queue,
         calls,
+        instance.offspring,
         instance.throttle,
         instance.horizon,
         instance.purge,
@@ -220,6 +223,26 @@ async def serve(
         logger.info("stopping")
     if hurry is not None:
         hurry.cancel()
+    _end_anyway(server.instance.config.delivery.hook_deadline)
+
+
+def _end_anyway(seconds: float) -> None:
+    """End this process if it does not end by itself, since all is in order: a task that ignores being cancelled, or a
+    thread, would keep it for ever."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        threads = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+        tasks = [str(getattr(one.get_coro(), "__qualname__", "?")) for one in asyncio.all_tasks(loop)]
+        text = "something keeps the process from ending; it ends all the same"
+        logger.warning(text, extra={"threads": threads, "tasks": tasks})
+        for handler in logging.getLogger().handlers:
+            handler.close()
+        os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _parent_gone(stop: asyncio.Event) -> None:

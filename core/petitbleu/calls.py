@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
-from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
 from pluggy import HookImpl
 
 from .channels import address_problem
 from .commands import Command
-from .conduct import Conduct
+from .conduct import Conduct, place, shown, words
 from .errors import HandOffRefused, NotNow, PetitbleuError, PluginError, TemplateError
 from .failpoints import Crash
 from .logs import masked
 from .patience import GIVE_UP, OutOfTime, patiently
-from .plugins import CORE, Loaded
+from .plugins import CORE, PREFIX, Loaded
 from .safemode import SafeMode
 from .services import Accept, Services
+from .standstill import slow
 from .types import (
     Attempt,
     Catcher,
@@ -49,7 +51,7 @@ from .types import (
     TemplateRef,
     Unknown,
 )
-from .validity import MOST_NAME, fault
+from .validity import MOST_NAME, rubbish
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
@@ -64,11 +66,6 @@ _SAID: Mapping[str, tuple[type[Exception], ...]] = MappingProxyType(
     }
 )
 """By hook, exceptions that are an answer. Anything else that is raised is a failure."""
-MOST_CAUSE = 1000
-"""Characters of what a plugin raised or answered, where that is told."""
-MOST_LINES = 5
-"""Of a trace, in the log."""
-_OWN = (Path(__file__), Path(__file__).with_name("patience.py"))
 _OUTCOMES = (Delivered, Deferred, Failed, Unknown)
 
 
@@ -80,14 +77,33 @@ class HookFailed(PetitbleuError):
         super().__init__(f"plugin {plugin}, {hook}: {cause}")
 
 
-class Calls:
-    """Every hook as a method. `deadline` is in seconds and holds for each single implementation; one that goes on after
-    it, though it was cancelled, is left `grace` seconds later."""
+class _Stage(NamedTuple):
+    """Entering or leaving a lifespan, as if it were an implementation of the hook that gave it."""
 
-    def __init__(self, loaded: Loaded, deadline: float, grace: float = 1.0, conduct: Conduct | None = None) -> None:
+    plugin_name: str
+    function: Callable[[], Awaitable[object]]
+    argnames: tuple[str, ...] = ()
+
+
+class Calls:
+    """Every hook as a method. `deadline` is in seconds and holds for each single implementation, unless `own` says
+    otherwise: by plugin and hook (without `petitbleu_`), `*` for each other one but `deliver`. One that goes on after
+    its deadline, though it was cancelled, is left `grace` seconds later."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        deadline: float,
+        grace: float = 1.0,
+        own: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+        conduct: Conduct | None = None,
+    ) -> None:
         self._loaded = loaded
         self._deadline = deadline
         self._grace = grace
+        self._own = own
+        self.limit_reached: Callable[[str], None] = lambda limit: None
+        """Told of each deadline that held, by the name of its setting."""
         self._owners: dict[str, HookImpl] = {}
         self.conduct = conduct or Conduct()
         self.safe_mode: SafeMode | None = None
@@ -229,8 +245,10 @@ class Calls:
     # ------------------------------------------------------------------------------------------------------- address
 
     async def deliver(self, message: Message, attempt: Attempt, deadline: float) -> Outcome:
-        """The outcome as the channel's owner gives it. Raises `HookFailed` when it fails, `HandOffRefused`,
-        `NotNow`, and `Withheld` in safe mode."""
+        """The outcome as the channel's owner gives it; it has `deadline` seconds, unless it has a deadline of its own.
+
+        Raises `HookFailed` when it fails, `HandOffRefused`, `NotNow`, and `Withheld` in safe mode.
+        """
         if self.safe_mode is not None:
             if self.safe_mode.sink:
                 return await self.safe_mode.swallow(message, attempt)
@@ -252,18 +270,54 @@ class Calls:
     async def receipt_recorded(self, event: Event, receipt: Receipt) -> None:
         await self._notify("petitbleu_receipt_recorded", {"event": event, "receipt": receipt})
 
-    async def health(self) -> dict[str, list[Check]]:
-        """By plugin; one that fails to answer has one failed check."""
-        found: dict[str, list[Check]] = {}
-        for implementation in self._loaded.of("petitbleu_health"):
-            plugin = implementation.plugin_name
+    async def health(self, most: float = math.inf) -> dict[str, list[Check]]:
+        """By plugin, all asked at once; one that fails to answer, or takes more than `most` seconds, has one failed
+        check."""
+
+        async def ask(implementation: HookImpl) -> tuple[str, list[Check]]:
             try:
-                found[plugin] = await self._await(
-                    implementation, "petitbleu_health", {}, self._deadline, (Check,), True
+                found = await self._await(
+                    implementation, "petitbleu_health", {}, self._deadline, (Check,), several=True, most=most
                 )
             except HookFailed as failed:
-                found[plugin] = [Check("health", False, failed.cause)]
-        return found
+                found = [Check("health", False, failed.cause)]
+            return implementation.plugin_name, found
+
+        return dict(await asyncio.gather(*map(ask, self._loaded.of("petitbleu_health"))))
+
+    # ------------------------------------------------------------------------------------------------------ lifespans
+
+    @asynccontextmanager
+    async def lived(self, plugin: str, lifespan: AbstractAsyncContextManager[object]) -> AsyncIterator[object]:
+        """Inside a plugin's lifespan, with what it yields. An error on entering, or none of the two in time, raises
+        `PetitbleuError`; on leaving it is logged."""
+        try:
+            state = await self._stage(plugin, lifespan.__aenter__)
+        except HookFailed as failed:
+            # what a plugin says in words of ours is fit to be shown as it is
+            if isinstance(failed.__cause__, PetitbleuError):
+                raise failed.__cause__ from None
+            raise PetitbleuError(f"plugin {plugin} could not start: {failed.cause}") from failed
+        try:
+            yield state
+        finally:
+            with suppress(HookFailed):
+                await self._stage(plugin, partial(lifespan.__aexit__, None, None, None))
+
+    async def _stage(self, plugin: str, step: Callable[[], Awaitable[object]]) -> object:
+        async def taken() -> object:
+            return await step()
+
+        return await self._await(_Stage(plugin, taken), "petitbleu_lifespan", {}, self._deadline)
+
+    def deadline(self, plugin: str, hook: str, default: float) -> tuple[float, str]:
+        """Seconds, and the setting that says so."""
+        own, name = self._own.get(plugin), hook.removeprefix(PREFIX)
+        if own is not None:
+            for key in (name,) if name == "deliver" else (name, "*"):
+                if key in own:
+                    return own[key], f"delivery.deadlines.{plugin}.{key}"
+        return default, "delivery.deadline" if name == "deliver" else "delivery.hook_deadline"
 
     # -------------------------------------------------------------------------------------------------------- inside
 
@@ -274,12 +328,14 @@ class Calls:
     def _collect(self, hook: str, valid: Callable[[Any], bool], values: Mapping[str, Any]) -> list[tuple[str, Any]]:
         found = []
         for implementation in self._loaded.of(hook):
+            plugin = implementation.plugin_name
             try:
-                answer = implementation.function(*self._arguments(implementation, values))
+                with slow(plugin, hook, self.deadline(plugin, hook, self._deadline)[0]):
+                    answer = implementation.function(*self._arguments(implementation, values))
             except (Exception, SystemExit, GeneratorExit, asyncio.CancelledError) as error:
-                raise self._error(implementation.plugin_name, hook, _words(error)) from error
+                raise self._error(implementation.plugin_name, hook, words(error)) from error
             if not valid(answer):
-                cause = f"answered {_shown(answer)}, see the hook's type"
+                cause = f"answered {shown(answer)}, see the hook's type"
                 raise self._error(implementation.plugin_name, hook, cause)
             found.append((implementation.plugin_name, answer))
         return found
@@ -298,16 +354,18 @@ class Calls:
 
     async def _await(
         self,
-        implementation: HookImpl,
+        implementation: HookImpl | _Stage,
         hook: str,
         values: Mapping[str, Any],
         deadline: float,
         expected: tuple[type, ...] = (),
         several: bool = False,
+        most: float = math.inf,
     ) -> Any:
         """The answer, of one of the `expected` types (or `several`, as a list) and whole; without any it is of no
         interest."""
         function: Callable[..., Any] = implementation.function
+        limit = ""
         try:
             running = function(*self._arguments(implementation, values))
             try:
@@ -318,12 +376,16 @@ class Calls:
             except GeneratorExit as error:
                 raise RuntimeError("GeneratorExit") from error
             else:
+                deadline, limit = self.deadline(implementation.plugin_name, hook, deadline)
+                if most < deadline:
+                    deadline, limit = most, "limits.deadline"
                 answer = await patiently(running, waiting, deadline, self._grace)
             if implementation.plugin_name == CORE or not expected:
                 return answer
-            cause = _rubbish(answer, expected, several, values)
+            cause = rubbish(answer, expected, several, values.get("event"))
         except OutOfTime as late:
             but = ", and it goes on though it was cancelled" if late.ignored else ""
+            self.limit_reached(limit)
             if late.ignored:
                 self.conduct.was_left(implementation.plugin_name, hook)
             raise self._failed(implementation, hook, values, f"no answer within {deadline:g} s{but}", late) from None
@@ -342,12 +404,12 @@ class Calls:
             said = isinstance(error, _SAID.get(hook, ()))
             if said and not (isinstance(error, NotNow) and type(error.due) is not int):
                 raise
-            raise self._failed(implementation, hook, values, _words(error), error) from error
+            raise self._failed(implementation, hook, values, words(error), error) from error
         if cause:
             raise self._failed(implementation, hook, values, f"answered {cause}")
         return answer
 
-    def _arguments(self, implementation: HookImpl, values: Mapping[str, Any]) -> Sequence[Any]:
+    def _arguments(self, implementation: HookImpl | _Stage, values: Mapping[str, Any]) -> Sequence[Any]:
         own = implementation.plugin_name
         return [
             values[name]
@@ -360,7 +422,7 @@ class Calls:
 
     def _failed(
         self,
-        implementation: HookImpl,
+        implementation: HookImpl | _Stage,
         hook: str,
         values: Mapping[str, Any],
         cause: str,
@@ -376,56 +438,13 @@ class Calls:
             cause = masked(cause, event.addresses.values())
             said["event"] = event.id
         if error is not None and raised:
-            said["at"] = _place(error.__traceback__)
+            said["at"] = place(error.__traceback__)
         failed = HookFailed(implementation.plugin_name, hook, cause, hung)
         logger.warning("%s", failed, extra=said)
         return failed
 
     def _error(self, plugin: str, hook: str, cause: str) -> PluginError:
         return PluginError(plugin, self._loaded.distribution(plugin), hook, cause)
-
-
-def _rubbish(answer: Any, expected: tuple[type, ...], several: bool, values: Mapping[str, Any]) -> str:
-    """What is wrong with an answer; "" if nothing is."""
-    if several and not isinstance(answer, list | tuple):
-        return f"{type(answer).__name__}, not a list of {expected[0].__name__}"
-    for one in answer if several else (answer,):
-        # no subclasses: what is done with an answer goes by its type
-        if type(one) not in expected:
-            return f"{type(one).__name__}, not {_either(expected)}"
-        if found := fault(one):
-            return found
-        if type(one) is Event and one.id != values["event"].id:
-            return "another event"
-    return ""
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {_shown(error, str)}"
-
-
-def _shown(value: object, write: Callable[[object], str] = repr) -> str:
-    """As text, which a plugin's own class may make as long as it likes, or fail to make."""
-    try:
-        return write(value)[:MOST_CAUSE]
-    except Exception:
-        return f"a {type(value).__name__} that cannot be shown"
-
-
-def _place(trace: TracebackType | None) -> str:
-    """The innermost lines of a trace, the last one first, without what our own part of it is."""
-    lines = []
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        path = Path(code.co_filename)
-        if path not in _OWN:
-            lines.append(f"{path.parent.name}/{path.name}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
-    return " < ".join(lines[: -MOST_LINES - 1 : -1])
-
-
-def _either(types: tuple[type, ...]) -> str:
-    return " or ".join("None" if one is type(None) else one.__name__ for one in types)
 
 
 def _is_settings_type(value: object) -> bool:

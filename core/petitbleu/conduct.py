@@ -1,4 +1,5 @@
-"""What plugins did that they should not have: counted for ever, and remembered for a while for the health page."""
+"""What plugins did that they should not have: counted for ever, remembered for a while for the health page, and put
+into words."""
 
 from __future__ import annotations
 
@@ -6,8 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 
 from .types import Check
+
+MOST_CAUSE = 1000
+"""Characters of what a plugin raised or answered, where that is told."""
+MOST_LINES = 5
+"""Of a trace, in the log."""
+_OURS = tuple(str(Path(__file__).with_name(name)) for name in ("calls.py", "patience.py"))
 
 
 @dataclass(slots=True)
@@ -33,6 +42,8 @@ class Conduct:
         """(plugin, hook) → how often it failed."""
         self.left: Counter[tuple[str, str]] = Counter()
         """(plugin, hook) → calls that went on though they were cancelled, and were left."""
+        self.stood: Counter[tuple[str, str]] = Counter()
+        """(plugin, hook) → seconds for which it kept the process from all other work."""
 
     def failed(self, plugin: str, hook: str, what: str) -> None:
         """`what` is shown without a login: it says no more than the kind of failure."""
@@ -42,6 +53,10 @@ class Conduct:
     def was_left(self, plugin: str, hook: str) -> None:
         self.left[plugin, hook] += 1
         self._note(plugin, hook, "left", "goes on though it was cancelled, and was left")
+
+    def blocked(self, plugin: str, hook: str, seconds: float) -> None:
+        self.stood[plugin, hook] += seconds  # type: ignore[assignment]  # a Counter counts what can be added
+        self._note(plugin, hook, "blocked", f"kept the process from all other work, for {seconds:.1f} s")
 
     def _note(self, plugin: str, hook: str, kind: str, what: str) -> None:
         key, now = (plugin, hook, kind), self._clock()
@@ -60,8 +75,37 @@ class Conduct:
             if age <= self._remembered:
                 often = "once" if one.times == 1 else f"{one.times} times"
                 text = f"{often}, last {age:.0f} s ago: {one.what}"
-                found.setdefault(plugin, []).append(Check(hook, True, text, warning=True))
+                found.setdefault(plugin, []).append(Check(hook or "loop", True, text, warning=True))
         return found
 
 
-__all__ = ["Conduct", "Trouble"]
+def words(error: BaseException) -> str:
+    """What was raised, in words."""
+    return f"{type(error).__name__}: {shown(error, str)}"
+
+
+def shown(value: object, write: Callable[[object], str] = repr) -> str:
+    """As text, which a plugin's own class may make as long as it likes, or fail to make."""
+    try:
+        return write(value)[:MOST_CAUSE]
+    except (Exception, SystemExit):
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def place(trace: TracebackType | None) -> str:
+    """The innermost lines of a trace, the last one first, without what our own part of it is."""
+    lines = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename not in _OURS:
+            lines.append(line_of(code.co_filename, trace.tb_lineno, code.co_name))
+        trace = trace.tb_next
+    return " < ".join(lines[: -MOST_LINES - 1 : -1])
+
+
+def line_of(file: str, line: int | None, name: str) -> str:
+    path = Path(file)
+    return f"{path.parent.name}/{path.name}:{line} {name}"
+
+
+__all__ = ["Conduct", "Trouble", "line_of", "place", "shown", "words"]

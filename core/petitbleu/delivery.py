@@ -148,8 +148,6 @@ class Delivery:
                 self._metrics.render_limit()
             step = self._ends.final(work, FAILED, str(error))
         except HookFailed as failed:
-            if failed.hung and failed.hook != "petitbleu_deliver":
-                self._metrics.limit_reached("delivery.hook_deadline")
             step = self._ends.stumbled(work, str(failed))
         except PetitbleuError as error:
             step = self._ends.stumbled(work, str(error))
@@ -301,8 +299,6 @@ class Delivery:
         try:
             return await self._calls.deliver(message, attempt, self._deadline)
         except (HookFailed, NotNow) as stopped:
-            if isinstance(stopped, HookFailed) and stopped.hung:
-                self._metrics.limit_reached("delivery.deadline")
             if not work.handed_off:
                 raise
             cause = stopped.cause if isinstance(stopped, HookFailed) else str(stopped)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import random
@@ -27,14 +26,13 @@ from .auth import Authenticator, Tokens
 from .calls import Calls
 from .channels import EMAIL, MOBILE_PHONE, wishes
 from .conduct import Conduct
-from .config import Config, build_config, check_catch_all, check_channels, find_config, read_config
+from .config import Config, build_config, check_catch_all, check_channels, check_deadlines, find_config, read_config
 from .config.settings import ChannelSuppression, TypeRetention
 from .contract import Contract
 from .data import elements
 from .deadlines import within
 from .decisions import Decisions
 from .delivery import Delivery
-from .errors import PetitbleuError
 from .failover import Failover
 from .failpoints import Failpoints, read_failpoints
 from .horizon import HorizonWatch
@@ -42,7 +40,9 @@ from .intake import Gate, Intake, TypeRules
 from .intake import Limits as IntakeLimits
 from .lifecycle import statuses
 from .metrics import Metrics
+from .offspring import Offspring
 from .operations import Operations
+from .owners import Owners
 from .plugins import Loaded, load
 from .queue import WorkQueue
 from .receipts import Receipts
@@ -50,8 +50,9 @@ from .recycling import Recycling, RecyclingRule
 from .rendering import Renderer, RenderLimits
 from .retention import Pace, Periods, Purge
 from .safemode import SafeMode
-from .services import EventType, Services
+from .services import Accept, EventType, Services
 from .shares import Shares
+from .standstill import Standstill
 from .status import Status
 from .store import Store, open_store
 from .store.epoch import guard
@@ -101,6 +102,8 @@ class Instance:
     suppressions: Suppressions
     register: Register
     """The same list, as operators read and change it."""
+    owners: Owners
+    offspring: Offspring
 
     def brand_of(self, event_type: str, asked: str) -> str:
         return brand_of(self.config, event_type, asked)
@@ -152,7 +155,9 @@ def plan(
     config = build_config(raw, types)
     loaded.settings.update(config.plugin_settings)
     conduct = Conduct(config.monitoring.trouble)
-    calls = Calls(loaded, config.delivery.hook_deadline, config.delivery.hook_grace, conduct)
+    delivery = config.delivery
+    check_deadlines(raw, loaded.timed())
+    calls = Calls(loaded, delivery.hook_deadline, delivery.hook_grace, delivery.deadlines, conduct)
     channels = {name: _tuned(config, channel) for name, channel in calls.channels().items()}
     served = {wish.channel for wish in wishes(channels.values()).values()}
     check_channels(raw, served, {name: channel.providers for name, channel in channels.items()})
@@ -230,9 +235,21 @@ async def open_instance(
         await instance.templates.refresh()
         async with AsyncExitStack() as stack:
             if plugins_running:
-                for plugin, lifespan in planned.calls.lifespans(instance.services, instance.gate if takes else None):
-                    planned.loaded.states[plugin] = await stack.enter_async_context(_named(plugin, lifespan))
+                await _run_plugins(planned, instance, instance.gate if takes else None, stack)
             yield instance
+
+
+async def _run_plugins(planned: Plan, instance: Instance, accept: Accept | None, stack: AsyncExitStack) -> None:
+    """Until `stack` is left: in the order of the configuration, and back."""
+    calls, loaded, monitoring = planned.calls, planned.loaded, planned.config.monitoring
+    await stack.enter_async_context(Standstill(instance.owners, calls.conduct, monitoring.blocked).watched())
+    stack.enter_context(instance.offspring.counted())
+    lifespans = dict(calls.lifespans(instance.services, accept))
+    for plugin in loaded.plugins:
+        stack.push_async_callback(instance.offspring.end, plugin.name)
+        if plugin.name in lifespans:
+            lived = calls.lived(plugin.name, lifespans[plugin.name])
+            loaded.states[plugin.name] = await stack.enter_async_context(lived)
 
 
 async def _prepare_tables(store: Store) -> None:
@@ -241,24 +258,6 @@ async def _prepare_tables(store: Store) -> None:
         await store.migrate()
     else:
         await store.check_tables()
-
-
-@asynccontextmanager
-async def _named(plugin: str, lifespan: contextlib.AbstractAsyncContextManager[object]) -> AsyncIterator[object]:
-    """Errors on entering name the plugin and stop the start; those on leaving are logged."""
-    try:
-        state = await lifespan.__aenter__()
-    except PetitbleuError:
-        raise
-    except (Exception, SystemExit, GeneratorExit) as error:
-        raise PetitbleuError(f"plugin {plugin} could not start: {type(error).__name__}: {error}") from error
-    try:
-        yield state
-    finally:
-        try:
-            await lifespan.__aexit__(None, None, None)
-        except (Exception, SystemExit, GeneratorExit):
-            logger.exception("plugin %s did not stop cleanly", plugin)
 
 
 def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool) -> Instance:
@@ -272,6 +271,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
     table = statuses({str(name): code for name, code in config.statuses.items()})
     windows = {name: one.idempotency for name, one in config.event_types.items() if one.idempotency is not None}
     metrics = Metrics()
+    calls.limit_reached = metrics.limit_reached
     queue = WorkQueue(store, cell, config.delivery.lease, windows, metrics)
     renderer = Renderer(
         list(channels.values()),
@@ -440,6 +440,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         delivers=delivers,
     )
     drafts = Drafts(config.template_directory(), list(channels.values()))
+    owners = Owners(planned.loaded)
     return Instance(
         config,
         planned.loaded,
@@ -466,6 +467,8 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         decisions,
         suppressions,
         Register(store, addresses, address_checks),
+        owners,
+        Offspring(owners, config.monitoring.plugin_tasks, config.delivery.hook_grace),
     )
 
 

@@ -36,6 +36,14 @@ class Plugin:
     hooks: tuple[str, ...]
 
 
+TIMED = tuple(
+    name
+    for name, value in vars(hookspecs).items()
+    if name.startswith(PREFIX) and (inspect.iscoroutinefunction(value) or name == "petitbleu_lifespan")
+)
+"""The hooks that may take time, and have a deadline."""
+
+
 @dataclass(slots=True)
 class Loaded:
     """The plugins of one server, in configuration order, the core's own answers last.
@@ -56,6 +64,10 @@ class Loaded:
 
     def distribution(self, plugin: str) -> str:
         return next((f"{one.distribution} {one.version}" for one in self.plugins if one.name == plugin), "petitbleu")
+
+    def timed(self) -> dict[str, list[str]]:
+        """By plugin, its hooks that have a deadline, by their short names."""
+        return {one.name: [hook.removeprefix(PREFIX) for hook in one.hooks if hook in TIMED] for one in self.plugins}
 
     def add_core(self, answers: object) -> None:
         """Register the core's own answers; they come after every plugin's."""

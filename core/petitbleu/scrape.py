@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from . import logs
 from .calls import Calls
 from .horizon import Horizon, HorizonWatch
+from .offspring import Offspring
 from .queue import Backlog, WorkQueue
 from .retention import Purge
 from .throttle import Throttle
@@ -75,6 +76,7 @@ class Scrape(Collector):
         registry: CollectorRegistry,
         queue: WorkQueue,
         calls: Calls,
+        offspring: Offspring,
         throttle: Throttle,
         horizon: HorizonWatch,
         purge: Purge,
@@ -87,6 +89,7 @@ class Scrape(Collector):
         self._registry = registry
         self._queue = queue
         self._calls = calls
+        self._offspring = offspring
         self._throttle = throttle
         self._horizon = horizon
         self._purge = purge
@@ -128,12 +131,7 @@ class Scrape(Collector):
             return None
 
     async def _checks(self) -> Mapping[str, Sequence[Check]]:
-        try:
-            async with asyncio.timeout(self._deadline):
-                return await self._calls.health()
-        except TimeoutError:
-            logger.warning("the plugins' checks take longer than %g s", self._deadline)
-            return {}
+        return await self._calls.health(self._deadline)
 
     # ------------------------------------------------------------------------------------------------ Collector's part
 
@@ -185,7 +183,17 @@ class Scrape(Collector):
             left.add_metric(labels, number)
         dropped = CounterMetricFamily("petitbleu_log_lines_dropped", "Log lines that nobody took in time.")
         dropped.add_metric([], logs.dropped())
-        plugins = (checks, failures, left)
+        stood = CounterMetricFamily(
+            "petitbleu_loop_blocked_seconds",
+            "For how long a plugin kept the process from all other work.",
+            labels=["plugin", "hook"],
+        )
+        for labels, seconds in self._calls.conduct.stood.items():
+            stood.add_metric(labels, seconds)
+        tasks = GaugeMetricFamily("petitbleu_plugin_tasks", "Living tasks that a plugin made.", labels=["plugin"])
+        for plugin, number in self._offspring.living().items():
+            tasks.add_metric([plugin], number)
+        plugins = (checks, failures, left, stood, tasks)
         return build, limits, database, depth, age, horizon, dead, purge, *plugins, dropped, *self._providers()
 
     def _providers(self) -> Iterable[Metric]:

@@ -159,4 +159,23 @@ def fault(answer: object) -> str:
     return ""
 
 
-__all__ = ["MEMBERS", "MOST_CONTENT", "MOST_NAME", "MOST_PARTS", "MOST_WORDS", "fault"]
+def rubbish(answer: Any, expected: tuple[type, ...], several: bool, event: Event | None) -> str:
+    """What is wrong with an answer, or several as a list, to a question about `event`; "" if nothing is."""
+    if several and not isinstance(answer, list | tuple):
+        return f"{type(answer).__name__}, not a list of {expected[0].__name__}"
+    for one in answer if several else (answer,):
+        # no subclasses: what is done with an answer goes by its type
+        if type(one) not in expected:
+            return f"{type(one).__name__}, not {_either(expected)}"
+        if found := fault(one):
+            return found
+        if type(one) is Event and event is not None and one.id != event.id:
+            return "another event"
+    return ""
+
+
+def _either(types: tuple[type, ...]) -> str:
+    return " or ".join("None" if one is type(None) else one.__name__ for one in types)
+
+
+__all__ = ["MEMBERS", "MOST_CONTENT", "MOST_NAME", "MOST_PARTS", "MOST_WORDS", "fault", "rubbish"]

@@ -153,6 +153,7 @@ class Rig:
         brands = {"shop": {"name": "Shop"}}
         shared, metrics = Shared(store, self.queue.incarnation, LEASE), Metrics()
         self.metrics = metrics
+        calls.limit_reached = metrics.limit_reached
         feedback = Feedback(places=concurrency, window=2, pause=60.0, wait=0.02)
         self.throttle = Throttle(shared, feedback, {}, store.now, lambda: 1.0, metrics)
         addresses = {"pigeon": "mobilePhone", "snail": "email"}

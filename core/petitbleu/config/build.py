@@ -190,6 +190,24 @@ def check_catch_all(raw: RawConfig, checks: Mapping[str, Callable[[str], str]]) 
         raise ConfigError(problems)
 
 
+def check_deadlines(raw: RawConfig, hooks: Mapping[str, Collection[str]]) -> None:
+    """Refuse deadlines for plugins and hooks that are not among `hooks`, which has the hooks of each plugin that a
+    deadline can be for. Raises `ConfigError`."""
+    problems = []
+    for path, node in _select(raw.tree, ["delivery", "deadlines", "*"], ()):
+        plugin = str(path[-1])
+        if plugin not in hooks:
+            text = f"{plugin!r} is not in the list of plugins{_hint(plugin, hooks)}"
+            problems.append(ConfigProblem(str(node.key or node.place), dotted(path), text))
+            continue
+        for hook, child in node.children():
+            if hook != "*" and hook not in hooks[plugin]:
+                text = f"{plugin} has no hook {str(hook)!r} that takes time{_hint(str(hook), hooks[plugin])}"
+                problems.append(ConfigProblem(str(child.key or child.place), dotted((*path, hook)), text))
+    if problems:
+        raise ConfigError(problems)
+
+
 def _hint(name: str, known: Collection[str]) -> str:
     return "; " + (did_you_mean(name, known) or f"there are: {', '.join(sorted(known)) or 'none'}")
 
@@ -345,6 +363,7 @@ __all__ = [
     "build_config",
     "check_catch_all",
     "check_channels",
+    "check_deadlines",
     "find_config",
     "findings",
     "json_schema",

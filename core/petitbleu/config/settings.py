@@ -368,6 +368,9 @@ class FailoverSettings(Section):
     no_receipt: Duration | None = Field(None, description="Try the next one when no receipt has come for so long.")
 
 
+HookName = Annotated[str, _checked(r"\*|[a-z_]+", "a hook such as deliver, or * for each other one")]
+
+
 class ReceiptSettings(Section):
     wait: Duration = Field(
         600.0, description="How long a message of which nobody knows whether the provider has it waits for a receipt."
@@ -384,6 +387,10 @@ class DeliverySettings(Section):
     drain: Duration = Field(20.0, description="How long messages handed to a provider may take when the worker stops.")
     deadline: Duration = Field(120.0, description="How long handing over one message may take.")
     hook_deadline: Duration = Field(10.0, description="How long any other hook of a plugin may take.")
+    deadlines: dict[str, dict[HookName, Duration]] = Field(
+        default_factory=dict,
+        description="By plugin and hook, such as deliver: how long it may take. * is each other hook but deliver.",
+    )
     hook_grace: Duration = Field(
         1.0,
         description="How long a plugin's call whose time is over may take to end, once cancelled, until it is left.",
@@ -480,6 +487,8 @@ class SafeModeSettings(Section):
 
 class Monitoring(Section):
     trouble: Duration = Field(300.0, description="How long /readyz tells of what a plugin did wrong.")
+    blocked: Duration = Field(1.0, description="How long a plugin may keep the process from all other work unnoticed.")
+    plugin_tasks: Count = Field(1000, description="Living tasks of one plugin beyond which /readyz warns.")
     horizon: Duration = Field(
         300.0, description="How long one transaction may keep PostgreSQL's dead rows before /readyz warns."
     )
