@@ -265,9 +265,6 @@ def test_operators(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_plugins_bring_commands(run: Run, mail: Any) -> None:
     assert "PushEvents" in run("wsdl", "nms:rtEvent").out
-    port = f"plugins.email.providers.main.port={mail.port}"
-    assert run("smtp-check", "--set", port).code == 0
-    assert run("smtp-check", "--set", f"plugins.email.providers.main.port={_free_port()}").code == 1
 
 
 def test_a_database_of_a_newer_or_older_program_is_not_touched(run: Run, sqlite_url: str) -> None:

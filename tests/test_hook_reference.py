@@ -137,6 +137,7 @@ async def test_an_event_meets_every_hook(tmp_path: Path, monkeypatch: pytest.Mon
     async with running(instance, overrides) as server, ClientSession() as client:
         server.instance.calls.commands()
         server.instance.calls.catchers()
+        assert (await server.instance.calls.check_providers(5.0))["witness"][0].name == "wire"
         await server.instance.templates.publish(server.instance.drafts.load("password_reset", "email"), ITSELF)
         event = IncomingEvent(Queue.REALTIME, {"type": "password_reset", "email": "zoe@example.com"}, {"ctx": CTX})
         for number in (1, 2):
@@ -152,7 +153,8 @@ async def test_an_event_meets_every_hook(tmp_path: Path, monkeypatch: pytest.Mon
             while "petitbleu_receipt_recorded" not in heard:
                 await asyncio.sleep(0.01)
     assert set(heard) == set(HOOKS)
-    on_the_way = [name for name in dict.fromkeys(heard) if HOOKS[name].mode != "collect" and "health" not in name]
+    beside = {"petitbleu_health", "petitbleu_check_providers"}
+    on_the_way = [name for name in dict.fromkeys(heard) if HOOKS[name].mode != "collect" and name not in beside]
     # observers of the acceptance hear of it beside the work
     assert [name for name in on_the_way if "accepted" not in name] == [
         "petitbleu_check_event",
@@ -185,6 +187,7 @@ def _listener(name: str, hook: Hook, heard: list[str]) -> Any:
         "petitbleu_resolve_template": TemplateRef("password_reset", "witness", 1),
         "petitbleu_render": Content({}, {}),
         "petitbleu_health": [petitbleu.Check("eyes", True, "open")],
+        "petitbleu_check_providers": [petitbleu.Check("wire", True, "dry")],
     }
 
     outcomes = iter((petitbleu.Failed("witness", "not again", petitbleu.Scope.MESSAGE), Delivered("witness", "seen")))

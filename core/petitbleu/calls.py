@@ -319,6 +319,18 @@ class Calls:
                     return own[key], f"delivery.deadlines.{plugin}.{key}"
         return default, "delivery.deadline" if name == "deliver" else "delivery.hook_deadline"
 
+    async def check_providers(self, deadline: float) -> dict[str, list[Check]]:
+        """By plugin, each of its providers tried; one that fails to answer has one failed check."""
+        hook = "petitbleu_check_providers"
+        found: dict[str, list[Check]] = {}
+        for implementation in self._loaded.of(hook):
+            plugin = implementation.plugin_name
+            try:
+                found[plugin] = await self._await(implementation, hook, {}, deadline, (Check,), True)
+            except HookFailed as failed:
+                found[plugin] = [Check("providers", False, failed.cause)]
+        return found
+
     # -------------------------------------------------------------------------------------------------------- inside
 
     def _routes(self, hook: str, values: Mapping[str, Any]) -> list[web.RouteDef]:

@@ -226,3 +226,12 @@ async def petitbleu_receipt_recorded(event: Event, receipt: Receipt, settings: A
 async def petitbleu_health(settings: Any, state: Any) -> Sequence[Check]:
     """What `/readyz` should know. A failure or time-out counts as one failed check. Since 0.1."""
     raise AssertionError
+
+
+@hookspec
+async def petitbleu_check_providers(settings: Any) -> Sequence[Check]:
+    """Try to log in to each provider, for `petitbleu doctor`, and hand it nothing; one check each, by its name.
+
+    Called without a lifespan. A failure or time-out counts as one failed check. Since 0.1.
+    """
+    raise AssertionError

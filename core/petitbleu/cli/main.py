@@ -12,7 +12,7 @@ import uvloop
 
 from ..commands import Command
 from ..errors import PetitbleuError
-from . import demo, events, forget, instance, operations, purge, suppressions, templates, tokens
+from . import demo, doctor, events, forget, instance, operations, purge, suppressions, templates, tokens
 
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
@@ -27,6 +27,7 @@ COMMANDS = (
     *instance.COMMANDS,
     *events.TOP_COMMANDS,
     *purge.COMMANDS,
+    *doctor.COMMANDS,
     *forget.COMMANDS,
     *suppressions.TOP_COMMANDS,
 )

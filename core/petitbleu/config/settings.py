@@ -492,6 +492,9 @@ class Monitoring(Section):
     horizon: Duration = Field(
         300.0, description="How long one transaction may keep PostgreSQL's dead rows before /readyz warns."
     )
+    dkim: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="By sender domain: DKIM selectors of your relays, for petitbleu doctor."
+    )
 
 
 class RenderSettings(Section):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 
 from jinja2.sandbox import SandboxedEnvironment
 from petitbleu import (
@@ -12,7 +11,6 @@ from petitbleu import (
     Catcher,
     Channel,
     Check,
-    Command,
     Event,
     Message,
     Outcome,
@@ -23,11 +21,11 @@ from petitbleu import (
     hookimpl,
 )
 
-from . import smtp_check
 from .catcher import CATCHER
 from .checks import CHANNEL, check_format
 from .compose import cid
 from .fields import EmailFields
+from .probing import probe_all
 from .running import Running, running
 from .settings import EmailSettings
 
@@ -44,12 +42,6 @@ def petitbleu_channels(settings: EmailSettings | None) -> Sequence[Channel]:
     return [
         Channel(CHANNEL, address="email", fields=EmailFields, aliases=("0", "mail"), parts=parts, providers=providers)
     ]
-
-
-@hookimpl
-def petitbleu_commands(settings: EmailSettings) -> Sequence[Command]:
-    run = partial(smtp_check.run, settings)
-    return [Command("smtp-check", "try to log in to every SMTP provider", run, smtp_check.arguments)]
 
 
 @hookimpl
@@ -81,3 +73,8 @@ async def petitbleu_deliver(message: Message, attempt: Attempt, state: Running) 
 @hookimpl
 async def petitbleu_health(settings: EmailSettings, state: Running) -> Sequence[Check]:
     return state.checks(settings.failure_memory)
+
+
+@hookimpl
+async def petitbleu_check_providers(settings: EmailSettings) -> Sequence[Check]:
+    return await probe_all(settings)

@@ -12,7 +12,6 @@ from petitbleu import (
     Catcher,
     Channel,
     Check,
-    Command,
     Message,
     Outcome,
     Part,
@@ -22,11 +21,11 @@ from petitbleu import (
     hookimpl,
 )
 
-from . import sms_check
 from .catcher import catcher
 from .checks import check_message
 from .compose import CHANNEL, preview
 from .fields import SmsFields
+from .probing import probe_all
 from .service import Messenger, open_messenger
 from .settings import SmsSettings
 from .webhook import routes
@@ -51,12 +50,6 @@ def petitbleu_channels(settings: SmsSettings | None) -> Sequence[Channel]:
             preview=None if settings is None else partial(preview, settings=settings),
         )
     ]
-
-
-@hookimpl
-def petitbleu_commands(settings: SmsSettings) -> Sequence[Command]:
-    run = partial(sms_check.run, settings)
-    return [Command("sms-check", "try to bind to every SMSC", run, sms_check.arguments)]
 
 
 @hookimpl
@@ -87,3 +80,8 @@ async def petitbleu_deliver(message: Message, attempt: Attempt, state: Messenger
 @hookimpl
 async def petitbleu_health(state: Messenger) -> Sequence[Check]:
     return state.checks()
+
+
+@hookimpl
+async def petitbleu_check_providers(settings: SmsSettings) -> Sequence[Check]:
+    return await probe_all(settings)

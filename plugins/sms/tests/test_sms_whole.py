@@ -151,9 +151,9 @@ async def test_the_commands(
         code, out, _ = await run("templates", "proof", "note", "--to", "+33600000009")
         assert (code, out) == (0, "one: +33600000009: delivered: taken as 1000001\n")
         assert [one["submit"] for one in await smsc.wait_for(lambda one: "submit" in one)] == ["33600000009"]
-        code, out, _ = await run("sms-check")
-        assert (code, out) == (0, f"main  127.0.0.1:{port}  ok  bound as transceiver\n")
-        code, out, _ = await run("sms-check", "--json", "--set", f"plugins.sms.connectors.main.port={unused_tcp_port}")
-        assert (code, json.loads(out)["ok"]) == (1, False)
-        code, _, error = await run("sms-check", "other")
-        assert (code, error) == (1, "no connector other; plugins.sms.connectors has main\n")
+        code, out, _ = await run("doctor", "providers")
+        assert code == 0
+        assert f"sms/main: 127.0.0.1:{port}: bound as transceiver\n" in out
+        here = ("--set", f"plugins.sms.connectors.main.port={unused_tcp_port}")
+        code, out, _ = await run("doctor", "providers", "--json", *here)
+        assert (code, json.loads(out)[0]["level"]) == (1, "problem")
