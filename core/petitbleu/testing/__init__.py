@@ -9,6 +9,7 @@ from .channel_contract import ChannelContract
 from .crashes import CRASH_PLACES
 from .hostile import HOSTILE
 from .instances import PASSWORD
+from .intake_contract import Answered, IntakeContract
 from .plugin_contract import PluginContract, Serve
 from .providers import Answer, HttpProvider, Provider, Received, http_provider
 from .recording import HANG, RecordingChannel, RecordingObserver
@@ -21,8 +22,10 @@ __all__ = [
     "HOSTILE",
     "PASSWORD",
     "Answer",
+    "Answered",
     "ChannelContract",
     "HttpProvider",
+    "IntakeContract",
     "PluginContract",
     "Provider",
     "Received",
