@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from petitbleu.store import open_store
+from petitbleu.testing.databases import copy_sqlite, drop_postgres, make_postgres, make_tables
 from postgres_server import PostgresServer, postgres_server
 
 _PACKAGES = {
@@ -84,25 +82,10 @@ def real_parts(pytestconfig: pytest.Config) -> RealParts:
     return pytestconfig.stash[_PARTS]
 
 
-@pytest.fixture(scope="session")
-def _empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tables and nothing in them; made once, since making them takes longer than most tests."""
-    file = tmp_path_factory.mktemp("database") / "empty.db"
-
-    async def make() -> None:
-        async with open_store(f"sqlite://{file}") as store:
-            await store.migrate()
-
-    asyncio.run(make())
-    return file
-
-
 @pytest.fixture
-def sqlite_url(_empty_database: Path, tmp_path: Path) -> str:
+def sqlite_url(petitbleu_model: Path, tmp_path: Path) -> str:
     """A database of its own for one test, with its tables."""
-    file = tmp_path / "test.db"
-    shutil.copy(_empty_database, file)
-    return f"sqlite://{file}"
+    return copy_sqlite(petitbleu_model, tmp_path / "test.db")
 
 
 @pytest.fixture(scope="session")
@@ -122,51 +105,28 @@ def postgres(real_parts: RealParts) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def _postgres_template(postgres: PostgresServer) -> Iterator[str]:
-    """The name of a database with tables and nothing in them."""
-    name = f"petitbleu_test_{uuid.uuid4().hex[:12]}"
-
-    async def run(statement: str) -> None:
-        connection = await asyncpg.connect(postgres.url)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    async def make() -> None:
-        await run(f"CREATE DATABASE {name}")
-        async with open_store(postgres.database(name)) as store:
-            await store.migrate()
-
-    asyncio.run(make())
-    yield name
-    asyncio.run(run(f"DROP DATABASE {name} WITH (FORCE)"))
+def petitbleu_postgres_model(postgres: PostgresServer) -> Iterator[str]:
+    """The address of a database with tables and nothing in them."""
+    url = asyncio.run(make_postgres(postgres.url))
+    asyncio.run(make_tables(url))
+    yield url
+    asyncio.run(drop_postgres(postgres.url, url))
 
 
 @pytest.fixture
 async def empty_postgres_url(postgres: PostgresServer) -> AsyncIterator[str]:
     """A database without tables."""
-    name = f"petitbleu_test_{uuid.uuid4().hex[:12]}"
-    connection = await asyncpg.connect(postgres.url)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        yield postgres.database(name)
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
+    url = await make_postgres(postgres.url)
+    yield url
+    await drop_postgres(postgres.url, url)
 
 
 @pytest.fixture
-async def postgres_url(postgres: PostgresServer, _postgres_template: str) -> AsyncIterator[str]:
+async def postgres_url(postgres: PostgresServer, petitbleu_postgres_model: str) -> AsyncIterator[str]:
     """A database of its own for one test, with its tables."""
-    name = f"{_postgres_template}_{uuid.uuid4().hex[:12]}"
-    connection = await asyncpg.connect(postgres.url)
-    try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_postgres_template}")
-        yield postgres.database(name)
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
+    url = await make_postgres(postgres.url, petitbleu_postgres_model)
+    yield url
+    await drop_postgres(postgres.url, url)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

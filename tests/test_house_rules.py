@@ -67,7 +67,7 @@ def test_a_public_name_says_what_it_is(package: ModuleType) -> None:
     silent = []
     for name in package.__all__:
         value = getattr(package, name)
-        if isinstance(value, type) or callable(value):
+        if inspect.isclass(value) or inspect.isroutine(value):
             text = inspect.cleandoc(value.__doc__ or "")
             if not text or text.startswith(f"{name}("):
                 silent.append(name)

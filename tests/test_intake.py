@@ -225,6 +225,7 @@ async def test_the_wished_channel(door: Any, attributes: dict[str, str], channel
         ({"language": "f r"}, "language: 'f r' is not a language tag such as fr or fr-CA"),
         ({"externalId": "x" * 256}, "externalId: has 256 characters; the limit is 255"),
         ({"note": "x" * 5000}, "note: has 5000 characters; the limit is 4096"),
+        ({"origin": "a\0"}, "origin: holds a NUL character"),
         ({"note": "a\ud83d"}, "note: holds half a character (a lone surrogate), which is no text"),
     ],
 )

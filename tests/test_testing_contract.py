@@ -294,3 +294,7 @@ class TestGate(GateContract):
 
     __init__ = object.__init__
     module = Gate()
+
+    @pytest.fixture
+    def petitbleu_database(self, database_url: str) -> str:
+        return database_url

@@ -194,3 +194,7 @@ class TestDoor(DoorContract):
 
     __init__ = object.__init__
     module = Door()
+
+    @pytest.fixture
+    def petitbleu_database(self, database_url: str) -> str:
+        return database_url

@@ -262,6 +262,9 @@ class Intake:
             if len(value) > self._limits.attribute:
                 self._metrics.limit_reached("limits.attribute")
                 found.append((canonical, f"has {len(value)} characters; the limit is {self._limits.attribute}"))
+            elif "\0" in value:
+                # JSON can hold it; PostgreSQL keeps no text with it
+                found.append((canonical, "holds a NUL character"))
             elif canonical in values and values[canonical] != value:
                 found.append((canonical, "is given twice with different values"))
             else:

@@ -29,27 +29,39 @@ Serve: TypeAlias = "Callable[..., AbstractAsyncContextManager[Server]]"
 
 
 @pytest.fixture(scope="session")
-def _petitbleu_empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def petitbleu_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with Petitbleu's tables and nothing in them, to be copied."""
-    from petitbleu.testing.databases import make_sqlite
+    from petitbleu.testing.databases import make_tables
 
     file = tmp_path_factory.mktemp("petitbleu") / "empty.db"
-    _now(make_sqlite(file))
+    _now(make_tables(f"sqlite://{file}"))
     return file
+
+
+@pytest.fixture(scope="session")
+def petitbleu_postgres_model() -> Iterator[str]:
+    """The address of such a database on the server that `PETITBLEU_TEST_POSTGRES` names."""
+    from petitbleu.testing.databases import drop_postgres, make_postgres, make_tables
+
+    server = os.environ[POSTGRES]
+    url = _now(make_postgres(server))
+    _now(make_tables(url))
+    yield url
+    _now(drop_postgres(server, url))
 
 
 @pytest.fixture
 def petitbleu_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of an empty database that only this test has."""
-    from petitbleu.testing.databases import copy_sqlite, postgres_database
+    from petitbleu.testing.databases import copy_sqlite, drop_postgres, make_postgres
 
     server = os.environ.get(POSTGRES)
     if not server:
-        yield copy_sqlite(request.getfixturevalue("_petitbleu_empty_database"), tmp_path / "petitbleu.db")
+        yield copy_sqlite(request.getfixturevalue("petitbleu_model"), tmp_path / "petitbleu.db")
         return
-    database = postgres_database(server)
-    yield _now(database.__aenter__())
-    _now(database.__aexit__(None, None, None))
+    url = _now(make_postgres(server, request.getfixturevalue("petitbleu_postgres_model")))
+    yield url
+    _now(drop_postgres(server, url))
 
 
 @pytest.fixture

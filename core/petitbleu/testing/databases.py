@@ -1,51 +1,47 @@
-"""Databases for tests: empty ones with their tables, made from a model, since making tables takes longer than most
-tests."""
+"""Databases for tests, made as copies of one that has its tables: making these takes longer than most tests."""
 
 from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from ..store import open_store
 
 
-async def make_sqlite(file: Path) -> None:
-    """A file with the tables and nothing in them."""
-    async with open_store(f"sqlite://{file}") as store:
+async def make_tables(url: str) -> None:
+    """In an empty database, or a file that is not there yet."""
+    async with open_store(url) as store:
         await store.migrate()
 
 
 def copy_sqlite(model: Path, file: Path) -> str:
-    """The address of a copy."""
+    """The address of a copy of an SQLite file."""
     shutil.copy(model, file)
     return f"sqlite://{file}"
 
 
-@asynccontextmanager
-async def postgres_database(server: str, model: str = "") -> AsyncIterator[str]:
-    """The address of a new database on a PostgreSQL server, `postgres://USER:PASSWORD@HOST/postgres`, whose login may
-    make databases; it goes away at the end. It is a copy of the database named `model`, or has tables of its own."""
+async def make_postgres(server: str, model: str = "") -> str:
+    """The address of a new database, empty or a copy of the one at `model`.
+
+    `server` is the address of a database on the same PostgreSQL server, with a login that may make others.
+    """
     name = f"petitbleu_test_{uuid.uuid4().hex[:20]}"
-    url = database_on(server, name)
-    await _run(server, f"CREATE DATABASE {name}" + (f" TEMPLATE {model}" if model else ""))
-    try:
-        if not model:
-            async with open_store(url) as store:
-                await store.migrate()
-        yield url
-    finally:
-        await _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+    copied = f" TEMPLATE {_name(model)}" if model else ""
+    await _run(server, f"CREATE DATABASE {name}{copied}")
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 
 
-def database_on(server: str, name: str) -> str:
-    """The address of another database of the same server."""
-    address, mark, options = server.partition("?")
-    return f"{address.rpartition('/')[0]}/{name}{mark}{options}"
+async def drop_postgres(server: str, url: str) -> None:
+    """Whoever is still connected to it."""
+    await _run(server, f"DROP DATABASE {_name(url)} WITH (FORCE)")
+
+
+def _name(url: str) -> str:
+    return urlsplit(url).path.strip("/")
 
 
 async def _run(server: str, statement: str) -> None:

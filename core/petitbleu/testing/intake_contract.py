@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -43,7 +43,7 @@ class Answered:
 
     ids: tuple[int, ...] = ()
     """Of the events, in their order; empty where they were not taken."""
-    problems: frozenset[tuple[int, str]] = frozenset()
+    problems: Set[tuple[int, str]] = frozenset()
     """Position (from 1) and attribute of each thing that the answer says is wrong."""
     retry: bool = False
     """Whether it says that the caller should come back later."""

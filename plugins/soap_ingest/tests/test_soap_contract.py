@@ -8,7 +8,6 @@ from typing import Any
 
 from aiohttp import ClientSession
 from lxml import etree
-from lxml.builder import ElementMaker
 from petitbleu import IncomingEvent
 from petitbleu.testing import Answered, IntakeContract, Server
 
@@ -30,19 +29,24 @@ class TestSoap(IntakeContract):
 
 
 def _element(event: IncomingEvent) -> Any:
+    element = etree.Element("rtEvent", dict(event.attributes))
     ctx: Any = event.children["ctx"]
-    make = ElementMaker()
-    return make.rtEvent(make.ctx(make.text(ctx["text"])), **event.attributes)
+    etree.SubElement(etree.SubElement(element, "ctx"), "text").text = ctx["text"]
+    return element
 
 
 def _envelope(token: str, events: Sequence[Any]) -> bytes:
-    soap, urn = ElementMaker(namespace=SOAP), ElementMaker(namespace=URN)
-    if len(events) == 1:
-        body = urn.PushEvent(urn.sessiontoken(token), urn.domEvent(*events))
-    else:
-        collection = ElementMaker()("rtEventCollection", *events)
-        body = urn.PushEvents(urn.sessiontoken(token), urn.domEventCollection(collection))
-    return bytes(etree.tostring(soap.Envelope(soap.Body(body)), encoding="utf-8"))
+    envelope = etree.Element(f"{{{SOAP}}}Envelope")
+    alone = len(events) == 1
+    call = etree.SubElement(
+        etree.SubElement(envelope, f"{{{SOAP}}}Body"), f"{{{URN}}}{'PushEvent' if alone else 'PushEvents'}"
+    )
+    etree.SubElement(call, f"{{{URN}}}sessiontoken").text = token
+    place = etree.SubElement(call, f"{{{URN}}}{'domEvent' if alone else 'domEventCollection'}")
+    if not alone:
+        place = etree.SubElement(place, "rtEventCollection")
+    place.extend(events)
+    return bytes(etree.tostring(envelope, encoding="utf-8"))
 
 
 def _answered(status: int, text: str) -> Answered:
