@@ -39,6 +39,7 @@ from .horizon import HorizonWatch
 from .intake import Gate, Intake, TypeRules
 from .intake import Limits as IntakeLimits
 from .lifecycle import statuses
+from .masking import Masks, parsed
 from .metrics import Metrics
 from .offspring import Offspring
 from .operations import Operations
@@ -414,6 +415,11 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
     async def pending() -> tuple[int, int]:
         return await within(config.limits.deadline, queue.depth(time.monotonic)), config.limits.pending
 
+    masks = Masks(
+        tuple(map(parsed, config.masking)),
+        {name: tuple(map(parsed, declared.masking)) for name, declared in config.event_types.items()},
+    )
+
     async def load_event(event_id: int) -> Event | None:
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])
         return decode(event_id, rows[0]["body"]) if rows else None
@@ -435,6 +441,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         count_events=status.count,
         pending=pending,
         load_event=load_event,
+        masked=lambda event: masks.masked(event.type, event.data),
         now=now,
         record_receipts=receipts.record,
         delivers=delivers,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Protocol
 
-from .types import Channel, Credentials, Event, EventQuery, IncomingEvent, Operator, Receipt, Session
+from .types import Channel, Credentials, Data, Event, EventQuery, IncomingEvent, Operator, Receipt, Session
 
 
 class Accept(Protocol):
@@ -99,6 +99,8 @@ class Services:
     """Events waiting, and the configured maximum."""
     load_event: Callable[[int], Awaitable[Event | None]]
     now: Callable[[], datetime]
+    masked: Callable[[Event], Mapping[str, Data]]
+    """An event's data as it may be shown: with `***` where the administrator's rules of masking say so."""
     record_receipts: Callable[[Sequence[Receipt]], Awaitable[None]]
     """Returns when they are stored durably: only then tell their sender that they came. Raises `Unavailable`."""
     delivers: bool

@@ -62,6 +62,7 @@ class Core:
             pending=self.pending,
             load_event=self.load_event,
             now=lambda: CREATED,
+            masked=lambda event: event.data,
             record_receipts=self.record_receipts,
             delivers=delivers,
         )

@@ -178,7 +178,7 @@ async def _data(instance: Instance, found: FoundEvent) -> Any:
     event = await instance.services.load_event(found.id)
     if event is None:
         raise PetitbleuError(f"the data of event {found.id} is not kept any more")
-    return event.data
+    return instance.services.masked(event)
 
 
 def way(

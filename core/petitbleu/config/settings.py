@@ -26,6 +26,7 @@ from pydantic import (
 
 from ..addresses import email_address
 from ..lifecycle import STATUSES
+from ..masking import parsed
 from ..networks import Network
 from ..suggest import did_you_mean
 from ..suppression import MOST_COUNTED, Reason
@@ -148,6 +149,14 @@ class Kind(StrEnum):
 CtxPath = Annotated[str, _checked(r"[^\s.]+(\.[^\s.]+)*", "a path into ctx such as client.firstname")]
 
 
+def _maskable(text: str) -> str:
+    parsed(text)
+    return text
+
+
+MaskPath = Annotated[str, AfterValidator(_maskable)]
+
+
 class CtxContract(Section):
     max_size: Bytes | None = Field(None, description="Bytes of the ctx, as JSON, at most.")
     required: dict[CtxPath, Kind] = Field(
@@ -182,6 +191,7 @@ class EventTypeSettings(Section):
         default_factory=TypeSuppression, description="In spite of which suppressions these events go out."
     )
     ctx: CtxContract | None = Field(None, description="What the ctx of these events must hold, checked at the door.")
+    masking: tuple[MaskPath, ...] = Field((), description="Paths into ctx that are never shown, with those of masking.")
 
     @property
     def ignored_reasons(self) -> frozenset[Reason]:
@@ -545,6 +555,9 @@ class Sections(Section):
     )
     safe_mode: SafeModeSettings = Field(
         default_factory=SafeModeSettings, description="Keeps a test installation from writing to customers."
+    )
+    masking: tuple[MaskPath, ...] = Field(
+        (), description="Paths into ctx, of any event, that are shown as ***: user.password, user.* or **.token."
     )
     retention: Retention = Field(default_factory=Retention, description="How long what is done with is kept.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="When to warn.")

@@ -197,6 +197,7 @@ class Core:
             count_events=self.count,
             pending=self.pending,
             load_event=self.load_event,
+            masked=lambda event: event.data,
             now=lambda: NOW,
             record_receipts=self.record_receipts,
             delivers=True,
