@@ -244,7 +244,7 @@ def test_push_refuses_what_is_wrong_and_says_where(run: Run, tmp_path: Path) -> 
     ended = run("push", str(bad), str(torn), str(unknown), str(empty), str(tmp_path / "missing.xml"))
     assert ended.code == 1
     assert ended.out == ""
-    assert f"{bad}: line 2: should be an object" in ended.err
+    assert f"{bad}: event 2: should be an object" in ended.err
     assert f"{torn}: (1:" in ended.err
     assert f"{unknown}: event 1 (externalId U): type: 'nope' is not a declared event type" in ended.err
     assert f"{empty}: (1:1) : holds no <rtEvent>" in ended.err

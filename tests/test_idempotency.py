@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from old_tables import migrate_to
-from petitbleu import Event, EventsRefused, IncomingEvent, Operator, Queue, Unavailable, hookimpl
+from petitbleu import Event, EventsRefused, IncomingEvent, KeyReused, Operator, Queue, Unavailable, hookimpl
 from petitbleu.calls import Calls
 from petitbleu.channels import wishes
-from petitbleu.idempotency import First, Stored, propose, resolve
+from petitbleu.idempotency import CallKey, First, Stored, propose, propose_call, resolve
 from petitbleu.intake import Intake, Limits, TypeRules
 from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
@@ -244,37 +244,107 @@ async def test_a_filled_database_learns_of_keys(empty_database_url: str) -> None
         assert [row["id"] for row in rows] == [*old, first]
 
 
-calls_of = st.lists(st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("12")), min_size=1, max_size=4))
+calls_of = st.lists(
+    st.tuples(
+        st.sampled_from(["", "", "P", "Q"]),
+        st.lists(st.tuples(st.sampled_from(["A", "B", "C", ""]), st.sampled_from("12")), min_size=1, max_size=4),
+    )
+)
 
 
 @given(calls_of)
-def test_a_key_stands_for_one_content_and_one_id(calls: list[list[tuple[str, str]]]) -> None:
+def test_a_key_stands_for_one_content_and_one_id(calls: list[tuple[str, list[tuple[str, str]]]]) -> None:
     created = moment(1_000_000)
     numbers = iter(range(1, 1000))
     proposed = [
-        [
-            propose(
-                next(numbers),
-                Event(0, "order", Queue.REALTIME, "email", {"n": content}, created, external_id=key),
-                {"order": 5},
-            )
-            for key, content in call
-        ]
-        for call in calls
+        propose_call(
+            [
+                propose(
+                    next(numbers),
+                    Event(0, "order", Queue.REALTIME, "email", {"n": content}, created, external_id=key),
+                    {"order": 5},
+                )
+                for key, content in call
+            ],
+            CallKey("mc", name) if name else None,
+            5,
+        )
+        for name, call in calls
     ]
-    known = {proposed[0][0].key: First(777, "earlier")} if proposed else {}
+    known = {proposed[0].events[0].key: First(777, "earlier")} if proposed and proposed[0].events[0].key else {}
     answers = resolve(proposed, known)
     meaning = {key: (first.id, first.digest) for key, first in known.items()}
+    whole: dict[str, tuple[str, list[int]]] = {}
     for call, answer in zip(proposed, answers, strict=True):
+        if call.key in whole:
+            digest, ids = whole[call.key]
+            if digest == call.digest:
+                assert answer == [Stored(number, fresh=False) for number in ids]
+            else:
+                assert isinstance(answer, KeyReused)
+            continue
         if isinstance(answer, EventsRefused):
             contents = {key: {digest} for key, (_, digest) in meaning.items()}
-            for one in call:
+            for one in call.events:
                 contents.setdefault(one.key, set()).add(one.digest)
-            assert any(len(contents[one.key]) > 1 for one in call)
+            assert any(one.key and len(contents[one.key]) > 1 for one in call.events)
             continue
-        for one, given_id in zip(call, answer, strict=True):
+        if call.key:
+            whole[call.key] = call.digest, [one.id for one in answer]
+        for one, given_id in zip(call.events, answer, strict=True):
             assert given_id.fresh == (one.key not in meaning)
-            assert meaning.setdefault(one.key, (one.id, one.digest)) == (given_id.id, one.digest)
+            if one.key:
+                assert meaning.setdefault(one.key, (one.id, one.digest)) == (given_id.id, one.digest)
+
+
+# -------------------------------------------------------------------------------------------------- the key of a call
+
+
+async def test_a_call_that_comes_again_gets_the_ids_it_got_first(store: Store, queue: WorkQueue) -> None:
+    last = {"ctx": {"total": "13"}}
+    events = [event(store, "", type="other"), event(store, "A"), event(store, "", type="other", data=last)]
+    first = await queue.store(events, CallKey("mc", "monday"))
+    assert [one.fresh for one in first] == [True] * 3
+    again = await WorkQueue(store, 1, 30, {"order": WINDOW}).store(events, CallKey("mc", "monday"))
+    assert again == [Stored(one.id, fresh=False) for one in first]
+    assert await stored(store) == [one.id for one in first]
+    for fewer in (events[:1], [*events, event(store, "B")], events[::-1]):
+        with pytest.raises(KeyReused, match="is that of an earlier one with other events"):
+            await queue.store(fewer, CallKey("mc", "monday"))
+    # the same word of another operator is another key
+    other = await queue.store(events[:1], CallKey("shop", "monday"))
+    assert other[0].fresh
+    assert await queue.known(events, CallKey("mc", "monday")) == 3
+    assert await queue.known(events, CallKey("mc", "tuesday")) == 1
+
+
+async def test_a_call_whose_key_is_over_is_a_new_one(store: Store) -> None:
+    queue = WorkQueue(store, 1, 30, call_window=60)
+    (first,) = await queue.store([event(store, "A")], CallKey("mc", "monday"))
+    await store.shift_clock(61)
+    (second,) = await queue.store([event(store, "B")], CallKey("mc", "monday"))
+    assert second.fresh
+    assert await stored(store) == [first.id, second.id]
+
+
+async def test_a_refused_call_leaves_its_key_free(store: Store, queue: WorkQueue) -> None:
+    await queue.store([event(store, "A")])
+    clash = [event(store, "A", data={"ctx": {"total": "13"}})]
+    with pytest.raises(EventsRefused, match="whose content differs"):
+        await queue.store(clash, CallKey("mc", "monday"))
+    (stored_now,) = await queue.store([event(store, "B")], CallKey("mc", "monday"))
+    assert stored_now.fresh
+
+
+async def test_twins_of_a_call_are_one_call(store: Store) -> None:
+    """Whichever process and commit they come in."""
+    queues = [WorkQueue(store, 1, 30) for _ in range(2)]
+    events = [event(store, ""), event(store, "")]
+    calls = (one.store(events, CallKey("mc", "monday")) for one in queues for _ in range(5))
+    answers = await asyncio.gather(*calls)
+    assert len({tuple(one.id for one in answer) for answer in answers}) == 1
+    assert sum(one.fresh for answer in answers for one in answer) == 2
+    assert len(await stored(store)) == 2
 
 
 # --------------------------------------------------------------------------------------------------- through the door

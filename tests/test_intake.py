@@ -162,10 +162,10 @@ async def test_the_gate_of_a_stopping_server_lets_through_who_is_inside(door: An
     intake = door()
     begun, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slowly(events: Any, operator: Operator) -> list[int]:
+    async def slowly(events: Any, operator: Operator, key: str = "") -> list[int]:
         begun.set()
         await go_on.wait()
-        found: list[int] = await intake(events, operator)
+        found: list[int] = await intake(events, operator, key)
         return found
 
     gate = Gate(slowly)

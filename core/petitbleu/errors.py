@@ -5,6 +5,7 @@ PetitbleuError
 ├── PluginError            a plugin that cannot be loaded or used
 ├── IntakeError
 │   ├── EventsRefused      the caller must change something
+│   │   └── KeyReused      the key of a call stands for another call
 │   └── Unavailable        the caller should come back later
 ├── AccessDenied
 │   └── SessionExpired
@@ -78,6 +79,13 @@ class EventsRefused(IntakeError):
     def __init__(self, problems: Sequence[EventProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, problems)))
+
+
+class KeyReused(EventsRefused):
+    """The key of a call is that of an earlier one, whose events were others."""
+
+    def __init__(self) -> None:
+        super().__init__([EventProblem(1, "", "", "the key of this call is that of an earlier one with other events")])
 
 
 class Unavailable(IntakeError):

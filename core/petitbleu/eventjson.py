@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from .data import Element
-from .errors import EventProblem, EventsRefused
-from .types import Data, IncomingEvent, Queue
+from .types import Data, IncomingEvent, Queue, Reject
 
 DEPTH = 64
 """Levels of nesting that an event may have."""
 _LARGEST = 1 << 63
 """JSON numbers of this size and above lose digits on their way."""
+_TOO_LARGE = "is a number of more than 64 bits, which would lose digits; send it as text"
+_OBJECT = 'should be an object such as {"type": "password_reset", "email": "zoe@example.com", "ctx": {}}'
 
 
 def _text(value: Any) -> Any:
@@ -62,86 +63,75 @@ class JsonEvent(BaseModel):
 
 
 def event_from_json(
-    value: object, queue_of: Callable[[str], Queue], *, position: int = 1, event_type: str = "", depth: int = DEPTH
+    value: object, queue_of: Callable[[str], Queue], event_type: str = "", depth: int = DEPTH
 ) -> IncomingEvent:
-    """The event that a JSON object says; `event_type` is the one that is known otherwise.
+    """The event that a JSON object says; `event_type` is the one that is known otherwise, `queue_of` tells the queue of
+    an event that names none.
 
     Scalars outside `ctx` become attributes, and so text, as they are in XML; objects and lists become children, and
-    what is in them keeps its JSON type. Raises `EventsRefused` with everything that is wrong with its form;
-    `position` is the event's own among those of its call.
+    what is in them keeps its JSON type. What is wrong with its form stands in the event's `problems`.
     """
-    external = ""
-    problems: list[tuple[str, str]] = []
+    problems: list[Reject] = []
+    if not isinstance(value, Mapping):
+        return IncomingEvent(Queue.REALTIME, {}, problems=(Reject("", _OBJECT),))
     try:
         event = JsonEvent.model_validate(value)
     except ValidationError as error:
-        if isinstance(value, Mapping) and isinstance(value.get("externalId"), str | int):
-            external = str(value["externalId"])[:64]
-        problems = [(_path(one["loc"]), _said(one)) for one in error.errors(include_url=False)]
-        raise EventsRefused([EventProblem(position, external, *one) for one in problems]) from None
+        problems = [Reject(str(one["loc"][0]), _said(one)) for one in error.errors(include_url=False)]
+        wrong = {one.attribute for one in problems}
+        event = JsonEvent.model_validate({name: item for name, item in value.items() if name not in wrong})
     given = {name: getattr(event, name) for name in event.model_fields_set} | (event.model_extra or {})
     queue = given.pop("queue", None)
     wish = given.pop("channel", None)
     if wish is not None:
         if given.get("wishedChannel") not in (None, wish):
-            problems.append(("channel", "says another channel than wishedChannel"))
+            problems.append(Reject("channel", "says another channel than wishedChannel"))
         given["wishedChannel"] = wish
     if event_type:
         if given.get("type") not in (None, event_type):
-            problems.append(("type", f"is not {event_type}, which the call is for"))
+            problems.append(Reject("type", f"is not {event_type!r}, which the call is for"))
         given["type"] = event_type
     attributes: dict[str, str] = {}
     children: dict[str, Data] = {}
     for name, item in given.items():
         if item is None:
             continue
-        if name != "ctx" and not isinstance(item, dict | list):
-            attributes[name] = _attribute(item)
-            problems += [(name, text) for text in _wrong_number(item)]
-        else:
+        if name == "ctx" or isinstance(item, dict | list):
             children[name] = _tree(item, name, depth - 1, problems)
-    if problems:
-        external = attributes.get("externalId", "")[:64]
-        raise EventsRefused([EventProblem(position, external, *one) for one in problems])
-    return IncomingEvent(Queue(queue or queue_of(attributes.get("type", ""))), attributes, children)
+        elif _wrong_number(item):
+            problems.append(Reject(name, _TOO_LARGE))
+        else:
+            attributes[name] = str(item).lower() if isinstance(item, bool) else str(item)
+    return IncomingEvent(Queue(queue or queue_of(attributes.get("type", ""))), attributes, children, tuple(problems))
 
 
-def _attribute(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _tree(value: Any, path: str, depth: int, problems: list[tuple[str, str]]) -> Any:
+def _tree(value: Any, path: str, depth: int, problems: list[Reject]) -> Any:
     """`value` with its objects as elements."""
     kind = value.__class__
     if kind is str or value is None or kind is bool:
         return value
     if kind is dict or kind is list:
         if not depth:
-            problems.append((path, "is nested too deeply"))
+            problems.append(Reject(path, "is nested too deeply"))
             return None
         if kind is dict:
             return Element(
                 {
+                    # nearly all are text
                     name: item if item.__class__ is str else _tree(item, f"{path}.{name}", depth - 1, problems)
                     for name, item in value.items()
                 }
             )
         return [_tree(item, f"{path}[{number}]", depth - 1, problems) for number, item in enumerate(value, 1)]
-    problems += [(path, text) for text in _wrong_number(value)]
+    if _wrong_number(value):
+        problems.append(Reject(path, _TOO_LARGE))
     return value
 
 
-def _wrong_number(value: Any) -> Iterator[str]:
-    if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
-        yield "is a number of more than 64 bits, which would lose digits; send it as text"
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    # the members of a union are no part of it
-    return str(location[0]) if location else ""
+def _wrong_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not -_LARGEST < value < _LARGEST
 
 
 def _said(error: Any) -> str:
-    if error["type"] in ("model_type", "model_attributes_type"):
-        return 'should be an object such as {"type": "password_reset", "email": "…", "ctx": {}}'
-    return str(error["msg"]).replace("Input should be", "should be").replace("valid string", "text")
+    """What pydantic says, in words that fit after the name of what is wrong."""
+    return str(error["msg"]).replace("Input should be", "should be").replace("a valid string", "text")

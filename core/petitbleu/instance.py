@@ -273,7 +273,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
     windows = {name: one.idempotency for name, one in config.event_types.items() if one.idempotency is not None}
     metrics = Metrics()
     calls.limit_reached = metrics.limit_reached
-    queue = WorkQueue(store, cell, config.delivery.lease, windows, metrics)
+    queue = WorkQueue(store, cell, config.delivery.lease, windows, metrics, config.limits.call_keys)
     renderer = Renderer(
         list(channels.values()),
         calls.prepare_environment,
@@ -430,6 +430,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         public_url=config.instance.public_url,
         time_zone=zone,
         body_limit=config.http.body_limit,
+        event_limit=config.limits.events,
         auth=auth,
         statuses=table,
         event_types={

@@ -18,6 +18,7 @@ from .contract import Contract
 from .data import Element, json_size
 from .deadlines import within
 from .errors import AccessDenied, EventProblem, EventsRefused, Unavailable
+from .idempotency import CallKey
 from .metrics import Metrics
 from .queue import WorkQueue
 from .services import Accept
@@ -89,35 +90,36 @@ class Intake:
         self._untold: deque[Event] = deque()
         self._teller: asyncio.Task[None] | None = None
 
-    async def __call__(self, events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
+    async def __call__(self, events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
         if not operator.may("push"):
             raise AccessDenied
         depth = self._queue.known_depth(self._monotonic)
         if depth is None:
             depth = await self._look(self._queue.depth(self._monotonic))
         beyond = depth + len(events) - self._limits.pending
-        if beyond > 0 and not any(map(self._may_be_known, events)):
+        if beyond > 0 and not key and not any(map(self._may_be_known, events)):
             raise self._full(depth)
         if not events:
             return []
-        checked = self.check(events)
+        checked = self.check(events, repeatable=bool(key))
+        call = CallKey(operator.login, key) if key else None
         if any(not operator.may("push", event.type, self._types[event.type].brand) for event in checked):
             raise AccessDenied
         # what is stored already needs no room
-        if beyond > 0 and beyond > await self._look(self._queue.known(checked)):
+        if beyond > 0 and beyond > await self._look(self._queue.known(checked, call)):
             raise self._full(depth)
         await self._ask(checked)
         try:
             async with asyncio.timeout(self._limits.deadline):
-                stored = await self._queue.store(checked)
+                stored = await self._queue.store(checked, call)
         except TimeoutError:
             raise self._late("it is not known whether it stored the events") from None
         self._tell(replace(event, id=one.id) for event, one in zip(checked, stored, strict=True) if one.fresh)
         return [one.id for one in stored]
 
-    def check(self, events: Sequence[IncomingEvent]) -> list[Event]:
-        """The events, valid, with id 0. Raises `EventsRefused` with every problem of every event, `Unavailable` where a
-        plugin's check of an address fails."""
+    def check(self, events: Sequence[IncomingEvent], repeatable: bool = False) -> list[Event]:
+        """The events, valid, with id 0; `repeatable` ones may be over by now. Raises `EventsRefused` with every problem
+        of every event, `Unavailable` where a plugin's check of an address fails."""
         if len(events) > self._limits.events:
             self._metrics.limit_reached("limits.events")
             text = f"{len(events)} events in one call; the limit is {self._limits.events}"
@@ -125,7 +127,10 @@ class Intake:
         created = datetime.fromtimestamp(self._now() / 1e6, UTC)
         problems: list[EventProblem] = []
         try:
-            checked = [self._check_one(position, event, created, problems) for position, event in enumerate(events, 1)]
+            checked = [
+                self._check_one(position, event, created, problems, repeatable)
+                for position, event in enumerate(events, 1)
+            ]
         except HookFailed as failed:
             raise Unavailable(f"the event cannot be checked now ({failed.plugin})") from failed
         if problems:
@@ -184,9 +189,18 @@ class Intake:
             await asyncio.gather(self._teller, return_exceptions=True)
 
     def _check_one(
-        self, position: int, incoming: IncomingEvent, created: datetime, problems: list[EventProblem]
+        self,
+        position: int,
+        incoming: IncomingEvent,
+        created: datetime,
+        problems: list[EventProblem],
+        repeatable: bool,
     ) -> Event | None:
-        found: list[tuple[str, str]] = []
+        found = [(one.attribute, one.reason) for one in incoming.problems]
+        if any(not name for name, _ in found):
+            # it is no event at all, so nothing else can be said of it
+            problems += [EventProblem(position, "", name, text) for name, text in found]
+            return None
         values = self._attributes(incoming.attributes, found)
         data: dict[str, Any] = Element(values)
         for name, child in incoming.children.items():
@@ -228,7 +242,8 @@ class Intake:
         expiration = read("expiration", lambda text: instant(text, self._time_zone))
         start = scheduled or created
         # a repeat may come after its expiration; that it is none is seen where its key is looked up
-        repeatable = bool(values.get("externalId")) and event_type in self._types and self._types[event_type].repeatable
+        if values.get("externalId") and event_type in self._types:
+            repeatable = repeatable or self._types[event_type].repeatable
         if expiration is not None and expiration <= start and (scheduled or not repeatable):
             found.append(("expiration", "is not after the scheduled time" if scheduled else "has passed"))
         priority = read("priority", _priority, 5)
@@ -316,10 +331,10 @@ class Gate:
         self._inside: set[asyncio.Future[list[int]]] = set()
         self._closed = False
 
-    async def __call__(self, events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
+    async def __call__(self, events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
         if self._closed:
             raise Unavailable("the server is stopping")
-        inside = asyncio.ensure_future(self._accept(events, operator))
+        inside = asyncio.ensure_future(self._accept(events, operator, key))
         self._inside.add(inside)
         try:
             return await inside

@@ -146,11 +146,11 @@ class Metrics:
     def measured(self, accept: Accept) -> Accept:
         """`accept`, timed, its refusals counted."""
 
-        async def measured(events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
+        async def measured(events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
             started = self._clock()
             result = "accepted"
             try:
-                return await accept(events, operator)
+                return await accept(events, operator, key)
             except Exception as error:
                 result = next(name for kind, name in _REFUSALS if isinstance(error, kind))
                 self._refused(result).inc(len(events))

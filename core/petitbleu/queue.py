@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from .batching import Batcher
 from .data import to_json
 from .errors import EventsRefused, HandOffRefused
-from .idempotency import First, Proposal, Stored, propose, resolve
+from .idempotency import CallKey, First, Proposal, Proposed, Stored, call_key, propose, propose_call, resolve
 from .metrics import Metrics
 from .shares import Flow
 from .steps import Claimed, Step, step_row
@@ -53,6 +54,9 @@ class Backlog:
     oldest_due: float
 
 
+_Put: TypeAlias = tuple[Sequence[Event], CallKey | None]
+
+
 class Taker(Protocol):
     """A worker that takes fresh events without a claim."""
 
@@ -65,7 +69,7 @@ class Taker(Protocol):
 
 class WorkQueue:
     """`cell` numbers this installation; `lease` is in seconds, and so are the `windows` in which an event of a type can
-    be repeated."""
+    be repeated, and the `call_window` in which a call with a key can."""
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class WorkQueue:
         lease: float,
         windows: Mapping[str, float] = MappingProxyType({}),
         metrics: Metrics | None = None,
+        call_window: float = 86400.0,
     ) -> None:
         self._store = store
         self._metrics = metrics or Metrics()
@@ -82,9 +87,8 @@ class WorkQueue:
         self._ids: list[int] = []
         self._ids_lock = asyncio.Lock()
         self._windows = {event_type: int(window * 1_000_000) for event_type, window in windows.items()}
-        self._puts: Batcher[Sequence[Event], list[Stored] | EventsRefused] = Batcher(
-            self._write_events, most=200, linger=LINGER
-        )
+        self._call_window = int(call_window * 1_000_000)
+        self._puts: Batcher[_Put, list[Stored] | EventsRefused] = Batcher(self._write_events, most=200, linger=LINGER)
         self._marks: Batcher[tuple[Claimed, str, Sequence[str]], bool] = Batcher(self._write_hand_offs, linger=LINGER)
         self._steps: Batcher[Step, bool] = Batcher(self._write_steps, linger=LINGER)
         self._depth = (0.0, 0)
@@ -127,9 +131,9 @@ class WorkQueue:
         self._depth = (counted, depth + len(fresh))
         return ids
 
-    async def store(self, events: Sequence[Event]) -> list[Stored]:
-        """As `put`, and telling which events are new rather than repeated."""
-        stored = await self._puts.add(events)
+    async def store(self, events: Sequence[Event], call: CallKey | None = None) -> list[Stored]:
+        """As `put`, and telling which events are new rather than repeated, which all of a repeated `call` are."""
+        stored = await self._puts.add((events, call))
         if isinstance(stored, EventsRefused):
             raise stored
         counted, depth = self._depth
@@ -141,38 +145,50 @@ class WorkQueue:
             self.announce()
         return stored
 
-    async def known(self, events: Sequence[Event]) -> int:
-        """How many of the events have a key that stands for an earlier event, and so need no room."""
+    async def known(self, events: Sequence[Event], call: CallKey | None = None) -> int:
+        """How many of the events have a key that stands for an earlier event, and so need no room; all, where the
+        call's own key is known."""
         asked = [propose(0, event, self._windows).key for event in events]
-        rows = [{"key": key} for key in sorted({*asked} - {""})]
+        whole = call_key(call) if call is not None else ""
+        rows = [{"key": key} for key in sorted({*asked, whole} - {""})]
         found = {row["key"] for row in await self._store.rows("known_keys", rows)} if rows else set()
-        return sum(key in found for key in asked)
+        return len(events) if whole in found else sum(key in found for key in asked)
 
-    async def _write_events(self, calls: list[Sequence[Event]]) -> list[list[Stored] | EventsRefused]:
+    async def _write_events(self, calls: list[_Put]) -> list[list[Stored] | EventsRefused]:
         self._metrics.batch("store", len(calls))
-        ids = iter(await self._take_ids(sum(len(events) for events in calls)))
-        proposed = [[propose(next(ids), event, self._windows) for event in events] for events in calls]
-        if any(one.key for call in proposed for one in call):
+        ids = iter(await self._take_ids(sum(len(events) for events, _ in calls)))
+        proposed = [
+            propose_call([propose(next(ids), event, self._windows) for event in events], call, self._call_window)
+            for events, call in calls
+        ]
+        if any(call.key or any(one.key for one in call.events) for call in proposed):
             # stored a second time, the events would be sent twice
             return await self._store.again(lambda: self._store_keyed(proposed), twice=False)
-        await self._insert([one for call in proposed for one in call])
-        return [[Stored(one.id) for one in call] for call in proposed]
+        await self._insert([one for call in proposed for one in call.events])
+        return [[Stored(one.id) for one in call.events] for call in proposed]
 
-    async def _store_keyed(self, proposed: list[list[Proposal]]) -> list[list[Stored] | EventsRefused]:
-        keys = sorted({one.key for call in proposed for one in call if one.key})
+    async def _store_keyed(self, proposed: list[Proposed]) -> list[list[Stored] | EventsRefused]:
+        keys = sorted({key for call in proposed for key in call.all_keys()})
         async with self._store.transaction() as transaction:
             known = await self._lock_keys(keys, transaction)
             answers = resolve(proposed, known)
-            fresh = [
-                one
-                for call, answer in zip(proposed, answers, strict=True)
-                if not isinstance(answer, EventsRefused)
-                for one, stored in zip(call, answer, strict=True)
-                if stored.fresh
-            ]
+            fresh: list[Proposal] = []
+            taken: list[dict[str, Any]] = []
+            for call, answer in zip(proposed, answers, strict=True):
+                if isinstance(answer, EventsRefused):
+                    continue
+                new = [one for one, stored in zip(call.events, answer, strict=True) if stored.fresh]
+                fresh += new
+                taken += [_taken(one.key, one, one.id) for one in new if one.key]
+                if call.key and call.key not in known:
+                    known[call.key] = First(answer[0].id, call.digest)
+                    taken.append(_taken(call.key, call, answer[0].id, [one.id for one in answer]))
             if fresh:
                 await self._insert(fresh, transaction)
-            await self._take_keys([one for one in fresh if one.key], len(keys), transaction)
+            if taken:
+                await self._store.rows("take_keys", taken, on=transaction)
+            # more leave than come, so the table shrinks to what still holds, and no sweeper is needed
+            await self._store.rows("purge_keys", 2 * len(keys), on=transaction)
         return answers
 
     async def _insert(self, fresh: Sequence[Proposal], transaction: Any = None) -> None:
@@ -200,14 +216,11 @@ class WorkQueue:
 
     async def _lock_keys(self, keys: Sequence[str], transaction: Any) -> dict[str, First]:
         rows = await self._store.rows("lock_keys", [{"key": key} for key in keys], on=transaction)
-        return {row["key"]: First(row["event"], row["digest"]) for row in rows if row["holds"]}
-
-    async def _take_keys(self, fresh: Sequence[Proposal], locked: int, transaction: Any) -> None:
-        rows = [{"key": one.key, "event": one.id, "digest": one.digest, "until": one.until} for one in fresh]
-        if rows:
-            await self._store.rows("take_keys", rows, on=transaction)
-        # more leave than come, so the table shrinks to what still holds, and no sweeper is needed
-        await self._store.rows("purge_keys", 2 * locked, on=transaction)
+        return {
+            row["key"]: First(row["event"], row["digest"], tuple(json.loads(row["events"] or "[]")))
+            for row in rows
+            if row["holds"]
+        }
 
     def _row(self, event_id: int, event: Event) -> dict[str, Any]:
         created = micros(event.created)
@@ -432,6 +445,11 @@ class WorkQueue:
                 row = found.get((lane, number), {"events": 0, "now": 0, "due": 0})
                 backlog.append(Backlog(queue.value, state, row["events"], max(0.0, (row["now"] - row["due"]) / 1e6)))
         return backlog
+
+
+def _taken(key: str, what: Proposal | Proposed, event: int, ids: list[int] | None = None) -> dict[str, Any]:
+    events = None if ids is None else json.dumps(ids)
+    return {"key": key, "event": event, "digest": what.digest, "until": what.until, "events": events}
 
 
 def _for_channel(event: Event, channel: str) -> Event:

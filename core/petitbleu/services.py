@@ -13,11 +13,14 @@ from .types import Channel, Credentials, Data, Event, EventQuery, IncomingEvent,
 class Accept(Protocol):
     """The only door in: check every event, store all of them durably, return their ids in order.
 
-    Raises `EventsRefused` (every problem of every event; nothing is stored), `AccessDenied` (the operator lacks the
-    right for one of the types) or `Unavailable`.
+    With a `key`, which the operator gave this very call, a repeat of it within `limits.call_keys` gets the ids that the
+    first one got, at whatever process, and stores nothing.
+
+    Raises `EventsRefused` (every problem of every event; nothing is stored), of that `KeyReused` (the key is that of
+    another call), `AccessDenied` (the operator lacks the right for one of the types) or `Unavailable`.
     """
 
-    def __call__(self, events: Sequence[IncomingEvent], operator: Operator) -> Awaitable[list[int]]: ...
+    def __call__(self, events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> Awaitable[list[int]]: ...
 
 
 class Auth(Protocol):
@@ -87,6 +90,8 @@ class Services:
     time_zone: tzinfo
     body_limit: int
     """Bytes of a request body the server takes at most."""
+    event_limit: int
+    """Events that one call may have at most."""
     auth: Auth
     statuses: Mapping[str, StatusName]
     event_types: Mapping[str, EventType]

@@ -50,6 +50,9 @@ class IncomingEvent:
     queue: Queue
     attributes: Mapping[str, str]
     children: Mapping[str, Data] = field(default_factory=dict)
+    problems: Sequence[Reject] = ()
+    """What whoever read it found wrong with its form. The event is refused, and its caller hears of this together with
+    what else is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ class Core:
             public_url="",
             time_zone=UTC,
             body_limit=1,
+            event_limit=1000,
             auth=cast(Auth, None),
             statuses={},
             event_types={},

@@ -79,9 +79,6 @@ def _read(file: Path, queue_of: Callable[[str], Queue]) -> Iterator[IncomingEven
         if line.strip():
             try:
                 yield event_from_json(orjson.loads(line), queue_of)
-            except EventsRefused as refused:
-                said = "; ".join(f"{one.attribute}: {one.text}".lstrip(": ") for one in refused.problems)
-                raise ValueError(f"line {number}: {said}") from None
             except orjson.JSONDecodeError as error:
                 raise ValueError(f"line {number}: {error.msg}: column {error.colno}") from None
 

@@ -438,6 +438,7 @@ class LimitSettings(Section):
     attribute: Count = Field(4096, description="Characters of one attribute of an event.")
     data: Bytes = Field(1_048_576, description="Bytes of one event, as JSON.")
     deadline: Duration = Field(5.0, description="How long storing the events of a call may take.")
+    call_keys: Duration = Field(86400.0, description="How long a call's own key (Idempotency-Key) stands for it.")
     untold: Count = Field(10_000, description="Accepted events that wait for slow plugins; of more they hear nothing.")
 
 

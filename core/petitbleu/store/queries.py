@@ -54,11 +54,11 @@ QUERIES = {
         INSERT INTO idempotency (key, event, digest, until)
         SELECT key, 0, '', 0 FROM {rows:key text} WHERE true ORDER BY key
         ON CONFLICT (key) DO UPDATE SET until = idempotency.until
-        RETURNING key, event, digest, CASE WHEN until > {now} THEN 1 ELSE 0 END AS holds""",
+        RETURNING key, event, digest, events, CASE WHEN until > {now} THEN 1 ELSE 0 END AS holds""",
     "known_keys": "SELECT key FROM idempotency WHERE key IN (SELECT key FROM {rows:key text}) AND until > {now}",
     "take_keys": """
-        UPDATE idempotency SET event = j.event, digest = j.digest, until = j.until
-        FROM {rows:key text, event bigint, digest text, until bigint} WHERE idempotency.key = j.key""",
+        UPDATE idempotency SET event = j.event, digest = j.digest, until = j.until, events = j.events
+        FROM {rows:key text, event bigint, digest text, until bigint, events text} WHERE idempotency.key = j.key""",
     "purge_keys": """
         DELETE FROM idempotency WHERE key {any}
                (SELECT key FROM idempotency WHERE until <= {begun} ORDER BY until LIMIT {0} {skip_locked}){end}""",

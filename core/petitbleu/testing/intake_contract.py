@@ -69,6 +69,8 @@ class IntakeContract(PluginContract):
 
     several = True
     """Whether one call can bring several events."""
+    tells_rights = False
+    """Whether a caller who is known hears that it is a right that lacks; else every refusal of access is the same."""
     path = ""
     """Where nonsense can be posted, if it listens to HTTP."""
 
@@ -192,7 +194,8 @@ class IntakeContract(PluginContract):
             ]
             assert await server.stored() == []
         assert [(one.ids, one.denied, one.retry) for one in answers] == [((), True, False)] * 4
-        assert len({one.text for one in answers}) == 1, [one.text for one in answers]
+        alike = answers[:2] if self.tells_rights else answers
+        assert len({one.text for one in alike}) == 1, [one.text for one in answers]
 
     async def test_what_is_too_big_is_refused(self, petitbleu_server: Serve, caplog: pytest.LogCaptureFixture) -> None:
         async with self.taking(petitbleu_server, http={"body_limit": 20_000}) as (server, call):

@@ -81,7 +81,7 @@ def _handler(door: Door, operation: Operation) -> Any:
             async with asyncio.timeout(door.settings.deadline):
                 answer = await operation.run(Call(door, operator, request), **given)
         except Exception as error:
-            _log(error, operation.name)
+            note(error, operation.name)
             return response(problem_of(error, door.settings.retry_after), request.path)
         return _response(answer)
 
@@ -188,15 +188,17 @@ async def _body(body: Body, adapters: Mapping[str, TypeAdapter[Any]], request: w
 
 
 async def _read(request: web.Request) -> bytes:
+    # what is left unread of the request would be taken for the next one
+    ends = {"Connection": "close"}
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise Problem("too-large", f"The body has more than {request.client_max_size} bytes.") from None
+        raise Problem("too-large", f"The body has more than {request.client_max_size} bytes.", headers=ends) from None
     except ConnectionError:
-        raise Problem("invalid-body", "The connection ended in the middle of the body.") from None
+        raise Problem("invalid-body", "The connection ended in the middle of the body.", headers=ends) from None
     except web.RequestPayloadError:
         text = "The body does not agree with its Content-Encoding or Transfer-Encoding."
-        raise Problem("invalid-body", text) from None
+        raise Problem("invalid-body", text, headers=ends) from None
 
 
 def parsed(content: bytes, line: int = 1) -> Any:
@@ -223,7 +225,7 @@ def _said(error: Any) -> str:
     return {"missing": "is missing", "extra_forbidden": "is not known here"}.get(error["type"], text)
 
 
-def _log(error: Exception, name: str) -> None:
+def note(error: Exception, name: str) -> None:
     """Never the error's own text: it may quote what the caller sent."""
     kind = error.kind if isinstance(error, Problem) else type(error).__name__
     if problem_of(error, 1).kind != "internal":

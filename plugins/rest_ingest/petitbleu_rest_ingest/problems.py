@@ -46,6 +46,11 @@ KINDS: Mapping[str, Kind] = {
     ),
     "invalid-event": Kind(422, "The event is invalid", "Mend what `errors` names; nothing of the call is stored."),
     "invalid-fields": Kind(422, "The body does not say what it should", "Mend what `errors` names."),
+    "key-reused": Kind(
+        422,
+        "The key of the call is that of another one",
+        "Give a new call a new `Idempotency-Key`; repeat an old one as it was.",
+    ),
     "internal": Kind(500, "Internal error", "Repeat it later; the server's log tells why."),
     "unavailable": Kind(503, "The server cannot take the call now", "Repeat it after `Retry-After` seconds."),
 }

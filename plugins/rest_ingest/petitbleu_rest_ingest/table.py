@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import events
+from . import campaign, events
 from .operation import Operation
 
-OPERATIONS: tuple[Operation, ...] = (*events.OPERATIONS,)
+OPERATIONS: tuple[Operation, ...] = (*events.OPERATIONS, *campaign.OPERATIONS)

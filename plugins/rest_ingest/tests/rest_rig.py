@@ -9,41 +9,9 @@ from typing import Any
 
 import orjson
 import pytest
-from aiohttp import ClientSession, encode_basic_auth
+from aiohttp import ClientSession
 from petitbleu.app import Server, running
-
-CONFIG = """
-instance: {name: test, cell: 1, time_zone: UTC, brand: shop}
-database: %s
-http: {port: 0, body_limit: 100000}
-plugins:
-  - email: {providers: {main: {host: 127.0.0.1, port: 1, security: plain}}}
-  - sms: {connectors: {main: {host: 127.0.0.1, port: 1}}, senders: {"*": {"*": Shop}}}
-  - rest_ingest
-event_types:
-  welcome: {label: Welcome}
-  password_reset: {label: Password reset, ctx: {required: {link: text}}}
-  account_statement: {label: Account statement, queue: batch}
-  keyed: {label: Keyed, idempotency: 1h}
-brands:
-  shop: {sender: {name: Shop, address: shop@example.com}}
-operators:
-  mc:
-    password: "%s"
-    rights: [push, read, admin]
-    password_token_from: [127.0.0.0/8]
-  reader:
-    password: "%s"
-    rights: [read]
-    event_types: [welcome]
-    password_token_from: [127.0.0.0/8]
-  far:
-    password: "%s"
-    rights: [push, read]
-sessions: {cache: 0.05s, guess_delay: 0.01s}
-"""
-DEMO = "$argon2id$v=19$m=65536,t=3,p=4$/uPgM1/N5jXnEwk17hShSA$pHXDKaTGYLB0gmqt2vhVZG8/72/qFskHn7XzijD8YgY"
-MC, READER = (encode_basic_auth(login, "demo") for login in ("mc", "reader"))
+from rest_known import CONFIG, DEMO, MC
 
 
 @dataclass(frozen=True)

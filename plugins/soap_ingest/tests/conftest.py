@@ -77,7 +77,7 @@ class Core:
 
     # ---------------------------------------------------------------------------------------------------- the door in
 
-    async def accept(self, events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
+    async def accept(self, events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
         await self.gate.wait()
         if self.broken:
             raise RuntimeError(self.secret)
@@ -189,6 +189,7 @@ class Core:
             public_url="https://events.example.com",
             time_zone=UTC,
             body_limit=200_000,
+            event_limit=1000,
             auth=self,
             statuses={status.name: status for status in STATUSES},
             event_types={name: EventType(name, name.replace("_", " "), "realtime") for name in TYPES},
