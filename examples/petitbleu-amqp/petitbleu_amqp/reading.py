@@ -57,16 +57,8 @@ class Reader:
             value = orjson.loads(body)
         except ValueError as error:
             raise _refused(f"the body is no JSON: {error}") from None
-        problems: list[EventProblem] = []
-        found = []
-        for position, one in enumerate(value if isinstance(value, list) else [value], 1):
-            try:
-                found.append(event_from_json(one, self._queue_of, position=position))
-            except EventsRefused as refused:
-                problems += refused.problems
-        if problems:
-            raise EventsRefused(problems)
-        return found
+        values = value if isinstance(value, list) else [value]
+        return [event_from_json(one, self._queue_of) for one in values]
 
     def _from_xml(self, body: bytes) -> list[IncomingEvent]:
         try:
