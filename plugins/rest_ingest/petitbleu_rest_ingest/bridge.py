@@ -38,7 +38,6 @@ def operation_routes(door: Door, operations: Sequence[Operation]) -> list[web.Ro
     return [
         *(web.route(one.method, one.path, _handler(door, one)) for one in operations),
         *(web.route("*", paths[shape], _wrong_method(known)) for shape, known in methods.items()),
-        web.route("*", "/api/{rest:.*}", _nothing_here),
     ]
 
 
@@ -56,7 +55,8 @@ def _wrong_method(known: set[str]) -> Any:
     return handle
 
 
-async def _nothing_here(request: web.Request) -> web.Response:
+async def nothing_here(request: web.Request) -> web.Response:
+    """The answer below `/api/` where there is nothing."""
     return response(Problem("not-found", "Nothing is at this address; /api/ lists what there is."), request.path)
 
 

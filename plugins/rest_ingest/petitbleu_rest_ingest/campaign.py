@@ -75,7 +75,21 @@ OPERATIONS = (
         parameters=CampaignPath,
         headers=PushHeaders,
         body=Body({JSON: JsonEvent}, raw=True),
-        answers={202: Success("The event is stored.", CampaignEvent, headers={"Location": "Where to ask about it."})},
+        answers={
+            202: Success(
+                "The event is stored.",
+                CampaignEvent,
+                headers={"Location": "Where to ask about it."},
+                links={
+                    "campaignGetEvent": {
+                        "org": "$request.path.org",
+                        "api": "$request.path.api",
+                        "eventType": "$request.path.eventType",
+                        "PKey": "$response.body#/PKey",
+                    }
+                },
+            )
+        },
         problems=frozenset({"invalid-event", "key-reused"}),
     ),
     Operation(

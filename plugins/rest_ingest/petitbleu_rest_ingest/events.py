@@ -41,12 +41,16 @@ EventId = Annotated[str, AfterValidator(_number), WithJsonSchema({"type": "strin
 """As text, since a JavaScript number cannot hold 64 bits."""
 
 
+# OpenAPI knows a path by its shape: what stands in its place has one name for all methods
+TYPE_OR_ID = "typeOrId"
+
+
 class TypePath(Given):
-    type: str = Field(description="The event type.")
+    type: str = Field(alias=TYPE_OR_ID, description="The event type.")
 
 
 class EventPath(Given):
-    id: EventId = Field(description="The event's id, whole or without its high byte.")
+    id: EventId = Field(alias=TYPE_OR_ID, description="The event's id, whole or without its high byte.")
 
 
 class Stored(Told):
@@ -297,7 +301,7 @@ async def get_event(call: Call, path: EventPath) -> Answer:
 OPERATIONS = (
     Operation(
         method="POST",
-        path=f"{ROOT}/{{type}}",
+        path=f"{ROOT}/{{{TYPE_OR_ID}}}",
         name="pushEvent",
         summary="Push one event",
         text="The answer comes once the event is stored for good: it will be dealt with, whatever happens to the "
@@ -308,7 +312,14 @@ OPERATIONS = (
         parameters=TypePath,
         headers=PushHeaders,
         body=Body({JSON: JsonEvent}, raw=True),
-        answers={202: Success("The event is stored.", Stored, headers={"Location": "Where to ask about it."})},
+        answers={
+            202: Success(
+                "The event is stored.",
+                Stored,
+                headers={"Location": "Where to ask about it."},
+                links={"getEvent": {TYPE_OR_ID: "$response.body#/id"}},
+            )
+        },
         problems=frozenset({"invalid-event", "key-reused"}),
     ),
     Operation(
@@ -325,14 +336,18 @@ OPERATIONS = (
         headers=PushHeaders,
         body=Body({JSON: list[JsonEvent], LINES: str}, raw=True),
         answers={
-            202: Success("All events are stored.", StoredEvents | Results),
+            202: Success(
+                "All events are stored.",
+                StoredEvents | Results,
+                links={"getEvent": {TYPE_OR_ID: "$response.body#/events/0/id"}},
+            ),
             207: Success("With `partial=true`: some events, or all, are refused.", Results),
         },
         problems=frozenset({"invalid-event", "invalid-fields", "key-reused"}),
     ),
     Operation(
         method="GET",
-        path=f"{ROOT}/{{id}}",
+        path=f"{ROOT}/{{{TYPE_OR_ID}}}",
         name="getEvent",
         summary="What became of an event",
         tag=TAG,

@@ -114,6 +114,7 @@ def _successes(one: Operation, schemas: _Schemas) -> dict[str, Any]:
         str(status): {
             "description": success.text,
             **_answered_headers(success.headers),
+            **_links(success.links),
             **(
                 {"content": {success.media: {"schema": schemas(success.model, "serialization")}}}
                 if success.model is not None
@@ -128,6 +129,12 @@ def _answered_headers(headers: Mapping[str, str]) -> dict[str, Any]:
     if not headers:
         return {}
     return {"headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}}
+
+
+def _links(links: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    if not links:
+        return {}
+    return {"links": {name: {"operationId": name, "parameters": dict(given)} for name, given in links.items()}}
 
 
 def kinds_of(one: Operation) -> list[str]:

@@ -91,6 +91,8 @@ class Success:
     media: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of the answer, each with what it says."""
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By `operationId`, operations that go on from here, with their parameters as OpenAPI's runtime expressions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

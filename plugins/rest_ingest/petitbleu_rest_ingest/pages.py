@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from . import openapi
+from .bridge import nothing_here
 from .operation import Operation
 from .problems import KINDS, PAGE
 
@@ -27,7 +28,12 @@ def page_routes(operations: Sequence[Operation]) -> list[web.RouteDef]:
         headers = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
         return web.Response(text=page, content_type="text/html", headers=headers)
 
-    return [web.get(DOCUMENT, description), web.get(PAGE, overview)]
+    # the last one takes what is left
+    return [
+        web.get(DOCUMENT, description),
+        web.get(PAGE, overview),
+        web.route("*", PAGE + "{rest:.*}", nothing_here),
+    ]
 
 
 def _page(operations: Sequence[Operation]) -> str:
