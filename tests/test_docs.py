@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import configparser
 import contextlib
 import io
+import json
 import re
 import shlex
 import sys
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, encode_basic_auth
 from faults.cases import CASES
 from lxml import etree
 from petitbleu.app import Server, running
@@ -28,6 +30,7 @@ from petitbleu.audit import ITSELF
 from petitbleu.cli.demo import Box, standing_in
 from petitbleu.cli.main import GROUPS, build_parser
 from petitbleu.instance import plan
+from yarl import URL
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "config"
@@ -48,7 +51,7 @@ EXPECTED_PAGES = {
     "config/README.md",
     "benchmarks/README.md",
     *(f"docs/{page}.md" for page in ("admins", "architecture", "callers", "dependencies", "operators")),
-    *(f"docs/{page}.md" for page in ("plugins", "promises", "templates")),
+    *(f"docs/{page}.md" for page in ("json", "plugins", "promises", "templates")),
     *(f"plugins/{folder.name}/README.md" for folder in (ROOT / "plugins").iterdir() if folder.is_dir()),
 }
 
@@ -232,7 +235,7 @@ HASH = "$argon2id$v=19$m=65536,t=3,p=4$/uPgM1/N5jXnEwk17hShSA$pHXDKaTGYLB0gmqt2v
 """What an example's `${NAME}` stands for."""
 
 
-# ------------------------------------------------------------------------------------------------------ SOAP examples
+# ------------------------------------------------------------------------------------------------ calls that are shown
 
 SOAP_PREFIXES = {
     "SOAP-ENV": "http://schemas.xmlsoap.org/soap/envelope/",
@@ -253,21 +256,76 @@ def test_xml_examples_are_well_formed(block: Block) -> None:
 
 SAFE = etree.XMLParser(resolve_entities=False, no_network=True)
 _HERE_DOCUMENT = re.compile(r"^\$ curl [^\n]*<<'XML'\n(?P<asked>.*?)^XML\n(?P<answer>.*)", re.M | re.S)
+_JSON_CALL = re.compile(
+    r"^\$ curl (?P<words>[^\n]*?)(?: <<'JSON'\n(?P<asked>.*?)^JSON)?\n(?P<answer>(?:^[{\[ ][^\n]*\n)+)", re.M | re.S
+)
 
 
-def conversation(page: Path) -> list[tuple[Block, str, str]]:
-    """The envelopes of a page in order, each with the answer that is shown: the rest of its block, or the next one."""
+@dataclass(frozen=True)
+class Exchange:
+    """A call that a page shows, and what it shows of the answer."""
+
+    block: Block
+    method: str
+    path: str
+    headers: dict[str, str]
+    asked: str
+    shown: str
+
+    @property
+    def is_json(self) -> bool:
+        return self.shown[:1] in ("{", "[")
+
+
+def soap(block: Block, asked: str, shown: str) -> Exchange:
+    headers = {"Content-Type": "text/xml; charset=utf-8"}
+    return Exchange(block, "POST", "/nl/jsp/soaprouter.jsp", headers, asked, shown)
+
+
+def curl(block: Block, words: str, asked: str, shown: str) -> Exchange:
+    """What curl would do with these words, which it all must know."""
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("url")
+    parser.add_argument("-s", action="store_true", required=True)
+    parser.add_argument("-u", default="")
+    parser.add_argument("-X", default="")
+    parser.add_argument("-H", action="append", default=[])
+    parser.add_argument("--data-binary", choices=["@-"])
+    told = parser.parse_args(shlex.split(words))
+    headers = {name: value for name, _, value in (line.partition(": ") for line in told.H)}
+    if told.u:
+        headers["Authorization"] = encode_basic_auth(*told.u.split(":"))
+    assert (told.data_binary is not None) == bool(asked)
+    assert told.url.startswith(ADDRESS)
+    return Exchange(block, told.X or ("POST" if asked else "GET"), told.url[len(ADDRESS) :], headers, asked, shown)
+
+
+def conversation(page: Path) -> list[Exchange]:
+    """The calls of a page in order, each with the answer that is shown: of an envelope the rest of its block, or the
+    next one; of JSON what follows."""
     found = []
     blocks = [block for block in BLOCKS if block.page == page and block.kind in ("xml", "console")]
     for number, block in enumerate(blocks, 1):
         posted = _HERE_DOCUMENT.search(block.text)
         if posted is not None:
-            found.append((block, posted["asked"], posted["answer"]))
+            found.append(soap(block, posted["asked"], posted["answer"]))
         elif block.kind == "xml" and block.text.startswith("<soapenv:Envelope"):
             later = (one.text for one in blocks[number:] if one.kind == "xml")
             shown = next(later, "")
-            found.append((block, block.text, "" if shown.startswith("<soapenv:Envelope") else shown))
+            found.append(soap(block, block.text, "" if shown.startswith("<soapenv:Envelope") else shown))
+        elif block.kind == "console":
+            calls = _JSON_CALL.finditer(block.text)
+            found += [curl(block, one["words"], one["asked"] or "", one["answer"]) for one in calls]
     return found
+
+
+def shows(part: Any, whole: Any) -> bool:
+    """Whether what is shown is so; members may be left out."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(name in whole and shows(value, whole[name]) for name, value in part.items())
+    if isinstance(part, list) and isinstance(whole, list):
+        return len(part) == len(whole) and all(map(shows, part, whole))
+    return bool(part == whole)
 
 
 def timeless(text: str) -> str:
@@ -294,19 +352,33 @@ async def idle(server: Server) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "callers.md"], ids=named)
+CALLERS = [ROOT / "README.md", ROOT / "docs" / "callers.md", ROOT / "docs" / "json.md"]
+
+
+def test_no_call_is_overlooked() -> None:
+    for page in PAGES:
+        posted = [one for one in conversation(page) if one.asked] if page in CALLERS else []
+        written = re.findall(r"^\$ .*<<'JSON'$", page.read_text("utf-8"), re.M)
+        assert len([one for one in posted if one.is_json]) == len(written), named(page)
+
+
+@pytest.mark.parametrize("page", CALLERS, ids=named)
 async def test_calls_are_answered_as_shown(page: Path, tmp_path: Path) -> None:
     calls = conversation(page)
-    assert any(shown for _, _, shown in calls)
+    assert any(one.shown for one in calls)
     async with sample_server(tmp_path) as server, ClientSession() as client:
-        for block, asked, shown in calls:
-            headers = {"Content-Type": "text/xml; charset=utf-8"}
-            async with client.post(f"{server.url}/nl/jsp/soaprouter.jsp", data=asked.encode(), headers=headers) as got:
+        for one in calls:
+            url = URL(server.url + one.path, encoded=True)
+            async with client.request(one.method, url, data=one.asked.encode(), headers=one.headers) as got:
                 answer = await got.text()
-            fault = etree.fromstring(answer.encode(), SAFE).find(".//{*}Fault")
-            assert (fault is not None) == ("<faultcode>" in shown), f"{block}: {answer}"
-            assert got.status == (200 if fault is None else 500), block
-            assert timeless(shown) in timeless(answer), block
+            if one.is_json:
+                shown, whole = json.loads(timeless(one.shown)), json.loads(timeless(answer))
+                assert shows(shown, whole), f"{one.block}: {answer}"
+            else:
+                fault = etree.fromstring(answer.encode(), SAFE).find(".//{*}Fault")
+                assert (fault is not None) == ("<faultcode>" in one.shown), f"{one.block}: {answer}"
+                assert got.status == (200 if fault is None else 500), one.block
+                assert timeless(one.shown) in timeless(answer), one.block
             await idle(server)
 
 

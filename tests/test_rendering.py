@@ -100,7 +100,8 @@ def problem(text: str, ctx: Any = CTX, meta: Meta | None = None, **options: Any)
         ("{{ rtEvent.ctx.order.total|decimal * 2 }}", "196.40"),
         ("{{ rtEvent.ctx.order.total|decimal - 0.2 }}", "98.00"),
         ("{% for name, value in rtEvent.ctx.client|items %}{{ name }} {% endfor %}", "@num firstname title "),
-        ("{{ rtEvent.ctx.client.firstname.startswith('Zo') }}", "True"),
+        ("{{ rtEvent.ctx.client.firstname.startswith('Zo') }}", "true"),
+        ("{{ true }} {{ false }} [{{ none }}] {{ 12.5 }} {{ 'paid: ' ~ true }}", "true false [] 12.5 paid: true"),
         ("{{ 'a-b'.split('-')|last }}", "b"),
         ("{{ 'abc'|length }} {{ 'abc'|characters }}", "1 3"),
     ],
@@ -231,7 +232,7 @@ def test_defined_and_default_work_at_any_depth(missing: Any) -> None:
         " {{ rtEvent.ctx.client.firstname is defined }} {{ a.b['c']|default('x') }}"
         " {{ rtEvent.ctx.order.empty|default('blank', true) }}"
     )
-    assert render(template, meta=Meta(missing=missing)) == "none False True True x blank"
+    assert render(template, meta=Meta(missing=missing)) == "none false true true x blank"
 
 
 def test_first_of_nothing_is_missing() -> None:
@@ -372,7 +373,7 @@ def test_event_context() -> None:
     )
     compiled = renderer(instance={"name": "n", "public_url": "https://m.example"}).compile(snapshot(text))
     assert compiled.render("en", event_context(event, {"name": "Shop"})).parts["text"] == (
-        "72057594037935966 order 2026 True Shop https://m.example 7"
+        "72057594037935966 order 2026 true Shop https://m.example 7"
     )
 
 
@@ -389,7 +390,7 @@ def test_plugins_add_filters_and_tests() -> None:
         environment.tests["loud"] = str.isupper
 
     compiled = Renderer([CHANNEL], prepare).compile(snapshot("{{ 'a'|shout|greet }} {{ 'A' is loud }}"))
-    assert compiled.render("en", {}).parts["text"] == "en:A! True"
+    assert compiled.render("en", {}).parts["text"] == "en:A! true"
 
 
 # ------------------------------------------------------------------------------------- what no template can do

@@ -189,6 +189,9 @@ def printed(value: Any) -> str:
         return value
     if value is None:
         return ""
+    if isinstance(value, bool):
+        # as callers write it, in XML and in JSON
+        return "true" if value else "false"
     if isinstance(value, dict):
         text = value.get("#text", "")
         if text or not value:

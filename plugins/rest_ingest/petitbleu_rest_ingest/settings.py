@@ -15,7 +15,3 @@ class RestSettings(Settings):
     """Seconds a caller should wait after such an answer."""
     json_depth: int = Field(default=64, ge=4, le=256)
     """Levels of nesting of one event."""
-    page: int = Field(default=50, ge=1, le=1000)
-    """Entries of a list, where the caller sets no `limit`."""
-    page_most: int = Field(default=500, ge=1, le=10_000)
-    """The largest `limit` that a caller may set."""
