@@ -19,6 +19,7 @@ _PACKAGES = {
     "aiosmtpd": "aiosmtpd",
     "fast_mail_parser": "fast-mail-parser",
     "pywebpush": "pywebpush",
+    "standardwebhooks": "standardwebhooks",
     "zeep": "zeep",
 }
 """Foreign parts that are Python packages: whoever imported them used them."""

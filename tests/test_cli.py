@@ -118,6 +118,7 @@ def test_plugins_tells_what_runs(run: Run) -> None:
         ("push", ["ios", "android", "web"]),
         ("soap_ingest", []),
         ("rest_ingest", []),
+        ("webhooks", []),
     ]
     hooks = json.loads(run("plugins", "--hooks", "--json").out)
     assert hooks["petitbleu_render"] == ["core"]

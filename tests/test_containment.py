@@ -31,7 +31,9 @@ from petitbleu import (
     HandOffRefused,
     Hold,
     Message,
+    Notice,
     NotNow,
+    NotTold,
     PetitbleuError,
     Queue,
     Receipt,
@@ -41,9 +43,11 @@ from petitbleu import (
     Route,
     Scope,
     Settings,
+    Subscription,
     Suppress,
     TemplateError,
     TemplateRef,
+    Told,
     Unknown,
     hookimpl,
     hookspecs,
@@ -62,6 +66,7 @@ ROUTE = Route("pigeon", "", "note")
 TEMPLATE = TemplateRef("note", "pigeon", 1)
 CONTENT = Content({"text": "hello"}, {})
 MESSAGE = Message(EVENT, "pigeon", ADDRESS, "", TEMPLATE, CONTENT, "7@x")
+NOTICE = Notice("all", "7-sent-1", "sent", 7, EVENT.created, 0, "note", "pigeon", "sent")
 RECEIPT = Receipt("pigeon", "loft", ReceiptState.RECEIVED, "landed")
 
 
@@ -86,9 +91,10 @@ ROWS: dict[str, Row] = {
     "petitbleu_channels": Row(lambda calls: calls.channels(), [], ([Channel], ["pigeon"])),
     "petitbleu_intake_routes": Row(lambda calls: calls.intake_routes(_any(), _any()), [], ([web.Application],)),
     "petitbleu_routes": Row(lambda calls: calls.routes(_any()), [], (["/x"],)),
-    "petitbleu_commands": Row(lambda calls: calls.commands(), [], ([Command],)),
+    "petitbleu_commands": Row(lambda calls: calls.commands(_any()), [], ([Command],)),
     "petitbleu_catchers": Row(lambda calls: calls.catchers(), [], ([Catcher],)),
     "petitbleu_lifespan": Row(lambda calls: calls.lifespans(_any()), contextlib.nullcontext(), (None,)),
+    "petitbleu_subscriptions": Row(lambda calls: calls.subscriptions(), [], ([Subscription], ["all"])),
     "petitbleu_prepare_environment": Row(lambda calls: calls.prepare_environment(_any(), "pigeon"), None, ({},)),
     "petitbleu_check_event": Row(
         lambda calls: calls.check_event(EVENT),
@@ -144,6 +150,17 @@ ROWS: dict[str, Row] = {
             Deferred("loft", "no", Scope.US, retry_after=-1),
             Failed("loft", "no", None),  # type: ignore[arg-type]
             Unknown("loft", b"?"),  # type: ignore[arg-type]
+        ),
+    ),
+    "petitbleu_tell": Row(
+        lambda calls: calls.tell("bad", NOTICE, DEADLINE),
+        Told("200"),
+        (
+            Told(200),  # type: ignore[arg-type]
+            NotTold(None),  # type: ignore[arg-type]
+            NotTold("no", retry_after=-1.0),
+            NotTold("no", ended="yes"),  # type: ignore[arg-type]
+            None,
         ),
     ),
     "petitbleu_recycle_event": Row(
@@ -391,8 +408,8 @@ async def test_whatever_a_plugin_does_is_contained_and_named(
         async with asyncio.timeout(10):
             told = await village.struck()
         hook, cause = village.hook, MISDEEDS[misdeed]
-        if hook == "petitbleu_health":
-            # which is about nobody
+        if hook in ("petitbleu_health", "petitbleu_tell"):
+            # which is about nobody, or does not know whom
             cause = cause.replace(r"\*\*\*", ADDRESS.upper())
         expected = f"plugin bad, {hook}: {cause}"
         assert not told or re.fullmatch(expected, told), told[:300]

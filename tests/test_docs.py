@@ -29,7 +29,7 @@ from petitbleu.app import Server, running
 from petitbleu.audit import ITSELF
 from petitbleu.cli.demo import Box, standing_in
 from petitbleu.cli.main import GROUPS, build_parser
-from petitbleu.instance import plan
+from petitbleu.instance import open_services, plan
 from yarl import URL
 
 ROOT = Path(__file__).parent.parent
@@ -186,7 +186,7 @@ def commands_in(page: Path) -> Iterator[tuple[str, bool]]:
 
 @pytest.fixture(scope="module")
 def parser() -> Any:
-    return build_parser(plan(SAMPLE, []).calls.commands())
+    return build_parser(plan(SAMPLE, []).calls.commands(open_services))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -29,6 +29,7 @@ from petitbleu.answers import CoreAnswers
 from petitbleu.app import running
 from petitbleu.audit import ITSELF
 from petitbleu.data import Element
+from petitbleu.instance import open_services
 from petitbleu.plugins import load
 
 ROOT = Path(__file__).parent.parent
@@ -135,7 +136,7 @@ async def test_an_event_meets_every_hook(tmp_path: Path, monkeypatch: pytest.Mon
 
     overrides = ["http.port=0", "routing.rules=[{when: {type: password_reset}, channel: witness}]"]
     async with running(instance, overrides) as server, ClientSession() as client:
-        server.instance.calls.commands()
+        server.instance.calls.commands(open_services)
         server.instance.calls.catchers()
         assert (await server.instance.calls.check_providers(5.0))["witness"][0].name == "wire"
         await server.instance.templates.publish(server.instance.drafts.load("password_reset", "email"), ITSELF)
@@ -150,13 +151,13 @@ async def test_an_event_meets_every_hook(tmp_path: Path, monkeypatch: pytest.Mon
         receipt = petitbleu.Receipt("witness", "", petitbleu.ReceiptState.RECEIVED, "seen", event=event_id, attempt=1)
         await server.instance.services.record_receipts([receipt])
         async with asyncio.timeout(10):
-            while "petitbleu_receipt_recorded" not in heard:
+            while not {"petitbleu_receipt_recorded", "petitbleu_tell"} <= {*heard}:
                 await asyncio.sleep(0.01)
     assert set(heard) == set(HOOKS)
     beside = {"petitbleu_health", "petitbleu_check_providers"}
     on_the_way = [name for name in dict.fromkeys(heard) if HOOKS[name].mode != "collect" and name not in beside]
-    # observers of the acceptance hear of it beside the work
-    assert [name for name in on_the_way if "accepted" not in name] == [
+    # observers of the acceptance hear of it beside the work, and so does who is told from the outbox
+    assert [name for name in on_the_way if "accepted" not in name and "tell" not in name] == [
         "petitbleu_check_event",
         "petitbleu_enrich_event",
         "petitbleu_route_event",
@@ -183,6 +184,8 @@ def _listener(name: str, hook: Hook, heard: list[str]) -> Any:
         "petitbleu_routes": [],
         "petitbleu_commands": [],
         "petitbleu_catchers": [],
+        "petitbleu_subscriptions": [petitbleu.Subscription("all", frozenset({"sent"}))],
+        "petitbleu_tell": petitbleu.Told(),
         "petitbleu_lifespan": contextlib.nullcontext("open"),
         "petitbleu_resolve_template": TemplateRef("password_reset", "witness", 1),
         "petitbleu_render": Content({}, {}),

@@ -91,4 +91,4 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         env=environment,
         cwd=tmp_path,
     )
-    assert "plugins email, sms, push, soap_ingest, rest_ingest" in checked.stdout
+    assert "plugins email, sms, push, soap_ingest, rest_ingest, webhooks" in checked.stdout

@@ -298,6 +298,7 @@ async def test_what_is_over_is_deleted(database_url: str) -> None:
             sleep=no_pause,
             soft_errors=30 * DAY,
             audit=365 * DAY,
+            outbox=DAY,
         )
         expected = {"suppressions": 4, "soft_errors": 5, "audit": 5}
         assert +await one.rehearse() == expected

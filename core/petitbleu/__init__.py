@@ -27,9 +27,21 @@ from .eventjson import JsonEvent, event_from_json
 from .eventxml import incoming_event
 from .guarded import Fetched, GuardedClient, GuardSettings, is_public
 from .hookspecs import hookimpl
-from .services import Accept, Auth, EventType, FoundEvent, Services, StatusName
+from .operating import Actor
+from .services import (
+    Accept,
+    Auth,
+    EventType,
+    FoundEvent,
+    OpenServices,
+    Outbox,
+    Services,
+    StatusName,
+    SubscriptionState,
+)
 from .types import (
     EVENT_ATTRIBUTES,
+    NOTICE_KINDS,
     Attempt,
     Catcher,
     Caught,
@@ -49,6 +61,8 @@ from .types import (
     IncomingEvent,
     Junction,
     Message,
+    Notice,
+    NotTold,
     Operator,
     Outcome,
     Part,
@@ -62,8 +76,10 @@ from .types import (
     Scope,
     Session,
     Settings,
+    Subscription,
     Suppress,
     TemplateRef,
+    Told,
     Unknown,
 )
 from .xmldata import XmlLimits, element_data, parse_xml
@@ -72,8 +88,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EVENT_ATTRIBUTES",
+    "NOTICE_KINDS",
     "Accept",
     "AccessDenied",
+    "Actor",
     "Attempt",
     "Auth",
     "Catcher",
@@ -111,7 +129,11 @@ __all__ = [
     "KeyReused",
     "Message",
     "NotNow",
+    "NotTold",
+    "Notice",
+    "OpenServices",
     "Operator",
+    "Outbox",
     "Outcome",
     "Part",
     "PetitbleuError",
@@ -129,9 +151,12 @@ __all__ = [
     "SessionExpired",
     "Settings",
     "StatusName",
+    "Subscription",
+    "SubscriptionState",
     "Suppress",
     "TemplateError",
     "TemplateRef",
+    "Told",
     "Unavailable",
     "Unknown",
     "XmlLimits",

@@ -63,7 +63,7 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
     )
 
     async def checks() -> dict[str, list[Check]]:
-        found = await calls.health() | {"providers": instance.throttle.checks()}
+        found = await calls.health() | {"providers": instance.throttle.checks(), "outbox": instance.telling.checks()}
         for more in (calls.conduct.checks(), instance.offspring.checks()):
             for plugin, troubles in more.items():
                 found[plugin] = [*found.get(plugin, ()), *troubles]
@@ -102,6 +102,7 @@ def _scrape(instance: Instance, process: str) -> Scrape:
         instance.throttle,
         instance.horizon,
         instance.purge,
+        instance.telling,
         __version__,
         limits,
         config.limits.deadline,
@@ -148,7 +149,9 @@ async def running(
         await runner.setup()
         await _warm(instance)
         chores = [_follow_templates(instance), _compare_clocks(instance), instance.purge.watch()]
+        chores.append(instance.telling.watch())
         if role != "intake":
+            chores.append(instance.telling.run())
             chores.append(instance.receipts.run(instance.config.delivery.poll, instance.decisions.decide))
         if instance.wakeup is not None:
             instance.queue.announce = instance.wakeup.announce

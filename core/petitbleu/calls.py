@@ -27,7 +27,7 @@ from .logs import masked
 from .patience import GIVE_UP, OutOfTime, patiently
 from .plugins import CORE, PREFIX, Loaded
 from .safemode import SafeMode
-from .services import Accept, Services
+from .services import Accept, OpenServices, Services
 from .standstill import slow
 from .types import (
     Attempt,
@@ -41,14 +41,18 @@ from .types import (
     Failed,
     Hold,
     Message,
+    Notice,
+    NotTold,
     Outcome,
     Receipt,
     Recycle,
     Reject,
     Route,
     Settings,
+    Subscription,
     Suppress,
     TemplateRef,
+    Told,
     Unknown,
 )
 from .validity import MOST_NAME, rubbish
@@ -180,14 +184,28 @@ class Calls:
     def routes(self, services: Services) -> list[web.RouteDef]:
         return self._routes("petitbleu_routes", {"services": services})
 
-    def commands(self) -> list[Command]:
-        found = self._collect("petitbleu_commands", _is_list_of(Command), {})
+    def commands(self, services: OpenServices) -> list[Command]:
+        found = self._collect("petitbleu_commands", _is_list_of(Command), {"services": services})
         return [command for _, commands in found for command in commands]
 
     def catchers(self) -> list[tuple[str, Catcher]]:
         """With the plugins that have them."""
         found = self._collect("petitbleu_catchers", _is_list_of(Catcher), {})
         return [(plugin, catcher) for plugin, catchers in found for catcher in catchers]
+
+    def subscriptions(self) -> list[tuple[str, Subscription]]:
+        """With the plugins that have them."""
+        tellers = {implementation.plugin_name for implementation in self._loaded.of("petitbleu_tell")}
+        subscriptions: dict[tuple[str, str], Subscription] = {}
+        for plugin, declared in self._collect("petitbleu_subscriptions", _is_list_of(Subscription), {}):
+            for one in declared:
+                if plugin not in tellers:
+                    cause = f"declares {one.name!r} but does not implement petitbleu_tell"
+                    raise self._error(plugin, "petitbleu_subscriptions", cause)
+                if (plugin, one.name) in subscriptions:
+                    raise self._error(plugin, "petitbleu_subscriptions", f"declares {one.name!r} twice")
+                subscriptions[plugin, one.name] = one
+        return [(plugin, one) for (plugin, _), one in subscriptions.items()]
 
     def lifespans(
         self, services: Services, accept: Accept | None = None
@@ -256,6 +274,13 @@ class Calls:
         implementation = self._owners[message.channel]
         values = {"message": message, "attempt": attempt}
         answer: Outcome = await self._await(implementation, "petitbleu_deliver", values, deadline, _OUTCOMES)
+        return answer
+
+    async def tell(self, plugin: str, notice: Notice, deadline: float) -> Told | NotTold:
+        """Raises `HookFailed`."""
+        (implementation,) = (one for one in self._loaded.of("petitbleu_tell") if one.plugin_name == plugin)
+        values = {"notice": notice}
+        answer: Told | NotTold = await self._await(implementation, "petitbleu_tell", values, deadline, (Told, NotTold))
         return answer
 
     # -------------------------------------------------------------------------------------------------------- notify

@@ -13,10 +13,13 @@ def no_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`petitbleu NAME`: `arguments` fills the parser (`--config` and `--set` are there already), `run` does the work
-    and returns the exit code: 0 done, 1 refused or failed. Write results to stdout, all else to stderr."""
+    """`petitbleu NAME`, or `petitbleu GROUP NAME`: `arguments` fills the parser (`--config` and `--set` are there
+    already), `run` does the work and returns the exit code: 0 done, 1 refused or failed. Write results to stdout, all
+    else to stderr."""
 
     name: str
     help: str
     run: Callable[[argparse.Namespace], Awaitable[int]]
     arguments: Callable[[argparse.ArgumentParser], None] = no_arguments
+    group: str = ""
+    """Commands of one group stand together; the core's own groups take no others."""

@@ -167,6 +167,7 @@ class Consequences:
             at=self._now(),
             chain=claimed.chain,
             avoid=claimed.avoid,
+            brand=work.brand,
         )
 
     def final(self, work: Work, status: str, reason: str, attempt: AttemptRecord | None = None) -> Step:
@@ -182,6 +183,7 @@ class Consequences:
             unknowns=claimed.unknowns,
             attempt=attempt,
             at=self._now(),
+            brand=work.brand,
         )
 
     def attempt(self, work: Work, outcome: Outcome) -> AttemptRecord:

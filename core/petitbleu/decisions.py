@@ -13,6 +13,7 @@ from .calls import Calls
 from .failover import Failover
 from .lifecycle import FAILED, PENDING, SENT
 from .metrics import Metrics
+from .outbox import Outbox
 from .recycling import longer
 from .steps import words
 from .store import Store
@@ -42,6 +43,7 @@ class Decisions:
         now: Callable[[], int],
         metrics: Metrics,
         opened: Callable[[], None],
+        outbox: Outbox | None = None,
     ) -> None:
         self._store = store
         self._calls = calls
@@ -51,6 +53,7 @@ class Decisions:
         self._now = now
         self._metrics = metrics
         self._opened = opened
+        self._outbox = outbox
 
     async def decide(self) -> int:
         """Let events go another way that did not arrive, or of which nothing is heard; how many were looked at."""
@@ -92,6 +95,8 @@ class Decisions:
                     )
         if await self._go_on(watch, row, event, target, chain, avoid, reason) and target:
             self._opened()
+            if self._outbox is not None:
+                self._outbox.arrived()
             await self._calls.outcome_recorded(event, PENDING, None, reason)
 
     def _possible(self, event: Event, answer: Recycle) -> bool:
@@ -127,6 +132,11 @@ class Decisions:
                 moved = {"at": self._now(), "attempts": watch["number"], "channel": row["channel"], "moved": target}
                 await self._store.rows("insert_recyclings", [{"id": event.id, **moved, "reason": words(reason)}], on=on)
                 self._metrics.recycled(row["channel"], target, watch["failure"])
+            if self._outbox is not None:
+                kind = "recycled" if target != row["channel"] else "reopened"
+                more = {"channel": row["channel"], "attempt": watch["number"], "feedback": row["feedback"]}
+                told = self._outbox.row(kind, event.id, event, status=PENDING, at=self._now(), reason=reason, **more)
+                await self._outbox.write([told], on)
         return True
 
 

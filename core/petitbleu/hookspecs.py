@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
     from .commands import Command
-    from .services import Accept, Services
+    from .services import Accept, OpenServices, Services
     from .types import (
         Attempt,
         Catcher,
@@ -33,14 +33,18 @@ if TYPE_CHECKING:
         Event,
         Hold,
         Message,
+        Notice,
+        NotTold,
         Outcome,
         Receipt,
         Recycle,
         Reject,
         Route,
         Settings,
+        Subscription,
         Suppress,
         TemplateRef,
+        Told,
     )
 
 hookspec = pluggy.HookspecMarker("petitbleu")
@@ -77,8 +81,9 @@ def petitbleu_routes(settings: Any, services: Services) -> Sequence[web.RouteDef
 
 
 @hookspec
-def petitbleu_commands(settings: Any) -> Sequence[Command]:
-    """Subcommands of `petitbleu`. A name that is taken stops the start. Since 0.1."""
+def petitbleu_commands(settings: Any, services: OpenServices) -> Sequence[Command]:
+    """Subcommands of `petitbleu`. `services`, given what a command's `run` is given, opens the installation for as long
+    as it is needed. A name that is taken stops the start. Since 0.1."""
     raise AssertionError
 
 
@@ -96,6 +101,12 @@ def petitbleu_lifespan(settings: Any, services: Services, accept: Accept | None)
     take none. It raises `Unavailable` once the server stops. Entered at start in configuration order, left in reverse
     after the last message. An error on entering stops the start; one on leaving is logged. Since 0.1.
     """
+    raise AssertionError
+
+
+@hookspec
+def petitbleu_subscriptions(settings: Any) -> Sequence[Subscription]:
+    """What the plugin wants to be told of events by `petitbleu_tell`. A name given twice stops the start. Since 0.1."""
     raise AssertionError
 
 
@@ -179,6 +190,16 @@ async def petitbleu_deliver(message: Message, attempt: Attempt, settings: Any, s
     Await `attempt.admit(provider, destination)` before a connection is used, and `attempt.hand_off(provider)` right
     before the point of no return. A failure or time-out before it defers the
     event (scope us, the try counts); after it the outcome is *unknown*. Since 0.1.
+    """
+    raise AssertionError
+
+
+@hookspec
+async def petitbleu_tell(notice: Notice, settings: Any, state: Any) -> Told | NotTold:
+    """Tell one notice of a subscription of this plugin's to its receiver.
+
+    Notices were written down in the transaction that stored what they tell of; each is told at least once, in no
+    certain order. A failure or time-out counts as `NotTold`. Since 0.1.
     """
     raise AssertionError
 

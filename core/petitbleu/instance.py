@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import random
@@ -43,6 +44,7 @@ from .masking import Masks, parsed
 from .metrics import Metrics
 from .offspring import Offspring
 from .operations import Operations
+from .outbox import Outbox
 from .owners import Owners
 from .plugins import Loaded, load
 from .queue import WorkQueue
@@ -61,6 +63,8 @@ from .store.payload import decode
 from .suppression import Reason, Terms
 from .suppression.guard import Suppressions
 from .suppression.register import Register
+from .telling import Limits as TellingLimits
+from .telling import Telling
 from .templates import Drafts, Templates
 from .throttle import Feedback, Limit, ProviderLimits, Shared, Throttle
 from .types import Channel, Content, Event, Queue, Retry
@@ -100,6 +104,7 @@ class Instance:
     throttle: Throttle
     receipts: Receipts
     decisions: Decisions
+    telling: Telling
     suppressions: Suppressions
     register: Register
     """The same list, as operators read and change it."""
@@ -253,6 +258,13 @@ async def _run_plugins(planned: Plan, instance: Instance, accept: Accept | None,
             loaded.states[plugin.name] = await stack.enter_async_context(lived)
 
 
+@asynccontextmanager
+async def open_services(arguments: argparse.Namespace) -> AsyncIterator[Services]:
+    """What a plugin's command opens the installation with that its arguments name."""
+    async with open_instance(arguments.config, arguments.set) as instance:
+        yield instance.services
+
+
 async def _prepare_tables(store: Store) -> None:
     # in this order: another process may make the tables at the same moment
     if await store.is_empty():
@@ -330,6 +342,9 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
     )
     metrics.safe_mode(calls.safe_mode is not None)
     queue.suppressions = suppressions
+    subscriptions = calls.subscriptions()
+    outbox = Outbox(store, subscriptions, answers.brand_of, brands, metrics) if subscriptions else None
+    queue.outbox = outbox
     delivery = Delivery(
         queue,
         calls,
@@ -348,14 +363,14 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         suppressions,
     )
     unmatched = config.delivery.receipts.unmatched
-    receipts = Receipts(store, calls, unmatched, metrics, suppressions, addresses, answers.brand_of)
+    receipts = Receipts(store, calls, unmatched, metrics, suppressions, addresses, answers.brand_of, outbox)
 
     def opened() -> None:
         queue.look_again()
         queue.announce()
 
     lifetime_micros = int(config.delivery.lifetime * 1_000_000)
-    decisions = Decisions(store, calls, addresses, failovers, lifetime_micros, store.now, metrics, opened)
+    decisions = Decisions(store, calls, addresses, failovers, lifetime_micros, store.now, metrics, opened, outbox)
     worker = Worker(
         queue,
         delivery,
@@ -406,8 +421,9 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
     status = Status(store, cell, table, brands, zone)
     lifetime = timedelta(seconds=config.delivery.lifetime)
     copies = WorkQueue(store, cell, config.delivery.lease)
+    copies.outbox = outbox
     operations = Operations(
-        store, copies, calls, cell, brands, lifetime, config.limits.pending, store.now, time.monotonic
+        store, copies, calls, cell, brands, lifetime, config.limits.pending, store.now, time.monotonic, outbox
     )
     auth = Authenticator(config.operators, config.sessions, now, limit_reached=metrics.limit_reached)
     tokens = Tokens(store, config.operators, config.event_types, config.brands, now, secrets.token_bytes)
@@ -424,6 +440,17 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])
         return decode(event_id, rows[0]["body"]) if rows else None
 
+    telling = Telling(
+        store,
+        calls,
+        outbox or Outbox(store, (), answers.brand_of, brands, metrics),
+        subscriptions,
+        TellingLimits(config.limits.outbox, config.monitoring.outbox, config.retention.outbox, config.delivery.poll),
+        cell,
+        store.now,
+        random.random,
+        metrics,
+    )
     services = Services(
         instance=config.instance.name,
         cell=cell,
@@ -446,6 +473,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         now=now,
         record_receipts=receipts.record,
         delivers=delivers,
+        outbox=telling,
     )
     drafts = Drafts(config.template_directory(), list(channels.values()))
     owners = Owners(planned.loaded)
@@ -473,6 +501,7 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         throttle,
         receipts,
         decisions,
+        telling,
         suppressions,
         Register(store, addresses, address_checks),
         owners,
@@ -519,7 +548,8 @@ def _purge(config: Config, store: Store, incarnation: str, metrics: Metrics) -> 
         metrics,
         soft_errors=max(terms.period for terms in _terms(config).values()),
         audit=int(keep.audit * 1_000_000),
+        outbox=int(keep.outbox * 1_000_000),
     )
 
 
-__all__ = ["Instance", "Plan", "Surroundings", "open_instance", "plan"]
+__all__ = ["Instance", "Plan", "Surroundings", "open_instance", "open_services", "plan"]

@@ -124,6 +124,7 @@ class Metrics:
         self._safe_mode = Gauge(
             "petitbleu_safe_mode", "1 where nobody but those of safe_mode.allow is written to.", registry=registry
         )
+        self._notices = counter("notices", "Notices of the outbox, by what became of them.", "subscription", "result")
         for queue in Queue:
             self._under_way(queue.value)
 
@@ -238,6 +239,10 @@ class Metrics:
 
     def suppression_added(self, channel: str, reason: str) -> None:
         self._suppressions(channel, reason).inc()
+
+    def noticed(self, subscription: str, result: str, notices: int) -> None:
+        """`told`; `failed`, and tried again; `given_up`; `dropped`: too many wait already."""
+        self._notices(subscription, result).inc(notices)
 
     def recorded(self, step: Step) -> None:
         """A step that the database has."""

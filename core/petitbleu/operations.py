@@ -14,8 +14,9 @@ from typing import Any
 from .audit import Change, record
 from .calls import Calls
 from .errors import AccessDenied, Unavailable
-from .lifecycle import FINAL, IGNORED, PENDING, TRANSITIONS
+from .lifecycle import FINAL, IGNORED, PAUSED, PENDING, TRANSITIONS
 from .operating import Actor, Done
+from .outbox import Outbox
 from .queue import WorkQueue
 from .store import CELL_SHIFT, KEY_MASK, Store
 from .store.payload import decode, micros, moment, optional_micros
@@ -27,6 +28,14 @@ LEASED, HELD = 2, 3
 _STATEMENTS = {"cancel": "cancel", "hold": "hold", "release": "let_go"}
 """What is done to the row in the queue."""
 
+_NEWS = {
+    "cancel": (IGNORED, IGNORED),
+    "hold": ("paused", PAUSED),
+    "release": ("released", PENDING),
+    "retry": ("reopened", PENDING),
+}
+"""What plugins are told of it, and the status that the event has then."""
+
 MEANWHILE = "changed meanwhile; look at it again"
 
 
@@ -37,6 +46,7 @@ class _Found:
     id: int
     type: str
     status: str
+    channel: str
     state: int | None
     due: int | None
     expires: int | None
@@ -68,8 +78,10 @@ class Operations:
         pending: int,
         now: Callable[[], int],
         monotonic: Callable[[], float],
+        outbox: Outbox | None = None,
     ) -> None:
         self._store = store
+        self._outbox = outbox
         self._queue = queue
         self._calls = calls
         self._high = cell << CELL_SHIFT
@@ -99,7 +111,7 @@ class Operations:
 
         async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
             waiting = [one.id for one in found if one.status not in FINAL]
-            ended = [_reopened(one, one.event) for one in found if one.status in FINAL and one.event is not None]
+            ended = [one for one in found if one.status in FINAL and one.event is not None]
             await self._room(len(ended))
             hastened = await self._hasten(waiting, actor, reason) if waiting else set()
             reopened = await self._reopen(ended, actor, reason) if ended else set()
@@ -179,6 +191,7 @@ class Operations:
                 row["id"],
                 row["type"],
                 row["status"],
+                row["channel"],
                 row["state"],
                 row["due"],
                 row["expires"],
@@ -204,7 +217,10 @@ class Operations:
             if turned:
                 await self._store.rows(query, words, turned, on=transaction)
                 await self._note(action, ((row["id"], {}) for row in turned), actor, reason, transaction)
-        return {row["id"] for row in turned}
+            changed = {row["id"] for row in turned}
+            noted = await self._notice(action, found, changed, words, transaction)
+        self._tell(noted)
+        return changed
 
     async def _hasten(self, ids: Sequence[int], actor: Actor, reason: str) -> Set[int]:
         async with self._store.transaction() as transaction:
@@ -214,8 +230,9 @@ class Operations:
                 await self._note("retry", ((row["id"], {}) for row in hastened), actor, reason, transaction)
         return {row["id"] for row in hastened}
 
-    async def _reopen(self, ended: Sequence[dict[str, Any]], actor: Actor, reason: str) -> Set[int]:
+    async def _reopen(self, found: Sequence[_Found], actor: Actor, reason: str) -> Set[int]:
         words = _words("put back", actor, reason)
+        ended = [_reopened(one, one.event) for one in found if one.event is not None]
         async with self._store.transaction() as transaction:
             # a purge that has them ends first; what it took is then seen to be gone
             await self._store.rows("lock_events", _ids(sorted(row["id"] for row in ended)), on=transaction)
@@ -226,7 +243,27 @@ class Operations:
                 await self._store.rows("insert_reopened", self._lifetime_micros, back, on=transaction)
                 more = ((row["id"], {"was": row["status"]}) for row in back)
                 await self._note("retry", more, actor, reason, transaction)
+            noted = await self._notice("retry", found, reopened, words, transaction)
+        self._tell(noted)
         return reopened
+
+    async def _notice(self, action: str, found: Sequence[_Found], changed: Set[int], words: str, on: Any) -> bool:
+        """Write down what plugins are to be told of the events that were changed; whether there is anything."""
+        if self._outbox is None:
+            return False
+        now, (kind, status) = self._now(), _NEWS[action]
+        return await self._outbox.write(
+            (
+                self._outbox.row(kind, one.id, one.event, status=status, at=now, channel=one.channel, reason=words)
+                for one in found
+                if one.id in changed and one.event is not None
+            ),
+            on,
+        )
+
+    def _tell(self, noted: bool) -> None:
+        if noted and self._outbox is not None:
+            self._outbox.arrived()
 
     async def _note(
         self, action: str, events: Iterable[tuple[int, Mapping[str, Any]]], actor: Actor, reason: str, on: Any

@@ -25,6 +25,7 @@ from .data import to_json
 from .errors import EventsRefused, HandOffRefused
 from .idempotency import CallKey, First, Proposal, Proposed, Stored, call_key, propose, propose_call, resolve
 from .metrics import Metrics
+from .outbox import Outbox
 from .shares import Flow
 from .steps import Claimed, Step, step_row
 from .store import CELL_SHIFT, CommitUnknown, Store
@@ -101,7 +102,10 @@ class WorkQueue:
         """Called after a commit with work in it that this process's worker has not taken."""
         self.suppressions: Suppressions | None = None
         """Writes down what outcomes show about addresses."""
+        self.outbox: Outbox | None = None
+        """Writes down what plugins are to be told."""
         self._untaken = False
+        self._noted = False
         self.arrived = asyncio.Event()
         """Set when there may be work to claim."""
         self.left: dict[Queue, set[Flow]] = {queue: set() for queue in Queue}
@@ -129,6 +133,7 @@ class WorkQueue:
             await note(ids, transaction)
         counted, depth = self._depth
         self._depth = (counted, depth + len(fresh))
+        self._tell()
         return ids
 
     async def store(self, events: Sequence[Event], call: CallKey | None = None) -> list[Stored]:
@@ -143,7 +148,20 @@ class WorkQueue:
         if self._untaken:
             self._untaken = False
             self.announce()
+        self._tell()
         return stored
+
+    def _note(self, rows: Sequence[dict[str, Any]], notices: Sequence[Mapping[str, Any] | None]) -> None:
+        """Store these notices with the rows."""
+        for row, notice in zip(rows, notices, strict=True):
+            if notice is not None:
+                row.update(notice)
+                self._noted = True
+
+    def _tell(self) -> None:
+        if self._noted and self.outbox is not None:
+            self._noted = False
+            self.outbox.arrived()
 
     async def known(self, events: Sequence[Event], call: CallKey | None = None) -> int:
         """How many of the events have a key that stands for an earlier event, and so need no room; all, where the
@@ -194,6 +212,7 @@ class WorkQueue:
     async def _insert(self, fresh: Sequence[Proposal], transaction: Any = None) -> None:
         """Alone, what this process's worker has room for is leased to it in the same commit, and given to it after."""
         rows = [self._row(one.id, one.event) for one in fresh]
+        self._note(rows, [None if self.outbox is None else self.outbox.of_event(one.id, one.event) for one in fresh])
         lease, taken = "", 0
         if transaction is None and self.taker is not None:
             taken = self.taker.room([one.event for one in fresh])
@@ -241,6 +260,10 @@ class WorkQueue:
             "email": event.addresses.get("email", ""),
             "mobile_phone": event.addresses.get("mobilePhone", ""),
             "body": encode(event),
+            "told": None,
+            "kind": "",
+            "at": created,
+            "news": "",
         }
 
     async def _take_ids(self, count: int) -> list[int]:
@@ -394,6 +417,8 @@ class WorkQueue:
     async def _write_steps(self, steps: list[Step]) -> list[bool]:
         self._metrics.batch("record", len(steps))
         rows = [step_row(step) for step in steps]
+        if self.outbox is not None:
+            self._note(rows, [self.outbox.of_step(step) for step in steps])
         noted = self.suppressions is not None and any(step.note is not None for step in steps)
         done: set[int] = set()
         added: list[Added] = []
@@ -418,6 +443,7 @@ class WorkQueue:
             done |= await settled(self._store, missing)
         if self.suppressions is not None and added:
             self.suppressions.count(added)
+        self._tell()
         return [step.claimed.id in done for step in steps]
 
     # ----------------------------------------------------------------------------------------------------- look

@@ -18,6 +18,7 @@ from .calls import Calls
 from .data import from_json, to_json
 from .lifecycle import EXPIRED, FAILED, PENDING, SENT
 from .metrics import Metrics
+from .outbox import Outbox
 from .steps import words
 from .store import Store
 from .store.payload import decode, micros, optional_moment
@@ -117,8 +118,10 @@ class Receipts:
         suppressions: Suppressions,
         addresses: Mapping[str, str],
         brand: Callable[[Event], str],
+        outbox: Outbox | None = None,
     ) -> None:
         self._store = store
+        self._outbox = outbox
         self._calls = calls
         self._patience = patience
         self._metrics = metrics
@@ -168,10 +171,13 @@ class Receipts:
         news: list[tuple[Event, Receipt]] = []
         ended: list[tuple[Event, str, str]] = []
         added: list[Added] = []
+        noted = False
         async with self._store.transaction() as on:
             taken = await self._store.rows("take_receipts", MOST, on=on)
             if taken:
-                news, ended, added = await self._apply(taken, on)
+                news, ended, added, noted = await self._apply(taken, on)
+        if noted and self._outbox is not None:
+            self._outbox.arrived()
         self._suppressions.count(added)
         for event, receipt in news:
             await self._calls.receipt_recorded(event, receipt)
@@ -181,7 +187,7 @@ class Receipts:
 
     async def _apply(
         self, taken: Sequence[Row], on: Any
-    ) -> tuple[list[tuple[Event, Receipt]], list[tuple[Event, str, str]], list[Added]]:
+    ) -> tuple[list[tuple[Event, Receipt]], list[tuple[Event, str, str]], list[Added], bool]:
         found, unmatched = await self._found(taken, on)
         events: dict[int, Row] = {}
         if found:
@@ -231,7 +237,39 @@ class Receipts:
             for (event, number), change in refined.items()
             if change.status is not None and (event, number) not in busy and (body := bodies.get(event)) is not None
         ]
-        return news, ended, added
+        noted = await self._notice(settled, refined, events, now, on)
+        return news, ended, added, noted
+
+    async def _notice(
+        self,
+        settled: Sequence[_Matched],
+        refined: Mapping[tuple[int, int], Refined],
+        events: Mapping[int, Row],
+        now: int,
+        on: Any,
+    ) -> bool:
+        if self._outbox is None:
+            return False
+        rows = []
+        for one in settled:
+            change, row = refined.get((one.event, one.number)), events.get(one.event)
+            if change is None or change.feedback is None or row is None:
+                continue
+            last = one.receipts[-1][1]
+            event = row if row["body"] is None else decode(one.event, row["body"])
+            more: dict[str, Any] = {
+                "status": change.status or row["status"],
+                "channel": one.channel,
+                "attempt": one.number,
+                "provider": last.provider,
+                "code": last.code,
+                "feedback": str(change.feedback),
+            }
+            rows.append(self._outbox.row(change.feedback, one.event, event, at=now, reason=_said(one), **more))
+            if change.status is not None:
+                reason = change.reason or ""
+                rows.append(self._outbox.row(change.status, one.event, event, at=now, reason=reason, **more))
+        return await self._outbox.write(rows, on)
 
     def _note(self, event: Event, receipt: Receipt) -> Note | None:
         address = event.addresses.get(self._addresses.get(receipt.channel, ""), "")

@@ -25,6 +25,7 @@ from .horizon import Horizon, HorizonWatch
 from .offspring import Offspring
 from .queue import Backlog, WorkQueue
 from .retention import Purge
+from .telling import Telling
 from .throttle import Throttle
 from .types import Check
 
@@ -42,6 +43,10 @@ _EVERYWHERE = {
     "petitbleu_database_horizon_seconds",
     "petitbleu_purge_age_seconds",
     "petitbleu_limit",
+    "petitbleu_outbox_waiting",
+    "petitbleu_outbox_oldest_seconds",
+    "petitbleu_outbox_failures",
+    "petitbleu_outbox_ended",
 }
 """What is the same in every process of an installation."""
 
@@ -80,6 +85,7 @@ class Scrape(Collector):
         throttle: Throttle,
         horizon: HorizonWatch,
         purge: Purge,
+        telling: Telling,
         version: str,
         limits: Mapping[str, float],
         deadline: float,
@@ -93,6 +99,7 @@ class Scrape(Collector):
         self._throttle = throttle
         self._horizon = horizon
         self._purge = purge
+        self._telling = telling
         self._version = version
         self._limits = limits
         self._deadline = deadline
@@ -194,7 +201,23 @@ class Scrape(Collector):
         for plugin, number in self._offspring.living().items():
             tasks.add_metric([plugin], number)
         plugins = (checks, failures, left, stood, tasks)
-        return build, limits, database, depth, age, horizon, dead, purge, *plugins, dropped, *self._providers()
+        read = (build, limits, database, depth, age, horizon, dead, purge)
+        return *read, *plugins, dropped, *self._providers(), *self._outbox()
+
+    def _outbox(self) -> Iterable[Metric]:
+        labels = ["subscription"]
+        waiting = GaugeMetricFamily("petitbleu_outbox_waiting", "Notices that were not told yet.", labels=labels)
+        oldest = GaugeMetricFamily(
+            "petitbleu_outbox_oldest_seconds", "How long one of them has waited at most.", labels=labels
+        )
+        failures = GaugeMetricFamily("petitbleu_outbox_failures", "Tries that failed in a row.", labels=labels)
+        ended = GaugeMetricFamily("petitbleu_outbox_ended", "Whether the receiver wants nothing more.", labels=labels)
+        for name, one in self._telling.standings.items():
+            waiting.add_metric([name], one.waiting)
+            oldest.add_metric([name], one.oldest)
+            failures.add_metric([name], one.failures)
+            ended.add_metric([name], one.ended)
+        return waiting, oldest, failures, ended
 
     def _providers(self) -> Iterable[Metric]:
         labels = ["channel", "provider"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import argparse
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Protocol
 
+from .operating import Actor
 from .types import Channel, Credentials, Data, Event, EventQuery, IncomingEvent, Operator, Receipt, Session
 
 
@@ -79,6 +82,60 @@ class EventType:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriptionState:
+    """How a subscription of a plugin is doing. `name` is the plugin's name, `/`, and the subscription's."""
+
+    name: str
+    configured: bool
+    """Whether a plugin of this configuration has it; what others left is kept until its time is over."""
+    waiting: int
+    """Notices not told yet."""
+    oldest: datetime | None
+    """Since when the oldest of them waits."""
+    given_up: int
+    failures: int
+    """Tries that failed since the last one that did not."""
+    told: datetime | None
+    """When something was last told, to within seconds."""
+    failed: datetime | None
+    paused_until: datetime | None
+    ended: datetime | None
+    """Since when the receiver wants nothing any more."""
+    text: str
+    """What the last failure was."""
+
+
+class Outbox(Protocol):
+    """The notices of subscriptions, see `petitbleu_subscriptions`; those told are kept for `retention.outbox`.
+
+    Who changes something needs the right `admin` (`AccessDenied`) and stands in the audit."""
+
+    async def states(self) -> list[SubscriptionState]:
+        """Of every subscription that is configured or has something kept."""
+        ...
+
+    async def replay(
+        self,
+        name: str,
+        actor: Actor,
+        *,
+        events: Collection[int] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        given_up: bool = False,
+        rehearsal: bool = False,
+    ) -> int:
+        """Let what was told or given up be told once more, with the same keys: of these events (ids may lack their high
+        byte), of what happened from `since` to before `until`, `given_up` only. How many notices that are."""
+        ...
+
+    async def enable(self, name: str, actor: Actor) -> bool:
+        """Begin again at once where a receiver had ended its subscription or is left alone for failing. False: there is
+        nothing of the kind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """Handed to `intake_routes`, `routes` and `lifespan`. Values and functions only: no way around `accept`."""
 
@@ -110,6 +167,23 @@ class Services:
     """Returns when they are stored durably: only then tell their sender that they came. Raises `Unavailable`."""
     delivers: bool
     """Whether this process hands messages to providers, and may hear from them."""
+    outbox: Outbox
 
 
-__all__ = ["Accept", "Auth", "EventType", "FoundEvent", "Services", "StatusName"]
+class OpenServices(Protocol):
+    """What `petitbleu_commands` opens an installation with; raises `PetitbleuError` where that cannot be."""
+
+    def __call__(self, arguments: argparse.Namespace, /) -> AbstractAsyncContextManager[Services]: ...
+
+
+__all__ = [
+    "Accept",
+    "Auth",
+    "EventType",
+    "FoundEvent",
+    "OpenServices",
+    "Outbox",
+    "Services",
+    "StatusName",
+    "SubscriptionState",
+]

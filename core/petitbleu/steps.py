@@ -85,6 +85,8 @@ class Step:
     """The reason of the suppression that ended it."""
     note: Note | None = None
     """What the attempt showed about the address."""
+    brand: str = ""
+    """In whose name it was to be sent, once that is known."""
 
     def __post_init__(self) -> None:
         if self.status not in TRANSITIONS[PROCESSING] or (self.due is None) != (self.status in FINAL):
@@ -121,6 +123,9 @@ def step_row(step: Step) -> dict[str, Any]:
         "awaits": step.awaits,
         "handed_off": step.handed_off,
         "watch": step.watch,
+        "told": None,
+        "kind": "",
+        "news": "",
     }
     if attempt is None:
         return row | _NO_ATTEMPT

@@ -19,6 +19,7 @@ from .types import (
     Event,
     Failed,
     Hold,
+    NotTold,
     Queue,
     Recycle,
     Reject,
@@ -26,6 +27,7 @@ from .types import (
     Scope,
     Suppress,
     TemplateRef,
+    Told,
     Unknown,
 )
 
@@ -143,6 +145,8 @@ MEMBERS: Mapping[type, Mapping[str, tuple[Test, str]]] = {
     },
     Failed: {"provider": _NAME, "text": _TEXT, "scope": _SCOPE, "code": _TEXT},
     Unknown: {"provider": _NAME, "text": _TEXT, "awaits": _NAMES},
+    Told: {"text": _TEXT},
+    NotTold: {"text": _TEXT, "retry_after": (_wait, "None or a number of seconds"), "ended": _FLAG},
     Recycle: {"channel": _NAME, "reason": _WORDS},
     Check: {"name": _NAME, "ok": _FLAG, "text": _WORDS, "warning": _FLAG},
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -17,6 +19,8 @@ from petitbleu import (
     Event,
     Hold,
     Message,
+    Notice,
+    NotTold,
     Outcome,
     Queue,
     Receipt,
@@ -24,8 +28,10 @@ from petitbleu import (
     Retry,
     Route,
     Settings,
+    Subscription,
     Suppress,
     TemplateRef,
+    Told,
     hookimpl,
 )
 from petitbleu.calls import Calls
@@ -34,6 +40,8 @@ from petitbleu.delivery import Delivery
 from petitbleu.failover import Failover
 from petitbleu.failpoints import Failpoints
 from petitbleu.metrics import Metrics
+from petitbleu.operations import Operations
+from petitbleu.outbox import Outbox
 from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.receipts import Receipts
@@ -42,6 +50,8 @@ from petitbleu.store import Store
 from petitbleu.store.payload import moment
 from petitbleu.suppression import Terms
 from petitbleu.suppression.guard import Suppressions
+from petitbleu.telling import Limits as TellingLimits
+from petitbleu.telling import Telling
 from petitbleu.throttle import Feedback, Shared, Throttle
 from petitbleu.worker import Limits, Worker
 
@@ -56,6 +66,10 @@ async def fly(message: Message, attempt: Attempt) -> Outcome:
 
 async def _none(hook: str, event: Event) -> None:
     """No trouble."""
+
+
+async def _told(notice: Notice) -> Told | NotTold:
+    return Told("200")
 
 
 class Script:
@@ -76,6 +90,9 @@ class Script:
         """Whether events go by the channel they wish."""
         self.recycle: Callable[[Event, str, str], Recycle | None] = lambda event, channel, failure: None
         self.receipts: list[tuple[int, str]] = []
+        self.subscriptions: list[Subscription] = []
+        self.tell: Callable[[Notice], Awaitable[Told | NotTold]] = _told
+        self.notices: list[Notice] = []
 
     @hookimpl
     def petitbleu_channels(self) -> list[Channel]:
@@ -130,6 +147,15 @@ class Script:
     async def petitbleu_receipt_recorded(self, event: Event, receipt: Receipt) -> None:
         self.receipts.append((event.id, receipt.state.value))
 
+    @hookimpl
+    def petitbleu_subscriptions(self) -> list[Subscription]:
+        return self.subscriptions
+
+    @hookimpl
+    async def petitbleu_tell(self, notice: Notice) -> Told | NotTold:
+        self.notices.append(notice)
+        return await self.tell(notice)
+
 
 class Rig:
     """A worker that can be started, stopped and looked at."""
@@ -160,6 +186,14 @@ class Rig:
         recycling = Recycling(tuple(rules), addresses)
         if rules:
             script.recycle = recycling.answer
+        subscriptions, types = calls.subscriptions(), {"note": "shop"}
+        self.outbox = Outbox(store, subscriptions, lambda event: "shop", types, metrics)
+        self.queue.outbox = self.outbox
+        most = TellingLimits(waiting=1000, age=900.0, kept=604_800.0, poll=0.05)
+        self.telling = Telling(store, calls, self.outbox, subscriptions, most, 1, store.now, lambda: 1.0, metrics)
+        self.operations = Operations(
+            store, self.queue, calls, 1, types, timedelta(days=2), 1000, store.now, time.monotonic, self.outbox
+        )
         suppressions = Suppressions(store, addresses, {"": Terms(threshold=2, span=0)}, {}, metrics)
         self.queue.suppressions = suppressions
         delivery = Delivery(
@@ -179,9 +213,11 @@ class Rig:
             receipt_wait,
             suppressions,
         )
-        self.receipts = Receipts(store, calls, 3600.0, metrics, suppressions, addresses, lambda event: "")
+        self.receipts = Receipts(
+            store, calls, 3600.0, metrics, suppressions, addresses, lambda event: "shop", self.outbox
+        )
         self.decisions = Decisions(
-            store, calls, addresses, failovers, 86_400_000_000, store.now, metrics, self.queue.look_again
+            store, calls, addresses, failovers, 86_400_000_000, store.now, metrics, self.queue.look_again, self.outbox
         )
         limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
         self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
@@ -203,6 +239,10 @@ class Rig:
         }
         return (await self.queue.put([Event(**{**values, **changes})]))[0]
 
+    def store_time(self, seconds: float) -> datetime:
+        """So many seconds from now, by the database's clock."""
+        return moment(self.store.now()) + timedelta(seconds=seconds)
+
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         stop = asyncio.Event()
@@ -212,6 +252,15 @@ class Rig:
         finally:
             stop.set()
             await task
+
+    @contextlib.asynccontextmanager
+    async def telling_all(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.telling.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def event(self, event_id: int) -> SimpleNamespace:
         """Two looks that agree: nothing was written between their three queries."""

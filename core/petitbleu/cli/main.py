@@ -75,10 +75,15 @@ def build_parser(more: Sequence[Command] = ()) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="petitbleu", description="Petitbleu, a transactional messaging server.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(metavar="COMMAND")
-    for command in (*COMMANDS, *more):
+    for command in (*COMMANDS, *(one for one in more if not one.group)):
         _add(commands, command, common)
+    grouped: dict[str, tuple[str, Sequence[Command]]] = dict(GROUPS)
+    for command in more:
+        if command.group:
+            text, inner = grouped.get(command.group, (command.group, ()))
+            grouped[command.group] = text, (*inner, command)
     groups = {"": commands}
-    for name, (text, inner) in GROUPS.items():
+    for name, (text, inner) in grouped.items():
         above, _, word = name.rpartition(" ")
         group = groups[above].add_parser(word, help=text, description=text)
         group.set_defaults(group=group)
@@ -111,6 +116,6 @@ def _plugin_commands(given: Sequence[str]) -> list[Command]:
     finder.add_argument("--config", type=Path)
     finder.add_argument("--set", action="append", default=[])
     known, _ = finder.parse_known_args(list(given))
-    from ..instance import plan
+    from ..instance import open_services, plan
 
-    return plan(known.config, known.set).calls.commands()
+    return plan(known.config, known.set).calls.commands(open_services)

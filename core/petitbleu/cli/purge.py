@@ -8,7 +8,17 @@ from ..commands import Command
 from ..instance import open_instance
 from .output import as_json, table
 
-_TABLES = ("events", "payloads", "attempts", "sessions", "idempotency", "suppressions", "soft_errors", "audit")
+_TABLES = (
+    "events",
+    "payloads",
+    "attempts",
+    "sessions",
+    "idempotency",
+    "suppressions",
+    "soft_errors",
+    "audit",
+    "outbox",
+)
 
 
 async def _purge(args: argparse.Namespace) -> int:

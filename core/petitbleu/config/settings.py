@@ -439,6 +439,7 @@ class LimitSettings(Section):
     data: Bytes = Field(1_048_576, description="Bytes of one event, as JSON.")
     deadline: Duration = Field(5.0, description="How long storing the events of a call may take.")
     call_keys: Duration = Field(86400.0, description="How long a call's own key (Idempotency-Key) stands for it.")
+    outbox: Count = Field(1_000_000, description="Notices of one subscription that wait; of more it is told nothing.")
     untold: Count = Field(10_000, description="Accepted events that wait for slow plugins; of more they hear nothing.")
 
 
@@ -450,6 +451,7 @@ class Retention(Section):
     batch: Count = Field(200, description="Events that one transaction deletes.")
     share: float = Field(0.1, gt=0, le=1, description="Part of the time that deleting may take.")
     audit: Duration = Field(31536000.0, description="How long it is kept who changed what.")
+    outbox: Duration = Field(604800.0, description="How long notices of subscriptions are kept, told or not.")
 
 
 class ChannelSuppression(Section):
@@ -506,6 +508,7 @@ class Monitoring(Section):
     dkim: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="By sender domain: DKIM selectors of your relays, for petitbleu doctor."
     )
+    outbox: Duration = Field(900.0, description="How long a notice may wait before /readyz warns.")
 
 
 class RenderSettings(Section):

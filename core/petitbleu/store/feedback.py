@@ -43,8 +43,8 @@ FEEDBACK = {
         FROM {rows:event bigint, number int} JOIN awaited a ON a.event = j.event AND a.number = j.number
         ORDER BY a.id""",
     "concerned": """
-        SELECT e.id, e.status, e.channel, e.reason, e.feedback, q.state, q.handed_off, q.awaits, p.body,
-               (SELECT max(number) FROM attempts WHERE attempts.event = e.id) AS last
+        SELECT e.id, e.type, e.status, e.channel, e.reason, e.feedback, e.external_id, e.origin, q.state, q.handed_off,
+               q.awaits, p.body, (SELECT max(number) FROM attempts WHERE attempts.event = e.id) AS last
         FROM {rows:id bigint} JOIN events e ON e.id = j.id
              LEFT JOIN queue q ON q.id = e.id LEFT JOIN payloads p ON p.id = e.id""",
     "record_parts": "UPDATE awaited SET state = j.state FROM {rows:id bigint, state text} WHERE awaited.id = j.id",

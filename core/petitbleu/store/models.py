@@ -316,6 +316,44 @@ class SoftErrorRow(Model):
         unique_together = (("channel", "address"),)
 
 
+# Something that happened to an event, as one subscription of a plugin is to be told it. `news` is what was so `at` that
+# time, as JSON; `queued` is since when it is to be told. While it is told, it is due again when `lease` has ended.
+class NoticeRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    subscription = fields.CharField(max_length=160)
+    event = fields.BigIntField(db_index=True)
+    kind = fields.CharField(max_length=16)
+    at = fields.BigIntField()
+    queued = fields.BigIntField(db_index=True)
+    state = fields.SmallIntField(db_default=0)
+    """0 waits, 1 is told, 2 is given up."""
+    due = fields.BigIntField()
+    tries = fields.IntField(db_default=0)
+    lease = fields.CharField(max_length=36, db_default="")
+    ended = fields.BigIntField(null=True)
+    answer = fields.TextField(db_default="")
+    """What the receiver said last, or why it was not reached."""
+    news = fields.TextField()
+
+    class Meta:
+        table = "outbox"
+
+
+# How the receiver of a subscription is doing: so many `failures` in a row; until `until` nobody tells it anything.
+class SubscriptionRow(Model):
+    name = fields.CharField(max_length=160, primary_key=True)
+    failures = fields.IntField(db_default=0)
+    until = fields.BigIntField(db_default=0)
+    told = fields.BigIntField(null=True)
+    failed = fields.BigIntField(null=True)
+    ended = fields.BigIntField(null=True)
+    """It wants nothing any more, since then."""
+    answer = fields.TextField(db_default="")
+
+    class Meta:
+        table = "subscriptions"
+
+
 # Who did what to what, by which way and from where. `detail` is JSON without secrets; rows are never changed.
 class AuditRow(Model):
     id = fields.BigIntField(primary_key=True)

@@ -6,8 +6,8 @@ PostgreSQL and of a list of values on SQLite. `{now}` is the database's clock in
 statement began, which PostgreSQL can look up in an index. `{skip_locked}` takes only rows nobody holds, `{lock}` waits
 for whoever does; `{any}(SELECT …){end}` is `IN (SELECT …)` that PostgreSQL evaluates once, whatever its plan, so that
 it locks no more rows than the limit says; `{each_name}` makes a row `n` of each text in the JSON list `j.names`, and
-`{part}` is its number. Statements that follow a claim are compare-and-set: they carry the lease and
-touch nothing that another worker has.
+`{part}` is its number; `{each_told}` does so with `j.told`. Statements that follow a claim are compare-and-set: they
+carry the lease and touch nothing that another worker has.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from .feedback import FEEDBACK
+from .outbox import OUTBOX
 from .suppression import SUPPRESSION
 from .upkeep import UPKEEP
 
@@ -149,7 +150,7 @@ QUERIES = {
         WHERE e.status = j.status AND (e.processed = j.processed OR e.process_requested = j.due)""",
     # what operators do never waits for a row that somebody else holds
     "look": """
-        SELECT e.id, e.type, e.status, q.state, q.due, q.expires, q.handed_off, p.body
+        SELECT e.id, e.type, e.status, e.channel, q.state, q.due, q.expires, q.handed_off, p.body
         FROM {rows:id bigint} JOIN events e ON e.id = j.id
              LEFT JOIN queue q ON q.id = e.id LEFT JOIN payloads p ON p.id = e.id""",
     "cancel": """
@@ -235,6 +236,7 @@ QUERIES = {
     **UPKEEP,
     **FEEDBACK,
     **SUPPRESSION,
+    **OUTBOX,
 }
 
 REPEATABLE = frozenset(
@@ -267,6 +269,7 @@ _FRAGMENTS: dict[Dialect, dict[str, str]] = {
         "any": "IN",
         "end": "",
         "each_name": "JOIN json_each(j.names) n ON true",
+        "each_told": "JOIN json_each(j.told) n ON true",
         "part": "n.key + 1",
     },
     "postgres": {
@@ -277,6 +280,7 @@ _FRAGMENTS: dict[Dialect, dict[str, str]] = {
         "any": "= ANY (ARRAY",
         "end": ")",
         "each_name": "CROSS JOIN LATERAL json_array_elements_text(j.names::json) WITH ORDINALITY AS n(value, key)",
+        "each_told": "CROSS JOIN LATERAL json_array_elements_text(j.told::json) AS n(value)",
         "part": "n.key",
     },
 }

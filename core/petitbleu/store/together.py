@@ -48,11 +48,14 @@ _FEEDBACK: Parts = (
     ("recycled", "insert_recyclings", "ours AS j"),
 )
 """Only where there is something of it: most statements need none."""
+_NOTED: Parts = (("noted", "insert_notices", "j"),)
+_NOTED_AGAIN: Parts = (("noted", "insert_notices", "missing AS j"),)
+_NOTED_OURS: Parts = (("noted", "insert_notices", "ours AS j"),)
 _statements = lru_cache(maxsize=16)(together)
 
 
 async def insert(store: Store, rows: Sequence[Row], lease: int, on: Any = None) -> None:
-    """The rows of `queue`, `events` and `payloads`, leased for `lease` microseconds where they name a lease.
+    """The rows of `queue`, `events`, `payloads` and `outbox`, leased for `lease` microseconds where they name a lease.
 
     With `on`, within its transaction. Alone, a commit that is in doubt is followed by storing what is not there: the
     ids are nobody else's, so nothing comes twice. Raises `Unavailable`.
@@ -62,13 +65,16 @@ async def insert(store: Store, rows: Sequence[Row], lease: int, on: Any = None) 
             await store.rows("insert_queue", lease, [*rows], on=transaction)
             for query in ("insert_events", "insert_payloads"):
                 await store.rows(query, [*rows], on=transaction)
+            if told := [row for row in rows if row["told"] is not None]:
+                await store.rows("insert_notices", told, on=transaction)
         return
-    parts = _INSERT
+    noted = any(row["told"] is not None for row in rows)
+    parts = _INSERT + (_NOTED if noted else ())
 
     async def run() -> None:
         nonlocal parts
         statement, columns = _statements(parts, "SELECT", store.queries.shift)
-        parts = _INSERT_AGAIN
+        parts = _INSERT_AGAIN + (_NOTED_AGAIN if noted else ())
         await store.write(statement, [lease, *transposed(rows, columns)], on)
 
     await (run() if on is not None else store.again(run))
@@ -88,6 +94,8 @@ async def settle(
         parts, result = (_SETTLE, _CHANGED) if back else (_FINISH, "SELECT id FROM done")
         if any(_has_feedback(row) for row in rows):
             parts += _FEEDBACK
+        if any(row["told"] is not None for row in rows):
+            parts += _NOTED_OURS
         statement, columns = _statements(parts, result, store.queries.shift)
         values = transposed(rows, columns)
         if also is None:
@@ -112,6 +120,8 @@ async def settle(
         for query, column in (("insert_awaited", "names"), ("insert_watches", "watch"), ("insert_recyclings", "moved")):
             if some := [row for row in ours if row[column] is not None]:
                 await store.rows(query, some, on=transaction)
+        if told := [row for row in ours if row["told"] is not None]:
+            await store.rows("insert_notices", told, on=transaction)
         if also is not None:
             await also(transaction, changed)
     return changed

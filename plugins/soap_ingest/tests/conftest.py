@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import petitbleu_soap_ingest as plugin
 import pytest
@@ -33,6 +33,7 @@ from petitbleu import (
     IncomingEvent,
     Junction,
     Operator,
+    Outbox,
     Receipt,
     Services,
     Session,
@@ -202,6 +203,7 @@ class Core:
             now=lambda: NOW,
             record_receipts=self.record_receipts,
             delivers=True,
+            outbox=cast(Outbox, None),
         )
 
 
