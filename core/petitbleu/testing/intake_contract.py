@@ -285,7 +285,7 @@ class IntakeContract(PluginContract):
                         wrong.append(f"{name}: sent {sent!r:.200}, stored {kept!r:.200}")
             assert len((await call([self.made()])).ids) == 1
             failures = server.failures
-        assert wrong == []
+        assert not wrong, "\n".join(wrong)
         assert failures == {}
         assert self.complaints(caplog) == []
 

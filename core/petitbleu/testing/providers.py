@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -51,7 +51,7 @@ class Provider:
     """A stand-in for a provider: the part that is the same for all.
 
     What listens in its place awaits `take` with each message that came in whole, before it answers, and then does what
-    `take` gave. `settings` are those of the plugin's section that lead messages there.
+    `take` gave. A subclass says how to `open` and `close`; `listening` does both.
     """
 
     answers: frozenset[Answer] = frozenset(Answer)
@@ -61,17 +61,34 @@ class Provider:
 
     def __init__(self, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.settings = settings
+        """Of the plugin's section: those that lead messages here."""
         self.received: list[Received] = []
         """In the order in which they came, refused ones too."""
         self.answer = Answer.ACCEPT
         self._changed = asyncio.Event()
         self._arrived = asyncio.Event()
 
+    async def open(self) -> None:
+        """Listen, where it did before; nothing if it does."""
+
+    async def close(self) -> None:
+        """Listen no more, and break off every connection."""
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Self]:
+        """Inside, it is there; afterwards nothing hangs in it."""
+        await self.open()
+        try:
+            yield self
+        finally:
+            await self.behave(Answer.UNREACHABLE)
+
     async def behave(self, answer: Answer) -> None:
         """From now on do this; what hangs is answered so."""
         self.answer = answer
         self._changed.set()
         self._changed = asyncio.Event()
+        await (self.close() if answer is Answer.UNREACHABLE else self.open())
 
     async def take(self, to: str, text: str, key: str = "") -> Answer:
         """Keep a message and say how to answer it; while the answer is to hang, that is waited for."""
@@ -80,7 +97,8 @@ class Provider:
         self._arrived.set()
         while self.answer is Answer.HANG:
             await self._changed.wait()
-        self.received[place] = Received(to, text, key, self.answer)
+        if place < len(self.received):
+            self.received[place] = Received(to, text, key, self.answer)
         return self.answer
 
     async def until_received(self, count: int, within: float = 10.0) -> None:
@@ -96,17 +114,27 @@ class Provider:
         return [one for one in self.received if one.kept]
 
 
-Read = Callable[[web.Request], Awaitable[tuple[str, str, str]]]
+Read = Callable[[web.BaseRequest], Awaitable[tuple[str, str, str]]]
 """From a request, for whom it is, the text, and the key."""
+STATUSES: Mapping[Answer, int] = MappingProxyType(
+    {Answer.ACCEPT: 200, Answer.REFUSE_ADDRESS: 422, Answer.REFUSE_MESSAGE: 400, Answer.LATER: 503}
+)
 
 
 class HttpProvider(Provider):
-    """A gateway that takes messages by HTTP. Made by `http_provider`."""
+    """A gateway that takes each message in an HTTP request.
 
-    def __init__(self, read: Read, statuses: Mapping[Answer, int], wait: float | None) -> None:
+    `read` finds in a request whom it is for, its text, and the key of the message (or ""). `statuses` are those that it
+    answers with in place of `STATUSES`; `wait` is what `Retry-After` says with `LATER`. A subclass may `respond` in
+    other ways.
+    """
+
+    def __init__(
+        self, read: Read, statuses: Mapping[Answer, int] = MappingProxyType({}), wait: float | None = None
+    ) -> None:
         super().__init__()
         self._read = read
-        self._statuses = statuses
+        self._statuses = {**STATUSES, **statuses}
         self.wait = wait
         self._runner: web.ServerRunner | None = None
         self._port = 0
@@ -116,16 +144,9 @@ class HttpProvider(Provider):
         """Where it listens, without a slash at the end."""
         return f"http://127.0.0.1:{self._port}"
 
-    async def behave(self, answer: Answer) -> None:
-        if answer is Answer.UNREACHABLE:
-            await self.close()
-        await super().behave(answer)
-        if answer is not Answer.UNREACHABLE:
-            await self.open()
-
     async def open(self) -> None:
         if self._runner is None:
-            self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
+            self._runner = web.ServerRunner(web.Server(self.handle), shutdown_timeout=0.1)
             await self._runner.setup()
             await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
             self._port = self._runner.addresses[0][1]
@@ -135,40 +156,28 @@ class HttpProvider(Provider):
             runner, self._runner = self._runner, None
             await runner.cleanup()
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        answer = await self.take(*await self._read(request))  # type: ignore[arg-type]
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Any request: a message."""
+        answer = await self.take(*await self._read(request))
         if answer in (Answer.RESET, Answer.UNREACHABLE):
             if request.transport is not None:
                 request.transport.abort()
             return web.Response()
+        return self.respond(answer)
+
+    def respond(self, answer: Answer) -> web.StreamResponse:
+        """What it answers, when it does."""
         headers = {"Retry-After": f"{self.wait:.0f}"} if answer is Answer.LATER and self.wait is not None else {}
         return web.Response(status=self._statuses[answer], text=f"{answer}", headers=headers)
 
 
-STATUSES: Mapping[Answer, int] = {
-    Answer.ACCEPT: 200,
-    Answer.REFUSE_ADDRESS: 422,
-    Answer.REFUSE_MESSAGE: 400,
-    Answer.LATER: 503,
-}
-
-
 @asynccontextmanager
 async def http_provider(
-    read: Read, statuses: Mapping[Answer, int] = STATUSES, wait: float | None = None
+    read: Read, statuses: Mapping[Answer, int] = MappingProxyType({}), wait: float | None = None
 ) -> AsyncIterator[HttpProvider]:
-    """A gateway on 127.0.0.1 for a channel that sends one HTTP request for each message.
-
-    `read` finds in a request whom it is for, its text, and the key of the message (or ""). `statuses` are those that
-    the gateway answers with; `wait` is what `Retry-After` says with `LATER`.
-    """
-    provider = HttpProvider(read, {**STATUSES, **statuses}, wait)
-    await provider.open()
-    try:
+    """An `HttpProvider` that listens."""
+    async with HttpProvider(read, statuses, wait).listening() as provider:
         yield provider
-    finally:
-        await provider.behave(Answer.RESET)
-        await provider.close()
 
 
 __all__ = ["Answer", "HttpProvider", "Provider", "Received", "http_provider"]

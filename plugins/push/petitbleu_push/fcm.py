@@ -35,14 +35,13 @@ class FcmProvider:
     """One Firebase project."""
 
     def __init__(self, name: str, settings: Fcm, reply_length: int, now: Callable[[], datetime]) -> None:
-        clock = asyncio.get_running_loop().time
         self.name = name
-        self.standing = Standing(name, clock)
+        self.standing = Standing(name, asyncio.get_running_loop().time)
         self._settings = settings
         self._reply_length = reply_length
         self._now = now
         self._url = f"{settings.url}/v1/projects/{quote(settings.project_id, safe=':')}/messages:send"
-        self._token = AccessToken(settings.account, settings.timeouts.connect, clock)
+        self._token = AccessToken(settings.account, settings.timeouts.connect, lambda: now().timestamp())
         timeouts = settings.timeouts
         self._session = ClientSession(
             connector=TCPConnector(limit=settings.connections),
