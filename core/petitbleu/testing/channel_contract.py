@@ -334,7 +334,7 @@ class ChannelContract(PluginContract):
                 await server.settled(await self.push(server))
                 await provider.behave(Answer.ACCEPT)
             await server.ended(await self.push(server))
-        assert self.complaints(caplog) == []
+        assert self.complaints(caplog) + self.left_behind(caplog) == []
 
 
 __all__ = ["ChannelContract"]

@@ -85,6 +85,12 @@ class PluginContract:
         """Errors in the log."""
         return [one.getMessage() for one in self.said(caplog) if one.levelno >= logging.ERROR or one.exc_info]
 
+    def left_behind(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        """What the server had to end in the plugin's place."""
+        # what hooks did wrong names the hook
+        named = [one for one in self.said(caplog) if getattr(one, "plugin", "") == self.plugin]
+        return [one.getMessage() for one in named if not hasattr(one, "hook")]
+
     # --------------------------------------------------------------------------------------------------------- settings
 
     async def test_its_settings_are_in_order(self, petitbleu_server: Serve) -> None:
@@ -120,7 +126,7 @@ class PluginContract:
         """No task and no connection, and no complaint on the way out."""
         async with self.outside() as own, nothing_left(), petitbleu_server(**self._given(own)) as server:
             await server.ended(await self.push(server))
-        assert self.complaints(caplog) == []
+        assert self.complaints(caplog) + self.left_behind(caplog) == []
 
     async def test_it_is_well_and_says_so(self, petitbleu_server: Serve) -> None:
         async with self.serving(petitbleu_server) as server, aiohttp.ClientSession() as client:
