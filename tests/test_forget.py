@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from petitbleu import Operator, PetitbleuError
 from petitbleu.forgetting import Forget, person
 from petitbleu.metrics import Metrics
-from petitbleu.operating import Actor
+from petitbleu.operating import Actor, Suppression, SuppressionFilter
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import encode, moment
 from petitbleu.store.whole import Table, rows_of, tables
 from petitbleu.suppression import Reason
 from petitbleu.suppression.guard import Suppressions
-from petitbleu.suppression.register import Entry, Register, Wanted
+from petitbleu.suppression.register import Register
 from petitbleu.types import Data, Event, Queue
 
 ANN = Actor(Operator("ann", frozenset()), "cli")
@@ -187,8 +187,10 @@ async def test_who_asked_not_to_be_written_to_is_still_not_written_to(store: Sto
     register = Register(store, KINDS)
     guard = Suppressions(store, KINDS, {}, {}, Metrics())
     reasons = (Reason.COMPLAINT, Reason.HARD, Reason.UNSUBSCRIBED)
-    entries = [Entry("email", "zoe@example.com", "", one, f"said {ZOE}", None, None, "x") for one in reasons]
-    await register.put([*entries, Entry("email", ADA, "", Reason.MANUAL, "", None, None, "x")], ANN, "suppressions.add")
+    entries = [Suppression("email", "zoe@example.com", "", one, f"said {ZOE}", None, None, "x") for one in reasons]
+    await register.put(
+        [*entries, Suppression("email", ADA, "", Reason.MANUAL, "", None, None, "x")], ANN, "suppressions.add"
+    )
     done = await Forget(store).forget(person(ZOE), ANN)
     assert (done.left, done.kept_as_hash, done.removed["suppressions"]) == ([], 2, 1)
     assert "zoe" not in await everything(store)
@@ -196,9 +198,9 @@ async def test_who_asked_not_to_be_written_to_is_still_not_written_to(store: Sto
     assert (await guard.standing("order", "sms", "ZOE@example.com", "shop")).reason is None
     assert (await guard.standing("order", "email", "zoee@example.com", "shop")).reason is None
     # whoever knows the address finds it in the list, and nobody else
-    found = await register.find(Wanted("email", "zoe@example.com"), 10)
-    assert {one.reason for one in found} == {Reason.COMPLAINT, Reason.UNSUBSCRIBED}
-    assert [one.address async for one in register.walk(Wanted())] == [ADA]
+    found = await register.find(SuppressionFilter("email", "zoe@example.com"), 10)
+    assert {one.reason for _, one in found} == {Reason.COMPLAINT, Reason.UNSUBSCRIBED}
+    assert [one.address async for one in register.walk(SuppressionFilter())] == [ADA]
     gone = await register.remove("email", ["zoe@example.com"], ANN)
     assert [one.address for one in gone] == ["zoe@example.com"] * 2
     assert (await guard.standing("order", "email", ZOE, "shop")).reason is None
@@ -206,12 +208,14 @@ async def test_who_asked_not_to_be_written_to_is_still_not_written_to(store: Sto
 
 async def test_all_of_it_can_be_forgotten(store: Store) -> None:
     register = Register(store, KINDS)
-    await register.put([Entry("sms", "+33612345678", "", Reason.MANUAL, "", None, None, "x")], ANN, "suppressions.add")
+    await register.put(
+        [Suppression("sms", "+33612345678", "", Reason.MANUAL, "", None, None, "x")], ANN, "suppressions.add"
+    )
     await Forget(store).forget(person("06 12 34 56 78", "FR"), ANN, write_again=True)
     assert await store.read("SELECT id FROM suppressions", []) == []
     token = "a" * 64
     key = register.key("ios", token)
-    await register.put([Entry("ios", key, "", Reason.HARD, "", None, None, "x")], ANN, "suppressions.add")
+    await register.put([Suppression("ios", key, "", Reason.HARD, "", None, None, "x")], ANN, "suppressions.add")
     assert (await Forget(store).forget(person(token), ANN)).left == []
     assert key not in await everything(store)
 

@@ -126,7 +126,7 @@ def test_proofs_are_held_back_too_and_commands_say_so(
     run = runner(sample_copy(tmp_path), sqlite_url, capsys)
     proof = run("templates", "proof", "password_reset/email", "--to", "zoe@example.com", *ALLOW)
     assert proof.code == 1
-    assert "not sent: safe mode: the recipient is not in safe_mode.allow" in proof.out
+    assert "withheld: safe mode: the recipient is not in safe_mode.allow" in proof.out
     assert "safe_mode.enabled: this installation writes to those of safe_mode.allow only" in run("check", *ALLOW).err
     forgotten = run("check", "--set", "safe_mode.sink=true")
     assert "safe_mode: is not enabled, so its other settings" in forgotten.err

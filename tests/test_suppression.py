@@ -37,7 +37,7 @@ from petitbleu.audit import recorded
 from petitbleu.calls import Calls
 from petitbleu.delivery import Delivery, Work
 from petitbleu.metrics import Metrics
-from petitbleu.operating import Actor
+from petitbleu.operating import Actor, Suppression
 from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.receipts import Receipts
@@ -48,7 +48,7 @@ from petitbleu.store.together import settle
 from petitbleu.suppression import MOST_COUNTED, Note, Reason, Sign, Source, Terms, address_key, checked_key
 from petitbleu.suppression.guard import Standing, Suppressions
 from petitbleu.suppression.keys import LONGEST
-from petitbleu.suppression.register import Entry, Register
+from petitbleu.suppression.register import Register
 from petitbleu.suppression.rules import LONGEST_TEXT, SoftError, counted, enough, line, outcome_sign, receipt_sign
 
 SECOND = 1_000_000
@@ -303,7 +303,7 @@ async def test_receipts_that_come_in_suppress_with_what_they_say_of_the_event(wo
 async def test_feedback_never_shortens_what_a_person_said(world: World) -> None:
     async def put(expires: int | None) -> None:
         until = None if expires is None else moment(world.store.now() + expires)
-        entry = Entry("pigeon", ZOE, "", Reason.HARD, "by phone", None, until, "ann")
+        entry = Suppression("pigeon", ZOE, "", Reason.HARD, "by phone", None, until, "ann")
         await world.register.put([entry], ANN, "suppressions.add")
 
     await put(None)
@@ -347,7 +347,7 @@ async def test_what_is_put_on_the_list_while_a_message_waits_holds_it_back(world
     """Between the look and the hand-over time may pass: for a connection, a place, a slow provider."""
 
     async def meanwhile() -> None:
-        entry = Entry("pigeon", ZOE, "", Reason.MANUAL, "", None, None, "ann")
+        entry = Suppression("pigeon", ZOE, "", Reason.MANUAL, "", None, None, "ann")
         await world.register.put([entry], ANN, "suppressions.add")
         await world.store.shift_clock(1.0)
 
@@ -516,7 +516,7 @@ async def test_changes_from_all_sides_never_wait_for_each_other(postgres_url: st
                 await world.suppressions.write(notes, transaction)
 
         async def people(turn: int) -> None:
-            entries = [Entry("pigeon", one, "", Reason.HARD, "", None, None, "") for one in addresses[::-1]]
+            entries = [Suppression("pigeon", one, "", Reason.HARD, "", None, None, "") for one in addresses[::-1]]
             await world.register.put(entries, ANN, "suppressions.add")
             await world.register.remove("pigeon", addresses, ANN)
 
@@ -528,7 +528,9 @@ async def test_changes_from_all_sides_never_wait_for_each_other(postgres_url: st
 
 async def test_a_look_up_is_a_step_in_two_indexes(database_url: str) -> None:
     async with open_store(database_url) as store:
-        entries = [Entry("pigeon", f"a{n}@example.com", "", Reason.HARD, "", None, None, "") for n in range(30_000)]
+        entries = [
+            Suppression("pigeon", f"a{n}@example.com", "", Reason.HARD, "", None, None, "") for n in range(30_000)
+        ]
         await Register(store, KINDS).put(entries, ANN, "suppressions.import")
         if store.dialect == "postgres":
             await store.connection.execute_script(

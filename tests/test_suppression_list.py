@@ -21,12 +21,12 @@ from petitbleu.config import SAMPLE
 from petitbleu.config.settings import ChannelSuppression, EventTypeSettings, SuppressionSettings
 from petitbleu.instance import open_instance
 from petitbleu.metrics import Metrics
-from petitbleu.operating import Actor
+from petitbleu.operating import Actor, ListDefaults, Suppression, SuppressionFilter
 from petitbleu.retention import Pace, Periods, Purge
 from petitbleu.store import open_store
 from petitbleu.suppression import Reason, address_key
 from petitbleu.suppression.exchange import ListRefused, Reader, Writer
-from petitbleu.suppression.register import CHUNK, Entry, Register, Wanted
+from petitbleu.suppression.register import CHUNK, Register
 from pydantic import ValidationError
 
 KINDS = {"email": "email", "sms": "mobilePhone", "ios": "registrationToken"}
@@ -89,7 +89,10 @@ def test_add_list_and_remove(run: Run) -> None:
         (("email", "zoe"), "'zoe' is not an email address: "),
         (("fax", "zoe@example.com"), "no plugin here serves the channel 'fax'; there are: "),
         (("email", "z@example.com", "--brand", "sohp"), "'sohp' is not declared in brands; there are: shop"),
-        (("email", "z@example.com", "--until", "2020-01-01T00:00Z"), "--until 2020-01-01T00:00Z is over already"),
+        (
+            ("email", "z@example.com", "--until", "2020-01-01T00:00Z"),
+            "expires: 2020-01-01 00:00:00 UTC is over already",
+        ),
         (("email", "z@example.com", "--until", "soon"), "--until soon is not a date and time; write it as "),
         (("email", "z@example.com", "--for", "long"), "--for long should be a duration such as 30d, of ten years"),
     ],
@@ -170,7 +173,7 @@ def reader(**words: Any) -> Reader:
     def key(channel: str, address: str, country: str) -> str:
         return Register(None, KINDS).key(channel, address, country)  # type: ignore[arg-type]
 
-    return Reader(key, UTC, {"shop"}, **words)
+    return Reader(key, UTC, {"shop"}, ListDefaults(**words))
 
 
 @pytest.mark.parametrize(
@@ -218,7 +221,7 @@ ADDRESSES = st.tuples(st.just("email"), st.sampled_from(["a@example.com", "b+c@e
 @given(
     st.lists(
         st.builds(
-            lambda to, *rest: Entry(to[0], address_key(KINDS[to[0]], to[1]), *rest),
+            lambda to, *rest: Suppression(to[0], address_key(KINDS[to[0]], to[1]), *rest),
             ADDRESSES,
             st.sampled_from(["", "shop"]),
             st.sampled_from(Reason),
@@ -231,7 +234,7 @@ ADDRESSES = st.tuples(st.just("email"), st.sampled_from(["a@example.com", "b+c@e
     ),
     st.sampled_from(["csv", "json"]),
 )
-def test_whatever_is_written_is_read_again(entries: list[Entry], form: str) -> None:
+def test_whatever_is_written_is_read_again(entries: list[Suppression], form: str) -> None:
     out = io.StringIO()
     writer = Writer(out, form)
     for one in entries:
@@ -244,11 +247,13 @@ def test_whatever_is_written_is_read_again(entries: list[Entry], form: str) -> N
 
 async def test_a_long_list_goes_in_and_out(database_url: str) -> None:
     count = 2 * CHUNK + 7
-    entries = [Entry("email", f"a{number}@example.com", "", Reason.HARD, "", None, None, "") for number in range(count)]
+    entries = [
+        Suppression("email", f"a{number}@example.com", "", Reason.HARD, "", None, None, "") for number in range(count)
+    ]
     async with open_store(database_url) as store:
         register = Register(store, KINDS)
         await register.put([*entries, *entries], ANN, "suppressions.import")
-        found = [one.address async for one in register.walk(Wanted())]
+        found = [one.address async for one in register.walk(SuppressionFilter())]
         assert sorted(found) == sorted(one.address for one in entries)
         audited = await store.read("SELECT count(*) AS found FROM audit", [])
         assert audited == [{"found": count}]
@@ -256,13 +261,15 @@ async def test_a_long_list_goes_in_and_out(database_url: str) -> None:
 
 
 async def test_an_import_that_fails_in_its_midst_changes_nothing(database_url: str) -> None:
-    good = [Entry("email", f"a{number}@example.com", "", Reason.HARD, "", None, None, "") for number in range(CHUNK)]
-    broken = Entry("email", "z@example.com", "", Reason.HARD, None, None, None, "")  # type: ignore[arg-type]
+    good = [
+        Suppression("email", f"a{number}@example.com", "", Reason.HARD, "", None, None, "") for number in range(CHUNK)
+    ]
+    broken = Suppression("email", "z@example.com", "", Reason.HARD, None, None, None, "")  # type: ignore[arg-type]
     async with open_store(database_url) as store:
         register = Register(store, KINDS)
         with pytest.raises(Exception, match=r"(?i)null"):
             await register.put([*good, broken], ANN, "suppressions.import")
-        assert await register.find(Wanted(), 1) == []
+        assert await register.find(SuppressionFilter(), 1) == []
         assert await store.read("SELECT id FROM audit", []) == []
 
 
@@ -341,7 +348,7 @@ async def test_terms_are_those_of_the_channel(sqlite_url: str) -> None:
         assert (terms.threshold, terms.lasting) == (4, {Reason.HARD: DAY, Reason.SOFT: 7 * DAY})
         assert instance.suppressions._terms_of("other").lasting[Reason.HARD] == 90 * DAY
         await instance.register.put(
-            [Entry("email", "zoe@example.com", "", Reason.HARD, "", None, None, "")], ANN, "suppressions.add"
+            [Suppression("email", "zoe@example.com", "", Reason.HARD, "", None, None, "")], ANN, "suppressions.add"
         )
         kept = await instance.suppressions.standing("order_confirmation", "email", "Zoe@example.com", "shop")
         assert kept.reason is Reason.HARD
@@ -432,7 +439,7 @@ async def test_a_relay_that_knows_no_such_user_is_asked_once(database_url: str) 
             second = await push("Gone@example.com", "zoe@example.com")
             assert [status for status, _ in second] == ["ignored", "sent"]
             assert second[0][1].endswith("550 5.1.1 no such user")
-            (entry,) = await instance.register.find(Wanted(), 10)
+            ((_, entry),) = await instance.register.find(SuppressionFilter(), 10)
             assert (entry.address, entry.brand, entry.reason) == ("gone@example.com", "", Reason.HARD)
             (count,) = await instance.store.read("SELECT address FROM soft_errors", [])
             assert count["address"] == "full@example.com"

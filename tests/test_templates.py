@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from petitbleu import Channel, Operator, Part, Settings, TemplateError, TemplateRef
 from petitbleu.audit import recorded
-from petitbleu.operating import Actor
+from petitbleu.operating import Actor, Published
 from petitbleu.rendering import Renderer, Snapshot
 from petitbleu.store import Store, open_store
-from petitbleu.templates import DraftLimits, Drafts, Published, Seed, Templates
+from petitbleu.templates import DraftLimits, Drafts, Seed, Templates
 
 
 class Attachment(Settings):
@@ -331,7 +331,7 @@ async def text(store: Templates, language: str = "") -> str:
     ref = await store.resolve("order", "email", language)
     assert ref is not None
     seed = Seed("x", "x@example.com", ctx={"order": {"@number": "7"}})
-    return (await store.preview(ref, seed, language)).parts["text"]
+    return (await store.preview(ref, seed, language))[1].parts["text"]
 
 
 async def test_publishing_freezes_everything(store: Templates, root: Path) -> None:
@@ -344,7 +344,7 @@ async def test_publishing_freezes_everything(store: Templates, root: Path) -> No
         if name.endswith(".j2"):
             write(root, name, "{{ broken")
     assert (await text(store), await text(store, "fr")) == before
-    content = await store.preview(
+    _, content = await store.preview(
         TemplateRef("order", "email", 1), Seed("x", "x@example.com", ctx={"order": {"@number": "7"}})
     )
     assert content.parts["html"] == "<body>7Bye</body>"
@@ -381,7 +381,7 @@ async def test_an_emptied_field_is_empty(store: Templates, root: Path) -> None:
     await publish(store, root)
     ref = await store.resolve("order", "email", "")
     assert ref is not None
-    content = await store.preview(ref, Seed("x", "x@example.com", ctx={"order": {"@number": "7"}}))
+    _, content = await store.preview(ref, Seed("x", "x@example.com", ctx={"order": {"@number": "7"}}))
     assert content.fields["attachments"] == ()
 
 

@@ -25,7 +25,6 @@ from .instance import Instance, Surroundings, open_instance
 from .listening import BACKLOG, inherited, listen, url
 from .scrape import Scrape
 from .supervisor import stop_signals
-from .types import Check
 
 logger = logging.getLogger("petitbleu.server")
 
@@ -47,7 +46,7 @@ class Server:
     url: str
 
 
-def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", process: str = "") -> web.Application:
+def build_app(instance: Instance, role: Role = "all", process: str = "") -> web.Application:
     """Every route of the core and of the plugins; the role `worker` has the core's health pages only.
 
     `process` names this one among several behind one port. Two claims on one method and path raise `PluginError`.
@@ -62,20 +61,7 @@ def build_app(instance: Instance, draining: asyncio.Event, role: Role = "all", p
         client_max_size=config.http.body_limit,
     )
 
-    async def checks() -> dict[str, list[Check]]:
-        found = await calls.health() | {"providers": instance.throttle.checks(), "outbox": instance.telling.checks()}
-        for more in (calls.conduct.checks(), instance.offspring.checks()):
-            for plugin, troubles in more.items():
-                found[plugin] = [*found.get(plugin, ()), *troubles]
-        return found
-
-    async def more() -> list[Check]:
-        safe = calls.safe_mode
-        warned = [] if safe is None else [Check("safe mode", True, safe.banner(), warning=True)]
-        return [*warned, *await instance.horizon.checks()]
-
-    health = health_routes(services, checks, draining.is_set, more)
-    routes = [*health, _scrape(instance, process).route()]
+    routes = [*health_routes(instance.watch.look), _scrape(instance, process).route()]
     if role != "worker":
         accept = instance.metrics.measured(instance.intake)
         routes += [*calls.intake_routes(accept, services), *calls.routes(services)]
@@ -141,7 +127,7 @@ async def running(
         http = instance.config.http
         stop = asyncio.Event()
         runner = web.AppRunner(
-            build_app(instance, stop, role, instance.queue.incarnation if sockets else ""),
+            build_app(instance, role, instance.queue.incarnation if sockets else ""),
             access_log=None,
             shutdown_timeout=http.shutdown,
             handle_signals=False,
@@ -164,6 +150,7 @@ async def running(
                 await web.SockSite(runner, one, backlog=BACKLOG).start()
             yield Server(instance, url(opened[0]))
         finally:
+            instance.watch.draining = True
             stop.set()
             await instance.gate.close()
             await runner.cleanup()

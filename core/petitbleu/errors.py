@@ -11,6 +11,8 @@ PetitbleuError
 │   └── SessionExpired
 ├── XmlRefused             not XML, or XML we will not read
 ├── QueryRefused           a question we do not answer
+├── NotFound               what an operator names is not there, or not theirs
+├── InputRefused           what an operator gives cannot be used
 ├── TemplateError          a template that is missing, broken or fails to render
 ├── HandOffRefused         lease lost, expired or cancelled: do not send
 ├── FetchError             an address that somebody else chose, and that gave no answer
@@ -117,6 +119,18 @@ class XmlRefused(PetitbleuError):
 
 class QueryRefused(PetitbleuError):
     """We would have to guess what the question means, so we do not answer it."""
+
+
+class NotFound(PetitbleuError):
+    """There is no such event, template, version or seed, or none that the operator's rights reach."""
+
+
+class InputRefused(PetitbleuError):
+    """`problems` are what cannot be used, such as `address` or `line 3`, each with what is wrong with it."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]], text: str = "") -> None:
+        self.problems = tuple(problems)
+        super().__init__(text or "\n".join(f"{name}: {what}" for name, what in problems))
 
 
 class TemplateError(PetitbleuError):

@@ -12,8 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from .metrics import Metrics
 from .networks import AnyNetwork, within
-from .services import Services
-from .types import Check
+from .operating import Health
 
 logger = logging.getLogger("petitbleu.http")
 
@@ -111,54 +110,26 @@ async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResp
     return response
 
 
-def health_routes(
-    services: Services,
-    checks: Callable[[], Awaitable[dict[str, list[Check]]]],
-    draining: Callable[[], bool],
-    more: Callable[[], Awaitable[list[Check]]],
-) -> list[web.RouteDef]:
-    """`/healthz`: the process answers. `/readyz`: the database answers, every plugin's checks hold, no drain.
-
-    `more` are checks of the core's own that need the database.
-    """
+def health_routes(look: Callable[[], Awaitable[Health]]) -> list[web.RouteDef]:
+    """`/healthz`: the process answers. `/readyz`: it is fit for work."""
 
     async def healthz(request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def readyz(request: web.Request) -> web.Response:
-        found: dict[str, list[Check]] = {"core": await _core(services, draining, more)}
-        found |= await checks()
-        ready = all(check.ok for group in found.values() for check in group)
-        warned = any(check.warning for group in found.values() for check in group)
+        health = await look()
         body = {
-            "status": "failing" if not ready else "warning" if warned else "ok",
+            "status": health.status,
             "checks": [
                 {"plugin": plugin, "name": check.name, "ok": check.ok, "text": check.text, "warning": check.warning}
-                for plugin, group in found.items()
+                for plugin, group in health.checks.items()
                 for check in group
             ],
         }
         return web.Response(
-            status=200 if ready else 503,
+            status=200 if health.ready else 503,
             text=json.dumps(body, indent=2, ensure_ascii=False) + "\n",
             content_type="application/json",
         )
 
     return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
-
-
-async def _core(
-    services: Services, draining: Callable[[], bool], more: Callable[[], Awaitable[list[Check]]]
-) -> list[Check]:
-    checks = [Check("accepting", not draining(), "shutting down" if draining() else "taking events")]
-    try:
-        waiting, maximum = await services.pending()
-    except Exception as error:
-        logger.warning("the database does not answer: %s", error)
-        return [*checks, Check("database", False, "does not answer")]
-    return [
-        *checks,
-        Check("database", True, "answers"),
-        Check("queue", waiting < maximum, f"{waiting}/{maximum} pending events"),
-        *await more(),
-    ]

@@ -34,8 +34,11 @@ from .data import elements
 from .deadlines import within
 from .decisions import Decisions
 from .delivery import Delivery
+from .desk import DeskAudit, DeskEvents, DeskSuppressions, DeskTemplates
+from .desk.listing import Sizes
 from .failover import Failover
 from .failpoints import Failpoints, read_failpoints
+from .health import Watch
 from .horizon import HorizonWatch
 from .intake import Gate, Intake, TypeRules
 from .intake import Limits as IntakeLimits
@@ -43,6 +46,7 @@ from .lifecycle import statuses
 from .masking import Masks, parsed
 from .metrics import Metrics
 from .offspring import Offspring
+from .operating import Desk
 from .operations import Operations
 from .outbox import Outbox
 from .owners import Owners
@@ -67,7 +71,7 @@ from .telling import Limits as TellingLimits
 from .telling import Telling
 from .templates import Drafts, Templates
 from .throttle import Feedback, Limit, ProviderLimits, Shared, Throttle
-from .types import Channel, Content, Event, Queue, Retry
+from .types import Channel, Event, Queue, Retry
 from .wakeup import Wakeup
 from .worker import Limits as WorkerLimits
 from .worker import Worker
@@ -99,6 +103,7 @@ class Instance:
     metrics: Metrics
     purge: Purge
     horizon: HorizonWatch
+    watch: Watch
     wakeup: Wakeup | None
     """None where processes cannot tell each other of work."""
     throttle: Throttle
@@ -111,22 +116,10 @@ class Instance:
     owners: Owners
     offspring: Offspring
 
-    def brand_of(self, event_type: str, asked: str) -> str:
-        return brand_of(self.config, event_type, asked)
-
     def queue_of(self, event_type: str) -> Queue:
         """Where events of a type go that come by a way that names no queue."""
         declared = self.config.event_types.get(event_type)
         return Queue.REALTIME if declared is None else declared.queue
-
-    def notes(self, channel: str, content: Content) -> list[str]:
-        """What the channel has to say of a rendered template."""
-        preview = self.channels[channel].preview
-        return [] if preview is None else list(preview(content))
-
-    def branded(self, content: Content, brand: str) -> Content:
-        """With the brand's sender and the like wherever the template leaves such a field open."""
-        return branded(content, self.config.brand_values(brand))
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +444,40 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         random.random,
         metrics,
     )
+    drafts = Drafts(config.template_directory(), list(channels.values()))
+    register = Register(store, addresses, address_checks)
+    horizon = HorizonWatch(store, config.monitoring.horizon)
+    owners = Owners(planned.loaded)
+    offspring = Offspring(owners, config.monitoring.plugin_tasks, config.delivery.hook_grace)
+    watch = Watch(
+        pending,
+        calls,
+        horizon.checks,
+        {"providers": throttle.checks, "outbox": telling.checks},
+        (calls.conduct.checks, offspring.checks),
+        config.bounds(),
+    )
+    sizes = Sizes(config.limits.rows, metrics.limit_reached)
+    desk = Desk(
+        DeskEvents(status, operations, load_event, masks, brands, store.now, sizes, config.limits.changes),
+        DeskTemplates(
+            store,
+            drafts,
+            templates,
+            intake,
+            calls,
+            channels,
+            lambda event_type, asked: brand_of(config, event_type, asked),
+            lambda content, brand: branded(content, config.brand_values(brand)),
+            now,
+            config.delivery.deadline,
+            config.instance.name,
+            config.limits.previews,
+        ),
+        DeskSuppressions(store, register, config.brands, zone, sizes),
+        DeskAudit(store, sizes),
+        watch.look,
+    )
     services = Services(
         instance=config.instance.name,
         cell=cell,
@@ -472,11 +499,10 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         masked=lambda event: masks.masked(event.type, event.data),
         now=now,
         record_receipts=receipts.record,
+        desk=desk,
         delivers=delivers,
         outbox=telling,
     )
-    drafts = Drafts(config.template_directory(), list(channels.values()))
-    owners = Owners(planned.loaded)
     return Instance(
         config,
         planned.loaded,
@@ -496,16 +522,17 @@ def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool)
         worker,
         metrics,
         _purge(config, store, queue.incarnation, metrics),
-        HorizonWatch(store, config.monitoring.horizon),
+        horizon,
+        watch,
         Wakeup(store.listener, metrics) if store.dialect == "postgres" and config.delivery.announce else None,
         throttle,
         receipts,
         decisions,
         telling,
         suppressions,
-        Register(store, addresses, address_checks),
+        register,
         owners,
-        Offspring(owners, config.monitoring.plugin_tasks, config.delivery.hook_grace),
+        offspring,
     )
 
 

@@ -1,18 +1,21 @@
 """What operators ask and do, on whatever way they come: values and contracts of `Services.desk`.
 
 Whoever only looks is an `Operator`; whoever changes something is an `Actor`, and the audit says who it was. A right
-that is lacking is `AccessDenied`, what an operator's rights do not reach does not exist, and what cannot be done raises
-a `PetitbleuError` in words for the operator.
+that is lacking is `AccessDenied`; what is not there, or what the operator's rights do not reach, is `NotFound`; what an
+operator gave and cannot be used is `InputRefused` or `QueryRefused`, and a template that cannot be used so is a
+`TemplateError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from .types import Operator
+from .services import FoundEvent
+from .types import Check, Data, IncomingEvent, Operator
 
 T = TypeVar("T")
 
@@ -46,10 +49,11 @@ EventAction = Literal["cancel", "retry", "resend", "hold", "release"]
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are meant: those that are all of what is said here; what is empty leaves it open.
+    """Which events are meant: those of which all holds that is said here; what is empty leaves it open.
 
-    `status` is a name of the status table, or `open`: whatever is not sent yet and not paused. `created_since` is the
-    first moment, `created_before` the first one after.
+    `status` takes a name, REST name or number of the status table, or `open`: what is not sent yet and not paused.
+    `created_since` is the first moment, `created_before` the first one after, both in ISO 8601, by the instance's time
+    zone where they name none.
     """
 
     type: str = ""
@@ -114,6 +118,18 @@ class EventRecycling:
 
 
 @dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An event with its whole way, each part in the order of time. `data` is what the caller sent, where it was asked
+    for and is still kept, without what `masking` hides."""
+
+    event: FoundEvent
+    attempts: Sequence[EventAttempt]
+    receipts: Sequence[EventReceipt]
+    recyclings: Sequence[EventRecycling]
+    data: Mapping[str, Data] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """What became of one request. `text` says what was done (or would be), or why not."""
 
@@ -122,6 +138,272 @@ class Done:
     text: str
     new_id: int | None = None
     """Of a resend: the id of the new event."""
+
+
+class EventDesk(Protocol):
+    """Events that are stored. An id may lack its high byte."""
+
+    async def search(self, wanted: EventFilter, operator: Operator, limit: int, cursor: str = "") -> Page[FoundEvent]:
+        """The newest first. Right `read`."""
+        ...
+
+    async def count(self, wanted: EventFilter, operator: Operator) -> int:
+        """Looks at every event that may be meant. Right `read`."""
+        ...
+
+    async def record(self, event_id: int, operator: Operator, *, data: bool = False) -> EventRecord:
+        """Right `read`, and `data` for what the caller sent."""
+        ...
+
+    async def change(
+        self,
+        action: EventAction,
+        which: Sequence[int] | EventFilter,
+        actor: Actor,
+        *,
+        reason: str = "",
+        rehearsal: bool = False,
+        limit: int = 0,
+        cursor: str = "",
+    ) -> Page[Done]:
+        """An answer for each event; with `rehearsal` nothing is changed. Right `admin`.
+
+        Of those that a filter means, `limit` at a time (0: as many as the settings allow), those with the smallest ids
+        first; the cursor goes on with the rest, and takes none that came after the first call. Raises `Unavailable`
+        where the queue has no room for them: none of this call's events is changed then.
+        """
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------------- templates
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateState:
+    """A line of the list of templates."""
+
+    event_type: str
+    channel: str
+    version: int | None
+    """The published one, None where none is."""
+    draft: str
+    """`published` (nothing to publish), `changed`, `new`, `broken`, or `none`: the folder is gone."""
+    labels: tuple[str, ...] = ()
+    problem: str = ""
+    """What is wrong with a broken draft."""
+    seeds: tuple[str, ...] = ()
+    """The names of the draft's seeds."""
+    languages: tuple[str, ...] = ()
+    """Those the draft speaks, the default one first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateVersion:
+    """A published version. `digest` is the SHA-256 of its content; new messages are made of the `current` one."""
+
+    event_type: str
+    channel: str
+    number: int
+    digest: str
+    created: datetime
+    created_by: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSource:
+    """What a version is made of. `texts` by file: settings, parts, layouts, and of attachments what they are."""
+
+    event_type: str
+    channel: str
+    version: int | None
+    """None: the draft."""
+    texts: Mapping[str, str]
+    content: str
+    """All of it as it is stored, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A message that nobody is sent. `files` by name with their sizes in bytes; `notes` are the channel's."""
+
+    address: str
+    language: str
+    fields: Mapping[str, Any]
+    parts: Mapping[str, str]
+    files: Mapping[str, int]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A proof that was sent to `address`, or was not. `outcome` is `delivered`, `deferred`, `failed`, `unknown`,
+    or `withheld` by safe mode."""
+
+    seed: str
+    address: str
+    outcome: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """`changed` is false when the same content ruled already."""
+
+    version: int
+    changed: bool
+
+
+class TemplateDesk(Protocol):
+    """Templates by name: `TYPE/CHANNEL`, or the type alone where it has a single channel. A version is a number,
+    `draft`, or empty for the published one. Looking wants the right `read`, all else `publish`."""
+
+    async def list(self, operator: Operator) -> Sequence[TemplateState]: ...
+
+    async def versions(self, name: str, operator: Operator) -> Sequence[TemplateVersion]:
+        """Oldest first."""
+        ...
+
+    async def source(self, name: str, operator: Operator, version: str = "") -> TemplateSource: ...
+
+    async def diff(self, name: str, operator: Operator, old: str = "", new: str = "draft") -> str:
+        """Unified, file by file; empty when nothing differs."""
+        ...
+
+    async def preview(
+        self,
+        name: str,
+        operator: Operator,
+        *,
+        version: str = "draft",
+        seed: str = "",
+        event: IncomingEvent | None = None,
+        language: str = "",
+    ) -> Preview:
+        """Rendered for a seed of the draft (without a name: the first), or for an event as a caller would send it."""
+        ...
+
+    async def proof(self, name: str, actor: Actor, *, seed: str = "", to: str = "") -> Sequence[Proof]:
+        """Send the draft to its seeds, or to one of them; `to` is another address than theirs."""
+        ...
+
+    async def publish(self, name: str, actor: Actor) -> Published:
+        """Freeze the draft and use it for new messages, once it renders for every seed and in every language."""
+        ...
+
+    async def unpublish(self, name: str, actor: Actor) -> None: ...
+
+    async def rollback(self, name: str, version: int, actor: Actor) -> Published: ...
+
+
+# ------------------------------------------------------------------------------------------------------- suppressions
+
+
+ListForm = Literal["csv", "json"]
+
+
+class SuppressionReason(StrEnum):
+    """Why an address is not written to. Of several the first is named."""
+
+    COMPLAINT = "complaint"
+    HARD = "hard"
+    UNSUBSCRIBED = "unsubscribed"
+    MANUAL = "manual"
+    SOFT = "soft"
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """A line of the list. `address` is a key; brand "" is every brand; without `expires` it holds for ever."""
+
+    channel: str
+    address: str
+    brand: str
+    reason: SuppressionReason
+    text: str
+    created: datetime | None
+    expires: datetime | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionFilter:
+    """Which entries are meant; what is empty or None leaves it open. An address wants its channel. `expired` takes
+    those too that hold no more."""
+
+    channel: str = ""
+    address: str = ""
+    brand: str | None = None
+    reason: str = ""
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListDefaults:
+    """What lines of a list leave open. Numbers without `+` are dialled in `country`."""
+
+    channel: str = ""
+    reason: str = SuppressionReason.MANUAL.value
+    brand: str = ""
+    country: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsuppressed:
+    """What was taken off the list, and the addresses (as they were given) that were not on it."""
+
+    gone: Sequence[Suppression]
+    missing: Sequence[str]
+
+
+class SuppressionDesk(Protocol):
+    """Addresses that are not written to. Right `suppress`; brands narrow it to their own entries, and an operator whose
+    rights are narrowed to event types has no part in it."""
+
+    async def find(
+        self, wanted: SuppressionFilter, operator: Operator, limit: int, cursor: str = ""
+    ) -> Page[Suppression]:
+        """The latest first."""
+        ...
+
+    async def add(
+        self,
+        channel: str,
+        address: str,
+        actor: Actor,
+        *,
+        brand: str = "",
+        reason: SuppressionReason = SuppressionReason.MANUAL,
+        text: str = "",
+        expires: datetime | timedelta | None = None,
+    ) -> Suppression:
+        """Until `expires`, or for so long from now on; None: for ever. An entry of the same channel, address, brand and
+        reason is replaced."""
+        ...
+
+    async def remove(
+        self, channel: str, addresses: Sequence[str], actor: Actor, *, brand: str | None = None, reason: str = ""
+    ) -> Unsuppressed: ...
+
+    async def read_in(
+        self,
+        text: str,
+        form: ListForm,
+        actor: Actor,
+        *,
+        defaults: ListDefaults = ListDefaults(),
+        name: str = "list",
+        rehearsal: bool = False,
+    ) -> int:
+        """All of a list or nothing; gives the number of its entries. `name` is what problems call it."""
+        ...
+
+    def write_out(self, wanted: SuppressionFilter, form: ListForm, operator: Operator) -> AsyncIterator[str]:
+        """The list in pieces of text."""
+        ...
+
+
+# -------------------------------------------------------------------------------------------------------------- audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +419,52 @@ class AuditEntry:
     action: str
     object: str
     detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """`action` may be the beginning of one, such as `suppressions`."""
+
+    action: str = ""
+    object: str = ""
+    by: str = ""
+    origin: str = ""
+
+
+class AuditDesk(Protocol):
+    """Who changed what."""
+
+    async def find(self, wanted: AuditFilter, operator: Operator, limit: int, cursor: str = "") -> Page[AuditEntry]:
+        """The latest first. Right `audit`, and no narrowing."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------------------- all
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `/readyz` tells. `checks` are by plugin, and those of the server itself under `core` and `providers`."""
+
+    ready: bool
+    warned: bool
+    checks: Mapping[str, Sequence[Check]]
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Every number that bounds something, by the name of its setting."""
+
+    @property
+    def status(self) -> str:
+        return "failing" if not self.ready else "warning" if self.warned else "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What operators ask and do: the same on the command line, over JSON and on pages, with the same rights and the
+    same audit."""
+
+    events: EventDesk
+    templates: TemplateDesk
+    suppressions: SuppressionDesk
+    audit: AuditDesk
+    health: Callable[[], Awaitable[Health]]
+    """Of this process. Asks for no right: `/readyz` tells it to everybody."""

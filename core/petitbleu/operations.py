@@ -185,7 +185,7 @@ class Operations:
         return operator.may("admin", found.type, self._brands.get(found.type, ""))
 
     async def _look(self, ids: Sequence[int]) -> list[_Found]:
-        rows = await self._store.rows("look", _ids(ids))
+        rows = await self._store.rows("look", _ids(ids)) if ids else []
         return [
             _Found(
                 row["id"],

@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from .operating import Actor
 from .types import Channel, Credentials, Data, Event, EventQuery, IncomingEvent, Operator, Receipt, Session
+
+if TYPE_CHECKING:
+    from .operating import Actor, Desk
 
 
 class Accept(Protocol):
@@ -165,6 +167,8 @@ class Services:
     """An event's data as it may be shown: with `***` where the administrator's rules of masking say so."""
     record_receipts: Callable[[Sequence[Receipt]], Awaitable[None]]
     """Returns when they are stored durably: only then tell their sender that they came. Raises `Unavailable`."""
+    desk: Desk
+    """What operators ask and do."""
     delivers: bool
     """Whether this process hands messages to providers, and may hear from them."""
     outbox: Outbox

@@ -5,13 +5,13 @@ Whatever cannot be answered exactly is refused; nothing of a caller's text ever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import tzinfo
 from typing import Any
 
 from .addresses import instant
 from .errors import AccessDenied, QueryRefused
-from .lifecycle import PAUSED, PROCESSING
+from .lifecycle import PAUSED, PENDING, PROCESSING
 from .queue import LANES
 from .services import FoundEvent, StatusName
 from .store import CELL_SHIFT, KEY_MASK, Store
@@ -22,6 +22,8 @@ from .types import Condition, EventQuery, Junction, Operator, Queue
 MOST_TERMS = 100
 MOST_ROWS = 10_000
 
+_STATES = {PENDING: (0, 1), PROCESSING: (2,), PAUSED: (3,)}
+"""What is open has a row in the queue, whose state tells how."""
 _STATUS = f"CASE q.state WHEN 2 THEN '{PROCESSING}' WHEN 3 THEN '{PAUSED}' ELSE e.status END"
 _COLUMNS = {
     "id": "e.id",
@@ -77,6 +79,31 @@ class Status:
         )
         return [_found(row) for row in rows]
 
+    async def newest(
+        self, query: EventQuery, operator: Operator, before: tuple[int, int] | None = None
+    ) -> list[tuple[tuple[int, int], FoundEvent]]:
+        """By the time they came, the latest first, each with its place in this order, which `before` takes. Of the
+        query, `order_by` and `offset` count for nothing."""
+        where, values = self._where(query, operator)
+        if before is not None:
+            where += (" AND " if where else "WHERE ") + "e.created <= ? AND (e.created < ? OR e.id < ?)"
+            values += [before[0], *before]
+        rows = await self._store.read(
+            f"SELECT e.*, {_STATUS} AS now_status {_FROM} {where} ORDER BY e.created DESC, e.id DESC LIMIT ?",
+            [*values, query.limit],
+        )
+        return [((row["created"], row["id"]), _found(row)) for row in rows]
+
+    async def ids(self, query: EventQuery, operator: Operator, after: int, until: int) -> list[int]:
+        """The ids above `after` of events that came until then (microseconds), the smallest first, as far as the right
+        `admin` reaches."""
+        where, values = self._where(query, operator, "admin")
+        where += (" AND " if where else "WHERE ") + "e.id > ? AND e.created <= ?"
+        rows = await self._store.read(
+            f"SELECT e.id {_FROM} {where} ORDER BY e.id LIMIT ?", [*values, after, until, query.limit]
+        )
+        return [row["id"] for row in rows]
+
     async def count(self, query: EventQuery, operator: Operator) -> int:
         where, values = self._where(query, operator)
         rows = await self._store.read(f"SELECT count(*) AS found {_FROM} {where}", values)
@@ -104,8 +131,8 @@ class Status:
     async def recyclings(self, event_id: int) -> list[dict[str, Any]]:
         return await self._store.read("SELECT * FROM recyclings WHERE event = ? ORDER BY id", [event_id])
 
-    def _where(self, query: EventQuery, operator: Operator) -> tuple[str, list[Any]]:
-        if not operator.may("read"):
+    def _where(self, query: EventQuery, operator: Operator, right: str = "read") -> tuple[str, list[Any]]:
+        if not operator.may(right):
             raise AccessDenied
         terms: list[str] = []
         values: list[Any] = []
@@ -113,7 +140,7 @@ class Status:
             terms.append("e.lane = ?")
             values.append(LANES[Queue(query.queue)])
         if operator.event_types is not None or operator.brands is not None:
-            readable = [name for name, brand in self._brands.items() if operator.may("read", name, brand)]
+            readable = [name for name, brand in self._brands.items() if operator.may(right, name, brand)]
             terms.append(f"e.type IN ({', '.join('?' * len(readable)) or 'NULL'})")
             values += readable
         if query.where is not None:
@@ -132,8 +159,11 @@ class Status:
                 raise QueryRefused(f"like compares text, which @{condition.attribute} is not")
             values.append(condition.values[0])
             return f"{column} LIKE ?"
-        if condition.attribute == "status" and condition.operator not in ("=", "!=", "in"):
-            raise QueryRefused(f"@status is compared by =, != and in, not by {condition.operator}")
+        if condition.attribute == "status":
+            if condition.operator not in ("=", "!=", "in"):
+                raise QueryRefused(f"@status is compared by =, != and in, not by {condition.operator}")
+            if condition.operator != "!=" and len(condition.values) <= MOST_TERMS:
+                return _is_one_of({self._status(text) for text in condition.values}, values)
         found = [self._value(condition.attribute, text) for text in condition.values]
         if condition.operator == "in":
             if not 0 < len(found) <= MOST_TERMS:
@@ -163,6 +193,18 @@ class Status:
             if text in (status.name, status.rest, str(status.code)):
                 return status.name
         raise QueryRefused(f"@status: {text!r} is not a status")
+
+
+def _is_one_of(statuses: Set[str], values: list[Any]) -> str:
+    """As a comparison of `_STATUS`, in a form that lets the database begin with the few rows of the queue where only
+    those count, and leave the queue alone where it does not count at all."""
+    states = sorted(state for name in statuses for state in _STATES.get(name, ()))
+    final = sorted(statuses - {*_STATES})
+    terms = [f"q.state IN ({', '.join(map(str, states))})"] if states else []
+    if final:
+        terms.append(f"e.status IN ({', '.join('?' * len(final))})")
+        values += final
+    return f"({' OR '.join(terms) or '1 = 0'})"
 
 
 def _column(attribute: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from petitbleu import Auth, Event, EventQuery, FoundEvent, Operator, Outbox, Queue, Receipt, Services
+from petitbleu import Auth, Desk, Event, EventQuery, FoundEvent, Operator, Outbox, Queue, Receipt, Services
 
 CREATED = datetime(2026, 11, 23, 10, 0, 0, 250_000, tzinfo=UTC)
 ID = (1 << 56) + 4711
@@ -65,6 +65,7 @@ class Core:
             now=lambda: CREATED,
             masked=lambda event: event.data,
             record_receipts=self.record_receipts,
+            desk=cast(Desk, None),
             delivers=delivers,
             outbox=cast(Outbox, None),
         )

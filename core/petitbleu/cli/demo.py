@@ -27,11 +27,10 @@ from ..eventxml import events_in
 from ..instance import plan
 from ..lifecycle import SENT
 from ..logs import set_up
-from ..operating import Actor
-from ..services import FoundEvent
-from ..types import Caught, Comparison, EventQuery, Queue
+from ..operating import Actor, EventAttempt, EventRecord
+from ..types import Caught, Queue
 from ..xmldata import parse_xml
-from .events import history, way
+from .events import way
 from .local import LOCAL
 
 WAIT = 30.0
@@ -57,9 +56,9 @@ class Box:
         self.messages.append(message)
         self.arrived.set()
 
-    def of(self, attempts: Sequence[Mapping[str, Any]]) -> list[Caught]:
+    def of(self, attempts: Sequence[EventAttempt]) -> list[Caught]:
         """Those that the attempts know by the reference they were answered with."""
-        known = {(one["channel"], one["reference"]) for one in attempts if one["reference"]}
+        known = {(one.channel, one.reference) for one in attempts if one.reference}
         return [one for one in self.messages if (one.channel, one.reference) in known]
 
 
@@ -77,13 +76,13 @@ class Sample:
 class Story:
     """What became of one event."""
 
-    found: FoundEvent
-    history: Mapping[str, list[dict[str, Any]]]
+    record: EventRecord
     caught: list[Caught]
 
     def problems(self) -> list[str]:
-        if self.found.status != SENT:
-            return [f"is {self.found.status}: {self.found.reason}"]
+        found = self.record.event
+        if found.status != SENT:
+            return [f"is {found.status}: {found.reason}"]
         if not self.caught:
             return ["is sent, and no stand-in has it"]
         return [problem for message in self.caught for problem in message.problems]
@@ -202,11 +201,11 @@ async def _end(server: Server, box: Box, event_id: int, until: float) -> Story:
     while True:
         story = await _story(server, box, event_id)
         now = time.monotonic()
-        if story.found.processed is not None:
+        if story.record.event.processed is not None:
             sent_at = sent_at or now
-            last = story.history["attempts"][-1] if story.history["attempts"] else {}
+            attempts = story.record.attempts
             # what did not arrive may go on another way
-            heard = last.get("feedback") == "received" or not last.get("awaited")
+            heard = not attempts or attempts[-1].feedback == "received" or not attempts[-1].awaited
             if heard or now > sent_at + RECEIPTS:
                 return story
         if now > until:
@@ -215,10 +214,8 @@ async def _end(server: Server, box: Box, event_id: int, until: float) -> Story:
 
 
 async def _story(server: Server, box: Box, event_id: int) -> Story:
-    query = EventQuery(Comparison("id", "=", (str(event_id),)))
-    (found,) = await server.instance.status.find(query, LOCAL)
-    known = await history(server.instance, found.id)
-    return Story(found, known, box.of(known["attempts"]))
+    record = await server.instance.services.desk.events.record(event_id, LOCAL)
+    return Story(record, box.of(record.attempts))
 
 
 def _print(story: Story) -> None:
@@ -226,7 +223,7 @@ def _print(story: Story) -> None:
     for message in story.caught:
         print("\n".join(message.lines))
         print()
-    for line in way(story.found, **story.history):
+    for line in way(story.record):
         print(line)
     print("─" * 100)
 
@@ -250,7 +247,7 @@ async def _until_interrupted(server: Server, box: Box) -> None:
                 event_id = await server.instance.status.by_reference(message.channel, message.reference)
                 if event_id is not None:
                     story = await _story(server, box, event_id)
-                    print("\n".join(way(story.found, **story.history)), flush=True)
+                    print("\n".join(way(story.record)), flush=True)
                     break
                 await asyncio.sleep(0.02)
         arrival = asyncio.create_task(box.arrived.wait())

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from ..commands import Command
-from ..errors import EventProblem, EventsRefused, IntakeError, PetitbleuError, QueryRefused, XmlRefused
+from ..errors import EventProblem, EventsRefused, IntakeError, PetitbleuError, XmlRefused
 from ..eventjson import event_from_json
 from ..eventxml import events_in
-from ..instance import Instance, open_instance
-from ..services import FoundEvent
-from ..store.payload import micros, moment
-from ..types import Comparison, Condition, EventQuery, IncomingEvent, Junction, Queue
+from ..instance import open_instance
+from ..operating import EventAttempt, EventFilter, EventReceipt, EventRecord
+from ..types import IncomingEvent, Queue
 from ..xmldata import parse_xml
 from .local import LOCAL
-from .output import Progress, as_json, plain, table
+from .output import Progress, as_json, listed, plain, table
 
 CHUNK = 500
 
@@ -90,37 +89,36 @@ def _push_arguments(parser: argparse.ArgumentParser) -> None:
 
 # ------------------------------------------------------------------------------------------------------- list and show
 
-FILTERS: Mapping[str, tuple[str, Literal["=", "<"], str]] = {
-    "type": ("type", "=", "only with this type"),
-    "status": ("status", "=", "only with this status"),
-    "feedback": ("feedback", "=", "only of which receipts say this: underway, received, bounced, complained"),
-    "external_id": ("externalId", "=", "only with this external id"),
-    "email": ("email", "=", "only with this email"),
-    "channel": ("channel", "=", "only with this channel"),
-    "created_before": ("created", "<", "only what came before this time, such as 2026-11-23T09:00Z"),
+FILTERS: Mapping[str, str] = {
+    "type": "only with this type",
+    "status": "only with this status",
+    "feedback": "only of which receipts say this: underway, received, bounced, complained",
+    "external_id": "only with this external id",
+    "email": "only with this email",
+    "channel": "only with this channel",
+    "created_since": "only what came at this time or later, such as 2026-11-23T09:00Z",
+    "created_before": "only what came before this time",
 }
-"""By the option's name: what it compares, how, and what it says of itself."""
+"""By the field of the filter: what its option says of itself."""
 
 
 def filter_arguments(parser: argparse.ArgumentParser) -> None:
-    for name, (_, _, text) in FILTERS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=text)
+    for name, text in FILTERS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default="", help=text)
 
 
-def filter_terms(args: argparse.Namespace) -> list[Condition]:
-    return [
-        Comparison(attribute, operator, (value,))
-        for name, (attribute, operator, _) in FILTERS.items()
-        if (value := getattr(args, name)) is not None
-    ]
+def event_filter(args: argparse.Namespace) -> EventFilter:
+    return EventFilter(**{name: getattr(args, name) for name in FILTERS})
 
 
 async def _list(args: argparse.Namespace) -> int:
-    terms = filter_terms(args)
-    where = Junction("and", tuple(terms)) if terms else None
-    query = EventQuery(where, order_by=(("id", True),), limit=args.limit)
     async with open_instance(args.config, args.set) as instance:
-        found = await instance.status.find(query, LOCAL)
+        desk = instance.services.desk.events
+        found = await listed(
+            lambda limit, cursor: desk.search(event_filter(args), LOCAL, limit, cursor),
+            instance.config.limits.rows,
+            args.limit,
+        )
     if args.json:
         as_json(found)
     else:
@@ -146,45 +144,23 @@ async def _list(args: argparse.Namespace) -> int:
 
 async def _show(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        found = await instance.status.find(EventQuery(Comparison("id", "=", (str(args.id),))), LOCAL)
-        if not found:
-            raise QueryRefused(f"there is no event {args.id}")
-        known = await history(instance, found[0].id)
-        data = await _data(instance, found[0]) if args.data else None
+        found = await instance.services.desk.events.record(args.id, LOCAL, data=args.data)
+    if args.data and found.data is None:
+        raise PetitbleuError(f"the data of event {found.event.id} is not kept any more")
     if args.json:
-        as_json({**plain(found[0]), **known, **({"data": data} if args.data else {})})
+        known = plain(found)
+        as_json({**known.pop("event"), **{name: value for name, value in known.items() if name != "data" or args.data}})
         return 0
-    for line in way(found[0], **known):
+    for line in way(found):
         print(line)
     if args.data:
-        as_json(data)
+        as_json(found.data)
     return 0
 
 
-async def history(instance: Instance, event_id: int) -> dict[str, list[dict[str, Any]]]:
-    """What `way` tells beside the event itself."""
-    status = instance.status
-    return {
-        "attempts": await status.attempts(event_id),
-        "receipts": await status.receipts(event_id),
-        "recyclings": await status.recyclings(event_id),
-    }
-
-
-async def _data(instance: Instance, found: FoundEvent) -> Any:
-    event = await instance.services.load_event(found.id)
-    if event is None:
-        raise PetitbleuError(f"the data of event {found.id} is not kept any more")
-    return instance.services.masked(event)
-
-
-def way(
-    event: FoundEvent,
-    attempts: Sequence[Mapping[str, Any]],
-    receipts: Sequence[Mapping[str, Any]] = (),
-    recyclings: Sequence[Mapping[str, Any]] = (),
-) -> list[str]:
+def way(record: EventRecord) -> list[str]:
     """The event's story, a line a step."""
+    event = record.event
     to = event.email if event.channel == "email" else event.mobile_phone
     lines = [
         f"event {event.id}  {event.type}  {event.channel}  {to}",
@@ -192,36 +168,30 @@ def way(
         + (f", externalId {event.external_id}" if event.external_id else ""),
     ]
     steps = [
-        *((one["ended"], _attempt(one)) for one in attempts),
-        *((one["received"], _receipt(one)) for one in receipts),
-        *((one["at"], one["reason"]) for one in recyclings),
+        *((one.ended, _attempt(one)) for one in record.attempts),
+        *((one.received, _receipt(one)) for one in record.receipts),
+        *((one.at, one.reason) for one in record.recyclings),
     ]
     if event.processed is not None:
         seconds = (event.processed - event.created).total_seconds()
-        steps.append(
-            (micros(event.processed), f"{event.status}, {seconds * 1000:.0f} ms after it came: {event.reason}")
-        )
+        steps.append((event.processed, f"{event.status}, {seconds * 1000:.0f} ms after it came: {event.reason}"))
     # sorted by time alone: of one moment, an attempt comes before what follows from it
-    lines += [f"  {_clock(at)}  {text}" for at, text in sorted(steps, key=itemgetter(0))]
+    lines += [f"  {at:%H:%M:%S.%f}  {text}" for at, text in sorted(steps, key=itemgetter(0))]
     if event.processed is None and event.process_requested is not None:
         lines.append(f"  {event.status}; next try {event.process_requested:%Y-%m-%d %H:%M:%S} UTC  {event.reason}")
     return lines
 
 
-def _attempt(one: Mapping[str, Any]) -> str:
+def _attempt(one: EventAttempt) -> str:
     return (
-        f"attempt {one['number']} by {one['provider'] or '-'} with {one['template'] or 'no template'}: {one['outcome']}"
-        + (f" ({one['scope']})" if one["scope"] else "")
-        + f" after {(one['ended'] - one['started']) / 1000:.0f} ms: {one['text']}"
+        f"attempt {one.number} by {one.provider or '-'} with {one.template or 'no template'}: {one.outcome}"
+        + (f" ({one.scope})" if one.scope else "")
+        + f" after {(one.ended - one.started).total_seconds() * 1000:.0f} ms: {one.text}"
     )
 
 
-def _receipt(one: Mapping[str, Any]) -> str:
-    return f"receipt for attempt {one['number']} by {one['provider'] or '-'}: {one['state']}: {one['text']}"
-
-
-def _clock(value: int) -> str:
-    return f"{moment(value):%H:%M:%S.%f}"
+def _receipt(one: EventReceipt) -> str:
+    return f"receipt for attempt {one.number} by {one.provider or '-'}: {one.state}: {one.text}"
 
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:

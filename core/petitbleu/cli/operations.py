@@ -4,88 +4,89 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 from ..commands import Command
 from ..instance import Instance, open_instance
-from ..lifecycle import PENDING, PROCESSING
-from ..operating import Done
-from ..operations import Operations
-from ..types import Comparison, Condition, EventQuery, Junction
-from .events import CHUNK, FILTERS, filter_arguments, filter_terms
+from ..operating import Done, EventAction, EventFilter
+from .events import FILTERS, event_filter, filter_arguments
 from .local import LOCAL, actor, by_argument
 from .output import Progress, as_json
 
-OPEN = Comparison("status", "in", (PENDING, PROCESSING))
-AT_ONCE = 100
-"""Events that one transaction changes, and whose data is in memory."""
-
 
 def _command(
-    name: str,
-    text: str,
-    operation: Callable[..., Awaitable[list[Done]]],
-    arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+    action: EventAction, text: str, arguments: Callable[[argparse.ArgumentParser], None] | None = None
 ) -> Command:
     async def run(args: argparse.Namespace) -> int:
-        return await _run(name, operation, args)
+        return await _run(action, args)
 
-    return Command(name, text, run, arguments or _arguments)
+    return Command(action, text, run, arguments or _arguments)
 
 
-async def _run(name: str, operation: Callable[..., Awaitable[list[Done]]], args: argparse.Namespace) -> int:
+async def _run(action: EventAction, args: argparse.Namespace) -> int:
     ids: list[int] = list(dict.fromkeys(args.ids))
-    terms = filter_terms(args)
-    if getattr(args, "all_open", False):
-        terms.append(OPEN)
-    wrong = _wrong(ids, terms, args)
+    wrong = _wrong(ids, args)
     if wrong:
         print(wrong, file=sys.stderr)
         return 2
+    wanted = replace(event_filter(args), status="open") if _all_open(args) else event_filter(args)
     done: list[Done] = []
     async with open_instance(args.config, args.set, plugins_running=not args.dry_run) as instance:
-        if terms:
-            ids = await _matching(instance, terms)
-        progress = Progress(name, len(ids))
+        progress = Progress(action, len(ids))
+        if not ids and sys.stderr.isatty():
+            progress = Progress(action, await instance.services.desk.events.count(wanted, LOCAL))
         try:
-            for start in range(0, len(ids), AT_ONCE):
-                chunk = ids[start : start + AT_ONCE]
-                done += await operation(
-                    instance.operations, chunk, actor(args), reason=args.reason, rehearsal=args.dry_run
-                )
-                progress.step(len(chunk))
+            async for some in _changed(instance, action, ids or wanted, args):
+                done += some
+                progress.step(len(some))
         finally:
             # whatever stops it, what is done is told
-            _tell(name, done, args)
+            _tell(action, done, args)
     return 1 if any(not one.ok for one in done) else 0
 
 
-def _wrong(ids: list[int], terms: list[Condition], args: argparse.Namespace) -> str:
+async def _changed(
+    instance: Instance, action: EventAction, which: Sequence[int] | EventFilter, args: argparse.Namespace
+) -> AsyncIterator[Sequence[Done]]:
+    """Piece by piece, each in a transaction of its own."""
+    desk, most, who = instance.services.desk.events, instance.config.limits.changes, actor(args)
+    if not isinstance(which, EventFilter):
+        for start in range(0, len(which), most):
+            some = which[start : start + most]
+            yield (await desk.change(action, some, who, reason=args.reason, rehearsal=args.dry_run)).items
+        return
+    cursor = ""
+    while True:
+        page = await desk.change(
+            action, which, who, reason=args.reason, rehearsal=args.dry_run, limit=most, cursor=cursor
+        )
+        yield page.items
+        cursor = page.cursor
+        if not cursor:
+            return
+
+
+def _all_open(args: argparse.Namespace) -> bool:
+    return bool(getattr(args, "all_open", False))
+
+
+def _wrong(ids: list[int], args: argparse.Namespace) -> str:
     options = ", ".join(f"--{one.replace('_', '-')}" for one in FILTERS)
     options += ", --all-open" * ("all_open" in args)
-    if ids and terms:
+    filtered = event_filter(args) != EventFilter() or _all_open(args)
+    if ids and filtered:
         return "name ids or give a filter, not both"
-    if not ids and not terms:
+    if not ids and not filtered:
         return f"which events? Name their ids, or give a filter: {options}"
-    if terms and not (args.yes or args.dry_run):
+    if _all_open(args) and args.status:
+        return "--all-open says which status is meant; leave --status out"
+    if filtered and not (args.yes or args.dry_run):
         return "a filter may reach many events: look with --dry-run, then repeat it with --yes"
     return ""
 
 
-async def _matching(instance: Instance, terms: list[Condition]) -> list[int]:
-    """All ids first: what is done to the events changes what the filter matches."""
-    ids: list[int] = []
-    after: list[Condition] = []
-    while True:
-        where = Junction("and", (*terms, *after))
-        found = await instance.status.find(EventQuery(where, order_by=(("id", False),), limit=CHUNK), LOCAL)
-        ids += [one.id for one in found]
-        if len(found) < CHUNK:
-            return ids
-        after = [Comparison("id", ">", (str(ids[-1]),))]
-
-
-def _tell(name: str, done: list[Done], args: argparse.Namespace) -> None:
+def _tell(action: str, done: list[Done], args: argparse.Namespace) -> None:
     if args.json:
         as_json(done)
         return
@@ -94,7 +95,7 @@ def _tell(name: str, done: list[Done], args: argparse.Namespace) -> None:
         line = f"event {one.id}: {one.text}{new}"
         print(line if one.ok else f"event {one.id}: refused: {one.text}", file=sys.stdout if one.ok else sys.stderr)
     good = sum(one.ok for one in done)
-    summary = f"{name}: {good} of {len(done)}"
+    summary = f"{action}: {good} of {len(done)}"
     print(f"{summary}; nothing is changed (--dry-run)" if args.dry_run else summary)
 
 
@@ -114,9 +115,9 @@ def _hold_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
-    _command("cancel", "end events that wait, unsent", Operations.cancel),
-    _command("retry", "try events again now that wait, or that ended unsent", Operations.retry),
-    _command("resend", "send copies of events, as new events", Operations.resend),
-    _command("hold", "keep events that wait from being sent", Operations.hold, _hold_arguments),
-    _command("release", "let events go that are held", Operations.release),
+    _command("cancel", "end events that wait, unsent"),
+    _command("retry", "try events again now that wait, or that ended unsent"),
+    _command("resend", "send copies of events, as new events"),
+    _command("hold", "keep events that wait from being sent", _hold_arguments),
+    _command("release", "let events go that are held"),
 )

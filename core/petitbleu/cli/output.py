@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
+
+from ..operating import Page
+
+T = TypeVar("T")
 
 
 def plain(value: Any) -> Any:
@@ -43,6 +47,19 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     return "" if value is None else " ".join(str(value).split())
+
+
+async def listed(ask: Callable[[int, str], Awaitable[Page[T]]], most: int, limit: int) -> list[T]:
+    """The first `limit` rows of a listing that gives `most` at once."""
+    found: list[T] = []
+    cursor = ""
+    while len(found) < limit:
+        page = await ask(min(most, limit - len(found)), cursor)
+        found += page.items
+        cursor = page.cursor
+        if not cursor:
+            break
+    return found
 
 
 class Progress:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ..commands import Command
 from ..errors import TemplateError
-from ..instance import Instance, open_instance
-from ..rendering import Snapshot
-from ..safemode import Withheld
-from ..templates import Draft, Seed
-from ..types import Attempt, Content, Delivered, Message, TemplateRef
-from .local import actor, by_argument
+from ..instance import open_instance
+from ..operating import Preview
+from .local import LOCAL, actor, by_argument
 from .output import Progress, as_json, plain, table
 
 
@@ -22,38 +19,12 @@ def _which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("template", metavar="TYPE[/CHANNEL]", help="e.g. order_confirmation/email")
 
 
-def _key(instance: Instance, text: str) -> tuple[str, str]:
-    """The channel may be left out where the type has a single one."""
-    event_type, _, channel = text.partition("/")
-    if channel:
-        return event_type, channel
-    known = sorted({*instance.drafts.list(), *instance.templates.all_current()})
-    channels = [channel for name, channel in known if name == event_type]
-    if len(channels) == 1:
-        return event_type, channels[0]
-    if not channels:
-        raise TemplateError(text, "no such template; `petitbleu templates list` shows all")
-    raise TemplateError(text, f"has several channels, name one: {', '.join(f'{text}/{name}' for name in channels)}")
-
-
-def _seed(draft: Draft, name: str | None) -> Seed:
-    if not draft.seeds:
-        raise TemplateError(draft.snapshot.name, "has no seed in seeds.yaml")
-    if name is None:
-        return draft.seeds[0]
-    for seed in draft.seeds:
-        if seed.name == name:
-            return seed
-    names = ", ".join(seed.name for seed in draft.seeds)
-    raise TemplateError(draft.snapshot.name, f"has no seed {name!r}; there are {names}")
-
-
 # ------------------------------------------------------------------------------------------------------------- list
 
 
 async def _list(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        states = await instance.templates.list(instance.drafts)
+        states = await instance.services.desk.templates.list(LOCAL)
     if args.json:
         as_json(states)
     else:
@@ -73,38 +44,19 @@ async def _list(args: argparse.Namespace) -> int:
 # ----------------------------------------------------------------------------------------------------- show and diff
 
 
-async def _snapshot(instance: Instance, key: tuple[str, str], version: str | None) -> Snapshot:
-    """`draft`, a number, or the published version."""
-    if version == "draft":
-        return instance.drafts.load(*key).snapshot
-    number = instance.templates.current(*key) if version is None else _number(version)
-    if number is None:
-        raise TemplateError("/".join(key), "is not published; use `--version draft` to see the draft")
-    return await instance.templates.show(*key, number)
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise TemplateError(text, "is neither `draft` nor the number of a version")
-    return int(text)
-
-
 async def _show(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        snapshot = await _snapshot(instance, _key(instance, args.template), args.version)
+        source = await instance.services.desk.templates.source(args.template, LOCAL, args.version)
     if args.json:
-        print(snapshot.to_json())
-    else:
-        print(snapshot.to_text())
+        print(source.content)
+        return 0
+    print("\n".join(f"==> {name}\n{text.rstrip()}\n" for name, text in source.texts.items()))
     return 0
 
 
 async def _diff(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        key = _key(instance, args.template)
-        old = await _snapshot(instance, key, args.old)
-        new = await _snapshot(instance, key, args.new)
-    text = old.diff(new)
+        text = await instance.services.desk.templates.diff(args.template, LOCAL, args.old, args.new)
     sys.stdout.write(text)
     return 0
 
@@ -114,68 +66,37 @@ async def _diff(args: argparse.Namespace) -> int:
 
 async def _preview(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        key = _key(instance, args.template)
-        draft = instance.drafts.load(*key)
-        seed = _seed(draft, args.seed)
-        source: Draft | TemplateRef = draft if args.version == "draft" else TemplateRef(*key, _number(args.version))
-        content = await instance.templates.preview(source, seed, args.language)
-        notes = instance.notes(key[1], content)
+        made = await instance.services.desk.templates.preview(
+            args.template, LOCAL, version=args.version, seed=args.seed, language=args.language
+        )
     if args.json:
-        as_json({"fields": content.fields, "parts": content.parts, "files": sorted(content.files), "notes": notes})
+        as_json({**plain(made), "files": sorted(made.files)})
     elif args.part:
-        if args.part not in content.parts:
-            raise TemplateError(args.template, f"has no part {args.part!r}; parts are {', '.join(content.parts)}")
-        sys.stdout.write(content.parts[args.part])
+        if args.part not in made.parts:
+            raise TemplateError(args.template, f"has no part {args.part!r}; parts are {', '.join(made.parts)}")
+        sys.stdout.write(made.parts[args.part])
     else:
-        _print_content(content, seed, notes)
+        _print_preview(made)
     return 0
 
 
-def _print_content(content: Content, seed: Seed, notes: Sequence[str]) -> None:
-    print(f"to: {seed.address}")
-    for name, value in content.fields.items():
+def _print_preview(made: Preview) -> None:
+    print(f"to: {made.address}")
+    for name, value in made.fields.items():
         if value not in (None, "", [], {}, ()):
             print(f"{name}: {plain(value)}")
-    for note in notes:
+    for note in made.notes:
         print(note)
-    for name, text in content.parts.items():
+    for name, text in made.parts.items():
         print(f"\n--- {name} ---\n{text}")
 
 
 async def _proof(args: argparse.Namespace) -> int:
-    failures = 0
     async with open_instance(args.config, args.set, plugins_running=True) as instance:
-        key = _key(instance, args.template)
-        draft = instance.drafts.load(*key)
-        seeds = [_seed(draft, args.seed)] if args.seed else list(draft.seeds)
-        for seed in seeds:
-            message = await _proof_message(instance, draft, seed, args.to)
-            try:
-                outcome = await instance.calls.deliver(message, Attempt(1, _go), instance.config.delivery.deadline)
-            except Withheld as withheld:
-                failures += 1
-                print(f"{seed.name}: {message.address}: not sent: {withheld}")
-                continue
-            sent = isinstance(outcome, Delivered)
-            failures += not sent
-            print(f"{seed.name}: {message.address}: {type(outcome).__name__.lower()}: {outcome.text}")
-    return 1 if failures else 0
-
-
-async def _go(provider: str) -> None:
-    """A proof has no queue row: nothing stands in its way."""
-
-
-async def _proof_message(instance: Instance, draft: Draft, seed: Seed, to: str | None) -> Message:
-    snapshot = draft.snapshot
-    content = await instance.templates.preview(draft, seed)
-    channel = instance.channels[snapshot.channel]
-    event = seed.event(snapshot.event_type, channel, instance.services.now())
-    brand = instance.brand_of(snapshot.event_type, snapshot.meta.brand)
-    content = instance.branded(content, brand)
-    key = f"proof-{int(event.created.timestamp() * 1000)}-{seed.name}@{instance.config.instance.name}"
-    ref = TemplateRef(snapshot.event_type, snapshot.channel, 0)
-    return Message(event, snapshot.channel, to or seed.address, brand, ref, content, key)
+        proofs = await instance.services.desk.templates.proof(args.template, actor(args), seed=args.seed, to=args.to)
+    for one in proofs:
+        print(f"{one.seed}: {one.address}: {one.outcome}: {one.text}")
+    return 1 if any(one.outcome != "delivered" for one in proofs) else 0
 
 
 # ------------------------------------------------------------------------------------- publish, unpublish, roll back
@@ -188,17 +109,16 @@ async def _publish(args: argparse.Namespace) -> int:
     done: list[dict[str, Any]] = []
     refused = 0
     async with open_instance(args.config, args.set) as instance:
-        keys = instance.drafts.list() if args.all else [_key(instance, args.template)]
-        progress = Progress("published", len(keys))
-        for key in keys:
+        names = ["/".join(key) for key in instance.drafts.list()] if args.all else [args.template]
+        progress = Progress("published", len(names))
+        for name in names:
             try:
-                draft = instance.drafts.load(*key)
-                published = await instance.templates.publish(draft, actor(args))
+                published = await instance.services.desk.templates.publish(name, actor(args))
             except TemplateError as error:
                 refused += 1
-                print(f"{'/'.join(key)}: refused: {error}", file=sys.stderr)
+                print(f"{name}: refused: {error}", file=sys.stderr)
             else:
-                done.append({"template": "/".join(key), "version": published.version, "changed": published.changed})
+                done.append({"template": name, "version": published.version, "changed": published.changed})
             progress.step()
     if args.json:
         as_json(done)
@@ -211,24 +131,22 @@ async def _publish(args: argparse.Namespace) -> int:
 
 async def _unpublish(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        key = _key(instance, args.template)
-        await instance.templates.unpublish(*key, actor(args))
-    print(f"{'/'.join(key)}: unpublished; new events of this type end as not covered")
+        await instance.services.desk.templates.unpublish(args.template, actor(args))
+    print(f"{args.template}: unpublished; new events of this type end as not covered")
     return 0
 
 
 async def _rollback(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        key = _key(instance, args.template)
-        published = await instance.templates.rollback(*key, args.version, actor(args))
+        published = await instance.services.desk.templates.rollback(args.template, args.version, actor(args))
     how = "is back" if published.changed else "rules already"
-    print(f"{'/'.join(key)}: version {published.version} {how}")
+    print(f"{args.template}: version {published.version} {how}")
     return 0
 
 
 async def _versions(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        versions = await instance.templates.versions(*_key(instance, args.template))
+        versions = await instance.services.desk.templates.versions(args.template, LOCAL)
     if args.json:
         as_json(versions)
     else:
@@ -255,24 +173,26 @@ def _json(parser: argparse.ArgumentParser) -> None:
 
 
 def _version_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--version", help="a number or `draft` (default: the published version)")
+    parser.add_argument("--version", default="", help="a number or `draft` (default: the published version)")
 
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("old", nargs="?", help="a version's number or `draft` (default: the published version)")
+    parser.add_argument(
+        "old", nargs="?", default="", help="a version's number or `draft` (default: the published version)"
+    )
     parser.add_argument("new", nargs="?", default="draft", help="(default: draft)")
 
 
 def _preview_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", help="a seed's name (default: the first)")
+    parser.add_argument("--seed", default="", help="a seed's name (default: the first)")
     parser.add_argument("--language", default="", help="another language than the seed's")
     parser.add_argument("--version", default="draft", help="a number (default: the draft)")
     parser.add_argument("--part", help="print this part alone, e.g. html")
 
 
 def _proof_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", help="only this seed (default: all)")
-    parser.add_argument("--to", help="another address than the seed's")
+    parser.add_argument("--seed", default="", help="only this seed (default: all)")
+    parser.add_argument("--to", default="", help="another address than the seed's")
 
 
 def _publish_arguments(parser: argparse.ArgumentParser) -> None:
@@ -289,7 +209,7 @@ COMMANDS = (
     Command("show", "the content of a version", _show, _with(_which, _version_option, _json)),
     Command("diff", "what a publication would change, or did", _diff, _with(_which, _diff_arguments)),
     Command("preview", "render the draft with a seed", _preview, _with(_which, _preview_arguments, _json)),
-    Command("proof", "send the draft to its seeds", _proof, _with(_which, _proof_arguments)),
+    Command("proof", "send the draft to its seeds", _proof, _with(_which, _proof_arguments, by_argument)),
     Command(
         "publish",
         "freeze drafts and use them for new messages",

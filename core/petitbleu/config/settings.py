@@ -285,7 +285,7 @@ class Brand(Section):
         return variables
 
 
-Right: TypeAlias = Literal["push", "read", "publish", "admin"]
+Right: TypeAlias = Literal["push", "read", "data", "publish", "suppress", "audit", "admin"]
 
 
 def _password(secret: SecretStr) -> SecretStr:
@@ -300,7 +300,9 @@ class OperatorSettings(Section):
     password: Annotated[SecretStr, AfterValidator(_password), WithJsonSchema({"type": "string"})] | None = Field(
         None, description="Argon2id hash of the password; without one nobody can log on as this operator."
     )
-    rights: frozenset[Right] = Field(description="What the operator may do: push, read, publish, admin.")
+    rights: frozenset[Right] = Field(
+        description="What the operator may do: push, read, data, publish, suppress, audit, admin."
+    )
     event_types: frozenset[str] | None = Field(None, description="The only event types the rights reach.")
     brands: frozenset[str] | None = Field(None, description="The only brands the rights reach.")
     password_token_from: tuple[Network, ...] = Field(
@@ -441,6 +443,11 @@ class LimitSettings(Section):
     call_keys: Duration = Field(86400.0, description="How long a call's own key (Idempotency-Key) stands for it.")
     outbox: Count = Field(1_000_000, description="Notices of one subscription that wait; of more it is told nothing.")
     untold: Count = Field(10_000, description="Accepted events that wait for slow plugins; of more they hear nothing.")
+    rows: int = Field(1000, ge=1, le=10_000, description="Rows of a listing that operators get at once.")
+    changes: int = Field(
+        100, ge=1, le=1000, description="Events that operators change by one call, in one transaction."
+    )
+    previews: int = Field(2, ge=1, le=64, description="Templates rendered for operators at the same time.")
 
 
 class Retention(Section):

@@ -95,7 +95,7 @@ class Compiled:
 
     def __init__(self, renderer: Renderer, channel: Channel, snapshot: Snapshot) -> None:
         self._renderer = renderer
-        self._channel = channel
+        self.channel = channel
         self._snapshot = snapshot
         self._where = snapshot.name
         self._sources = _sources(channel, snapshot)
@@ -145,7 +145,7 @@ class Compiled:
     def _compile(self, language: str) -> _Plan:
         snapshot = self._snapshot
         parts = []
-        for part in self._channel.parts:
+        for part in self.channel.parts:
             found = _variant(snapshot.parts.get(part.name, {}), language, snapshot.meta.language)
             if found is not None:
                 parts.append((part.name, self._template(_part_name(part.file, found), part.escape == "html")))
@@ -177,7 +177,7 @@ class Compiled:
 
     def _validated(self, fields: dict[str, Any]) -> Mapping[str, Any]:
         try:
-            return self._channel.fields.model_validate(fields).model_dump()
+            return self.channel.fields.model_validate(fields).model_dump()
         except ValidationError as error:
             problems = [
                 f"{'.'.join(map(str, problem['loc'])) or 'fields'}: {problem['msg']}"

@@ -14,42 +14,38 @@ from datetime import datetime, tzinfo
 from typing import Any, TextIO
 
 from ..addresses import instant
-from ..errors import PetitbleuError
-from .register import Entry
+from ..errors import InputRefused
+from ..operating import ListDefaults, Suppression
 from .rules import Reason
 
-COLUMNS = tuple(one.name for one in fields(Entry))
+COLUMNS = tuple(one.name for one in fields(Suppression))
 MOST_TOLD = 20
 """Problems that are told one by one."""
 
 
-class ListRefused(PetitbleuError):
+class ListRefused(InputRefused):
     """A file that is not a list: what is wrong, line by line."""
 
     def __init__(self, name: str, problems: list[tuple[int, str]]) -> None:
         told = [f"{name}:{number}: {text}" for number, text in problems[:MOST_TOLD]]
         if len(problems) > MOST_TOLD:
             told.append(f"{name}: and {len(problems) - MOST_TOLD} lines more; nothing is imported")
-        super().__init__("\n".join(told))
+        super().__init__([(f"line {number}", text) for number, text in problems[:MOST_TOLD]], "\n".join(told))
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Makes entries of lines. `key` is `Register.key`, `brands` are those declared. What a line leaves open is as
-    `channel`, `reason` and `brand` say; times without a zone are of `zone`; numbers without `+` are dialled in
-    `country`."""
+    """Makes entries of lines. `key` is `Register.key`, `brands` are those that may be named; times without a zone are
+    of `zone`."""
 
     key: Callable[[str, str, str], str]
     zone: tzinfo
     brands: Collection[str]
-    channel: str = ""
-    reason: str = Reason.MANUAL.value
-    brand: str = ""
-    country: str = ""
+    defaults: ListDefaults
 
-    def read(self, text: str, form: str, name: str) -> list[Entry]:
+    def read(self, text: str, form: str, name: str) -> list[Suppression]:
         """Raises `ListRefused`."""
-        entries: list[Entry] = []
+        entries: list[Suppression] = []
         problems: list[tuple[int, str]] = []
         try:
             for number, values in (_objects if form == "json" else _lines)(text):
@@ -63,28 +59,28 @@ class Reader:
             raise ListRefused(name, problems)
         return entries
 
-    def _entry(self, values: Mapping[str, Any]) -> Entry:
+    def _entry(self, values: Mapping[str, Any]) -> Suppression:
         for name in values:
             if name not in COLUMNS:
                 raise ValueError(f"{name}: is not a column here; there are: {', '.join(COLUMNS)}")
         found = {name: self._text(name, value) for name, value in values.items() if value not in (None, "")}
         if "address" not in found:
             raise ValueError("address: is missing")
-        channel = found.get("channel", self.channel)
+        channel = found.get("channel", self.defaults.channel)
         if not channel:
             raise ValueError("channel: is missing; give it in each line, or for all with --channel")
-        reason = found.get("reason", self.reason)
+        reason = found.get("reason", self.defaults.reason)
         if reason not in list(Reason):
             raise ValueError(f"reason: {reason!r} should be one of {', '.join(Reason)}")
-        brand = found.get("brand", self.brand)
+        brand = found.get("brand", self.defaults.brand)
         if brand and brand not in self.brands:
             known = ", ".join(sorted(self.brands)) or "none"
             raise ValueError(f"brand: {brand!r} is not declared in brands; there are: {known}")
         try:
-            key = self.key(channel, found["address"], self.country)
+            key = self.key(channel, found["address"], self.defaults.country)
         except ValueError as error:
             raise ValueError(f"address: {error}" if str(error).startswith("is ") else str(error)) from None
-        return Entry(
+        return Suppression(
             channel,
             key,
             brand,
@@ -171,7 +167,7 @@ class Writer:
         if self._csv is not None:
             self._csv.writerow(COLUMNS)
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: Suppression) -> None:
         values = {name: _plain(getattr(entry, name)) for name in COLUMNS}
         if self._csv is not None:
             self._csv.writerow(["" if value is None else value for value in values.values()])

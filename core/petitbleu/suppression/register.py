@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from ..addresses import registration_token
 from ..audit import record
-from ..operating import Actor
+from ..operating import Actor, Suppression, SuppressionFilter
 from ..store import Store
 from ..store.payload import optional_micros, optional_moment
 from .guard import change
@@ -18,31 +16,6 @@ from .keys import FORGOTTEN, checked_key, forgotten_key
 from .rules import Reason
 
 CHUNK = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A line of the list. `address` is a key; brand "" is every brand; without `expires` it holds for ever."""
-
-    channel: str
-    address: str
-    brand: str
-    reason: Reason
-    text: str
-    created: datetime | None
-    expires: datetime | None
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which entries are meant; what is empty or None leaves it open. `expired` takes those too that hold no more."""
-
-    channel: str = ""
-    address: str = ""
-    brand: str | None = None
-    reason: str = ""
-    expired: bool = False
 
 
 class Register:
@@ -67,16 +40,29 @@ class Register:
         kind = self._kinds[channel]
         return checked_key(kind, address, country, self._checks.get(kind, registration_token))
 
-    async def find(self, wanted: Wanted, limit: int) -> list[Entry]:
-        """The latest first."""
-        return [_entry(row) for row in await self._read(wanted, "created DESC, id DESC", limit)]
+    async def find(
+        self,
+        wanted: SuppressionFilter,
+        limit: int,
+        before: tuple[int, int] | None = None,
+        brands: Collection[str] | None = None,
+    ) -> list[tuple[tuple[int, int], Suppression]]:
+        """The latest first, each with its place in this order, which `before` takes; of `brands` only, if given."""
+        terms, values = [], list[Any]()
+        if before is not None:
+            terms.append("created <= ? AND (created < ? OR id < ?)")
+            values += [before[0], *before]
+        rows = await self._read(wanted, brands, terms, values, "created DESC, id DESC", limit)
+        return [((row["created"], row["id"]), _entry(row)) for row in rows]
 
-    async def walk(self, wanted: Wanted) -> AsyncIterator[Entry]:
+    async def walk(
+        self, wanted: SuppressionFilter, brands: Collection[str] | None = None
+    ) -> AsyncIterator[Suppression]:
         """All of them that have an address, in the order in which they came; what is changed meanwhile may be seen or
         not."""
         after = 0
         while True:
-            rows = await self._read(wanted, "id", CHUNK, after)
+            rows = await self._read(wanted, brands, ["id > ?"], [after], "id", CHUNK)
             for row in rows:
                 if not row["address"].startswith(FORGOTTEN):
                     yield _entry(row)
@@ -84,7 +70,7 @@ class Register:
                 return
             after = rows[-1]["id"]
 
-    async def put(self, entries: Sequence[Entry], actor: Actor, action: str) -> None:
+    async def put(self, entries: Sequence[Suppression], actor: Actor, action: str) -> None:
         """Add entries, or replace those of the same channel, address, brand and reason; of twins the last one holds."""
         rows = {(one.channel, one.address, one.brand, one.reason.value): _row(one, actor.login) for one in entries}
         ordered = [rows[key] for key in sorted(rows)]
@@ -96,7 +82,7 @@ class Register:
 
     async def remove(
         self, channel: str, addresses: Sequence[str], actor: Actor, brand: str | None = None, reason: str = ""
-    ) -> list[Entry]:
+    ) -> list[Suppression]:
         """Take addresses (keys) off the list, for a brand or a reason alone where one is named, and forget their soft
         errors; gives what was on it."""
         secret = await self._store.secret()
@@ -114,8 +100,15 @@ class Register:
             await record(self._store, [change("suppressions.remove", row) for row in gone], actor, transaction)
         return [_entry({**row, "address": known[row["address"]], "by": row["who"]}) for row in gone]
 
-    async def _read(self, wanted: Wanted, order: str, limit: int, after: int = 0) -> list[dict[str, Any]]:
-        terms, values = ["id > ?"], list[Any]([after])
+    async def _read(
+        self,
+        wanted: SuppressionFilter,
+        brands: Collection[str] | None,
+        terms: list[str],
+        values: list[Any],
+        order: str,
+        limit: int,
+    ) -> list[dict[str, Any]]:
         for column, value in (("channel", wanted.channel), ("reason", wanted.reason)):
             if value:
                 terms.append(f"{column} = ?")
@@ -126,16 +119,19 @@ class Register:
         if wanted.brand is not None:
             terms.append("brand = ?")
             values.append(wanted.brand)
+        if brands is not None:
+            terms.append(f"brand IN ({', '.join('?' * len(brands)) or 'NULL'})")
+            values += brands
         if not wanted.expired:
             terms.append("(expires IS NULL OR expires > ?)")
             values.append(self._store.now())
-        where = " AND ".join(terms)
+        where = " AND ".join(terms) or "1 = 1"
         sql = f"SELECT * FROM suppressions WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608 - our own words
         return await self._store.read(sql, [*values, limit])
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
-    return Entry(
+def _entry(row: Mapping[str, Any]) -> Suppression:
+    return Suppression(
         row["channel"],
         row["address"],
         row["brand"],
@@ -147,7 +143,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     )
 
 
-def _row(entry: Entry, by: str) -> dict[str, Any]:
+def _row(entry: Suppression, by: str) -> dict[str, Any]:
     return {
         "channel": entry.channel,
         "address": entry.address,
@@ -160,4 +156,4 @@ def _row(entry: Entry, by: str) -> dict[str, Any]:
     }
 
 
-__all__ = ["Entry", "Register", "Wanted"]
+__all__ = ["Register"]

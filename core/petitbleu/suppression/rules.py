@@ -9,23 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
+from ..operating import SuppressionReason
 from ..types import Deferred, Delivered, Failed, Outcome, Receipt, ReceiptState, Scope
 
 MOST_COUNTED = 100
 """Soft errors of one address that are kept; more make no difference."""
 LONGEST_TEXT = 500
 _DAY = 86_400_000_000
-
-
-class Reason(StrEnum):
-    """Why an address is not written to. Of several the first is named."""
-
-    COMPLAINT = "complaint"
-    HARD = "hard"
-    UNSUBSCRIBED = "unsubscribed"
-    MANUAL = "manual"
-    SOFT = "soft"
+Reason: TypeAlias = SuppressionReason
 
 
 class Sign(StrEnum):

@@ -1,7 +1,7 @@
 """Templates from draft folders to published, numbered versions."""
 
 from .drafts import Draft, DraftLimits, Drafts
-from .published import Published, Templates, TemplateState, Version
+from .published import Templates
 from .seeds import Seed
 
-__all__ = ["Draft", "DraftLimits", "Drafts", "Published", "Seed", "TemplateState", "Templates", "Version"]
+__all__ = ["Draft", "DraftLimits", "Drafts", "Seed", "Templates"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,13 +18,13 @@ from tortoise.transactions import in_transaction
 
 from ..audit import Change, record
 from ..errors import TemplateError
-from ..languages import canonical
-from ..operating import Actor
+from ..languages import canonical, event_language
+from ..operating import Actor, Published, TemplateState, TemplateVersion
 from ..rendering import Compiled, Renderer, event_context
 from ..rendering.snapshots import Snapshot
 from ..store import Store
 from ..store.models import PublicationRow, TemplateVersionRow
-from ..types import Content, TemplateRef
+from ..types import Content, Event, TemplateRef
 from .drafts import Draft, Drafts
 from .seeds import Seed
 
@@ -33,40 +32,6 @@ Key = tuple[str, str]
 """(event type, channel)"""
 _HEAD = ("id", "number", "digest", "created", "created_by")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """`changed` is false when the same content ruled already."""
-
-    version: int
-    changed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    event_type: str
-    channel: str
-    number: int
-    digest: str
-    created: datetime
-    created_by: str
-    current: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateState:
-    """A line of the list of templates."""
-
-    event_type: str
-    channel: str
-    version: int | None
-    """The published one, None where none is."""
-    draft: str
-    """`published` (nothing to publish), `changed`, `new`, `broken`, or `none`: the folder is gone."""
-    labels: tuple[str, ...] = ()
-    problem: str = ""
-    """What is wrong with a broken draft."""
 
 
 class Templates:
@@ -157,7 +122,7 @@ class Templates:
 
         Raises `TemplateError` naming the seed and what went wrong.
         """
-        self.check(draft)
+        await asyncio.to_thread(self.check, draft)
         return await self.freeze(draft.snapshot, actor)
 
     async def freeze(self, snapshot: Snapshot, actor: Actor) -> Published:
@@ -214,13 +179,13 @@ class Templates:
         await self.refresh()
         return Published(version, True)
 
-    async def versions(self, event_type: str, channel: str) -> list[Version]:
+    async def versions(self, event_type: str, channel: str) -> list[TemplateVersion]:
         """Oldest first."""
         rows = await TemplateVersionRow.filter(event_type=event_type, channel=channel).order_by("number").only(*_HEAD)
         await self.refresh()
         current = self.current(event_type, channel)
         return [
-            Version(
+            TemplateVersion(
                 event_type,
                 channel,
                 row.number,
@@ -242,22 +207,21 @@ class Templates:
     async def list(self, drafts: Drafts) -> list[TemplateState]:
         """Every draft and every published template, sorted; one may be there without the other."""
         await self.refresh()
-        folders = drafts.list()
-        return [await self._state(drafts, *key, folder=key in folders) for key in sorted({*folders, *self._current})]
+        found = await asyncio.to_thread(_load, drafts)
+        return [await self._state(key, found.get(key)) for key in sorted({*found, *self._current})]
 
-    async def _state(self, drafts: Drafts, event_type: str, channel: str, folder: bool) -> TemplateState:
-        version = self.current(event_type, channel)
-        if not folder:
-            return TemplateState(event_type, channel, version, "none")
-        try:
-            draft = drafts.load(event_type, channel)
-        except TemplateError as error:
-            return TemplateState(event_type, channel, version, "broken", problem=error.text)
+    async def _state(self, key: Key, draft: Draft | TemplateError | None) -> TemplateState:
+        version = self.current(*key)
+        if draft is None:
+            return TemplateState(*key, version, "none")
+        if isinstance(draft, TemplateError):
+            return TemplateState(*key, version, "broken", problem=draft.text)
+        seeds, languages = tuple(one.name for one in draft.seeds), draft.snapshot.languages
         if version is None:
-            return TemplateState(event_type, channel, None, "new", draft.labels)
-        row = await TemplateVersionRow.get(event_type=event_type, channel=channel, number=version).only("id", "digest")
-        same = row.digest == draft.snapshot.digest
-        return TemplateState(event_type, channel, version, "published" if same else "changed", draft.labels)
+            return TemplateState(*key, None, "new", draft.labels, "", seeds, languages)
+        row = await TemplateVersionRow.get(event_type=key[0], channel=key[1], number=version).only("id", "digest")
+        state = "published" if row.digest == draft.snapshot.digest else "changed"
+        return TemplateState(*key, version, state, draft.labels, "", seeds, languages)
 
     def check(self, draft: Draft) -> None:
         """Render the draft for every seed in its language, and in every language there is.
@@ -279,25 +243,33 @@ class Templates:
 
     def _try(self, compiled: Compiled, draft: Draft, seed: Seed, language: str) -> str:
         try:
-            return self._render(compiled, draft.snapshot, seed, language)[0]
+            event = seed.event(draft.snapshot.event_type, compiled.channel, self._now())
+            return self._render(compiled, draft.snapshot, event, language)[0]
         except TemplateError as error:
             within = f", in {language}" if language else ""
             raise TemplateError(draft.snapshot.name, f"seed {seed.name!r}{within}: {error}") from error
 
-    async def preview(self, source: Draft | TemplateRef, seed: Seed, language: str = "") -> Content:
-        """What the seed would be sent, in its own language or another. Raises `TemplateError`."""
+    async def preview(
+        self, source: Draft | TemplateRef, recipient: Seed | Event, language: str = ""
+    ) -> tuple[str, Content]:
+        """What a seed, or whom an event is for, would be sent in their own language or another; and in which language
+        that is. Rendered in a thread: whoever tries a template keeps no event waiting. Raises `TemplateError`."""
         if isinstance(source, Draft):
-            compiled, snapshot = self._renderer.compile(source.snapshot), source.snapshot
+            snapshot = source.snapshot
         else:
             snapshot = await self.show(source.event_type, source.channel, source.version)
-            compiled = self._renderer.compile(snapshot)
-        return self._render(compiled, snapshot, seed, language)[1]
 
-    def _render(self, compiled: Compiled, snapshot: Snapshot, seed: Seed, language: str) -> tuple[str, Content]:
-        channel = self._renderer.channels[snapshot.channel]
-        event = seed.event(snapshot.event_type, channel, self._now())
-        wanted = canonical(language) or seed.wanted_language(snapshot.event_type, channel, self._now())
-        chosen = compiled.language(wanted)
+        def render() -> tuple[str, Content]:
+            compiled = self._renderer.compile(snapshot)
+            event = recipient
+            if isinstance(event, Seed):
+                event = event.event(snapshot.event_type, compiled.channel, self._now())
+            return self._render(compiled, snapshot, event, language)
+
+        return await asyncio.to_thread(render)
+
+    def _render(self, compiled: Compiled, snapshot: Snapshot, event: Event, language: str) -> tuple[str, Content]:
+        chosen = compiled.language(canonical(language) or event_language(event))
         return chosen, compiled.render(
             chosen, event_context(event, self._brand(snapshot.event_type, snapshot.meta.brand))
         )
@@ -317,6 +289,18 @@ class Templates:
 
     def _microseconds(self) -> int:
         return (self._now() - _EPOCH) // timedelta(microseconds=1)
+
+
+def _load(drafts: Drafts) -> dict[Key, Draft | TemplateError]:
+    """Every draft there is, its digest made, or what is wrong with it. Reads many files: for a thread."""
+    found: dict[Key, Draft | TemplateError] = {}
+    for key in drafts.list():
+        try:
+            found[key] = draft = drafts.load(*key)
+            _ = draft.snapshot.digest
+        except TemplateError as error:
+            found[key] = error
+    return found
 
 
 async def _numbers(event_type: str, channel: str) -> list[int]:

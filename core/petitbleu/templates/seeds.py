@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ..data import Element
-from ..languages import event_language
 from ..types import Channel, Data, Event, Queue
 
 
@@ -39,6 +38,3 @@ class Seed:
             external_id=self.attributes.get("externalId", ""),
             origin=self.attributes.get("origin", ""),
         )
-
-    def wanted_language(self, event_type: str, channel: Channel, created: datetime) -> str:
-        return event_language(self.event(event_type, channel, created))

@@ -10,24 +10,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import asyncpg
 
 from ..app import running
 from ..audit import ITSELF
-from ..cli.events import history, way
+from ..cli.events import way
+from ..config.settings import Right
 from ..data import elements
 from ..instance import Instance, Surroundings
 from ..lifecycle import FINAL
 from ..services import Services
 from ..shares import Flow
 from ..store.payload import optional_moment
-from ..types import Comparison, Event, EventQuery, IncomingEvent, Operator, Queue
+from ..types import Event, IncomingEvent, Operator, Queue
 from .crashes import Crashes
 from .instances import OPERATORS, write_instance
 
-EVERYTHING = Operator("test", frozenset({"push", "read", "publish", "admin"}))
+EVERYTHING = Operator("test", frozenset(get_args(Right)))
 LEASED, HELD = 2, 3
 
 
@@ -227,9 +228,7 @@ class Server:
 
     async def history(self, event_id: int) -> list[str]:
         """The event's story, a line a step, as `petitbleu events show` prints it."""
-        query = EventQuery(Comparison("id", "=", (str(event_id),)))
-        (found,) = await self.instance.status.find(query, EVERYTHING)
-        return way(found, **await history(self.instance, event_id))
+        return way(await self.services.desk.events.record(event_id, EVERYTHING))
 
     # -------------------------------------------------------------------------------------------------------- the clock
 

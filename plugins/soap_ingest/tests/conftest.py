@@ -24,6 +24,7 @@ from petitbleu import (
     Comparison,
     Condition,
     Credentials,
+    Desk,
     Event,
     EventProblem,
     EventQuery,
@@ -202,6 +203,7 @@ class Core:
             masked=lambda event: event.data,
             now=lambda: NOW,
             record_receipts=self.record_receipts,
+            desk=cast(Desk, None),
             delivers=True,
             outbox=cast(Outbox, None),
         )
