@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -124,6 +125,20 @@ def test_plugins_tells_what_runs(run: Run) -> None:
     assert hooks["petitbleu_render"] == ["core"]
     assert hooks["petitbleu_deliver"] == ["email", "sms", "push"]
     assert "soap_ingest" in run("plugins").out
+    assert "did you mean 'email'?" in run("plugins", "emial").err
+    own = ("--set", "delivery.deadlines={email: {deliver: 5s}}")
+    (email,) = json.loads(run("plugins", "email", "--schema", "--json", *own).out)
+    assert (email["order"], email["version"], email["distribution"]) == (1, __version__, "petitbleu")
+    hooks = {one["name"]: (one["deadline"], one["order"]) for one in email["hooks"]}
+    assert hooks["petitbleu_deliver"] == (5.0, ["email"])
+    assert hooks["petitbleu_check_event"] == (10.0, ["email", "push"])
+    assert hooks["petitbleu_channels"][0] is None
+    assert "providers" in email["schema"]["$defs"]["EmailSettings"]["properties"]
+    assert set(re.findall(r'"#/\$defs/(\w+)"', json.dumps(email["schema"]))) == set(email["schema"]["$defs"])
+    page = run("plugins", "email", *own).out
+    assert re.search(r"^deliver +5 s +email$", page, re.M)
+    well = run("plugins", "--health")
+    assert (well.code, bool(re.search(r"^email +main +well +nothing sent yet$", well.out, re.M))) == (0, True)
     assert "petitbleu_deliver" in run("plugins", "--hooks").out
 
 

@@ -117,7 +117,7 @@ async def test_two_plugins_claiming_one_route_stop_the_start(extra: Any, sqlite_
         return [web.get("/nl/jsp/ping.jsp", echo)]
 
     extra(petitbleu_routes=hookimpl(routes))
-    with pytest.raises(PluginError, match=r"claims GET /nl/jsp/ping.jsp, which petitbleu_soap_ingest has"):
+    with pytest.raises(PluginError, match=r"claims GET /nl/jsp/ping.jsp, which plugin soap_ingest has"):
         async with running(SAMPLE, overrides(sqlite_url)):
             pass
 

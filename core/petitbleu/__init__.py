@@ -4,6 +4,7 @@ What stands in `__all__` is the public API: all that a plugin may import.
 """
 
 from .commands import Command, no_arguments
+from .compatibility import PetitbleuDeprecationWarning
 from .data import Element, elements
 from .errors import (
     AccessDenied,
@@ -186,6 +187,7 @@ __all__ = [
     "Outcome",
     "Page",
     "Part",
+    "PetitbleuDeprecationWarning",
     "PetitbleuError",
     "Preview",
     "Proof",

@@ -19,11 +19,14 @@ from typing import Literal
 from aiohttp import web
 
 from . import __version__
-from .errors import PluginError, TemplateError
+from .claims import add_routes
+from .errors import TemplateError
 from .http import health_routes, measured, plain_errors, trusted_proxies
-from .instance import Instance, Surroundings, open_instance
+from .instance import Instance, Plan, Surroundings, assemble, open_instance
 from .listening import BACKLOG, inherited, listen, url
+from .plugins import CORE
 from .scrape import Scrape
+from .store import open_store
 from .supervisor import stop_signals
 
 logger = logging.getLogger("petitbleu.server")
@@ -49,7 +52,8 @@ class Server:
 def build_app(instance: Instance, role: Role = "all", process: str = "") -> web.Application:
     """Every route of the core and of the plugins; the role `worker` has the core's health pages only.
 
-    `process` names this one among several behind one port. Two claims on one method and path raise `PluginError`.
+    `process` names this one among several behind one port. Two claims on one method and path, or a route that cannot be
+    one, raise `PluginError`.
     """
     calls, services, config = instance.calls, instance.services, instance.config
     app = web.Application(
@@ -61,19 +65,19 @@ def build_app(instance: Instance, role: Role = "all", process: str = "") -> web.
         client_max_size=config.http.body_limit,
     )
 
-    routes = [*health_routes(instance.watch.look), _scrape(instance, process).route()]
+    core = (*health_routes(instance.watch.look), _scrape(instance, process).route())
+    routes = [(CORE, route) for route in core]
     if role != "worker":
         accept = instance.metrics.measured(instance.intake)
         routes += [*calls.intake_routes(accept, services), *calls.routes(services)]
-    claimed: dict[tuple[str, str], web.RouteDef] = {}
-    for route in routes:
-        key = (route.method, route.path)
-        if key in claimed:
-            first, second = (_owner(one) for one in (claimed[key], route))
-            raise PluginError(second, "", "", f"claims {route.method} {route.path}, which {first} has")
-        claimed[key] = route
-    app.add_routes(routes)
+    add_routes(app, routes, instance.loaded)
     return app
+
+
+async def check_routes(planned: Plan) -> None:
+    """Make every route as the server would, over a database in memory that nobody asks. Raises `PluginError`."""
+    async with open_store("sqlite://:memory:") as store:
+        build_app(assemble(planned, store))
 
 
 def _scrape(instance: Instance, process: str) -> Scrape:
@@ -94,10 +98,6 @@ def _scrape(instance: Instance, process: str) -> Scrape:
         config.limits.deadline,
         process,
     )
-
-
-def _owner(route: web.RouteDef) -> str:
-    return str(getattr(route.handler, "__module__", "?")).partition(".")[0]
 
 
 @asynccontextmanager
@@ -207,6 +207,8 @@ async def serve(
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
+        for deprecation in server.instance.loaded.deprecations:
+            logger.warning("%s", deprecation, extra={"plugin": deprecation.plugin})
         logger.info("serving", extra={"url": server.url, "role": role, "incarnation": process, "plugins": plugins})
         with contextlib.suppress(asyncio.CancelledError):
             await stop.wait()

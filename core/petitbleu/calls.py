@@ -13,19 +13,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from pluggy import HookImpl
 
 from .channels import address_problem
+from .claims import COMMANDS, check_names
 from .commands import Command
 from .conduct import Conduct, place, shown, words
 from .errors import HandOffRefused, NotNow, PetitbleuError, PluginError, TemplateError
 from .failpoints import Crash
 from .logs import masked
 from .patience import GIVE_UP, OutOfTime, patiently
-from .plugins import CORE, PREFIX, Loaded
+from .plugins import CORE, PREFIX, Implementation, Loaded
 from .safemode import SafeMode
 from .services import Accept, OpenServices, Services
 from .standstill import slow
@@ -81,14 +81,6 @@ class HookFailed(PetitbleuError):
         super().__init__(f"plugin {plugin}, {hook}: {cause}")
 
 
-class _Stage(NamedTuple):
-    """Entering or leaving a lifespan, as if it were an implementation of the hook that gave it."""
-
-    plugin_name: str
-    function: Callable[[], Awaitable[object]]
-    argnames: tuple[str, ...] = ()
-
-
 class Calls:
     """Every hook as a method. `deadline` is in seconds and holds for each single implementation, unless `own` says
     otherwise: by plugin and hook (without `petitbleu_`), `*` for each other one but `deliver`. One that goes on after
@@ -108,7 +100,7 @@ class Calls:
         self._own = own
         self.limit_reached: Callable[[str], None] = lambda limit: None
         """Told of each deadline that held, by the name of its setting."""
-        self._owners: dict[str, HookImpl] = {}
+        self._owners: dict[str, Implementation] = {}
         self.conduct = conduct or Conduct()
         self.safe_mode: SafeMode | None = None
         """Stands before every delivery."""
@@ -178,19 +170,25 @@ class Calls:
     def channels_of(self, plugin: str) -> list[str]:
         return [name for name, owner in self._owners.items() if owner.plugin_name == plugin]
 
-    def intake_routes(self, accept: Accept, services: Services) -> list[web.RouteDef]:
+    def intake_routes(self, accept: Accept, services: Services) -> list[tuple[str, web.RouteDef]]:
+        """With the plugins that have them."""
         return self._routes("petitbleu_intake_routes", {"accept": accept, "services": services})
 
-    def routes(self, services: Services) -> list[web.RouteDef]:
+    def routes(self, services: Services) -> list[tuple[str, web.RouteDef]]:
+        """With the plugins that have them."""
         return self._routes("petitbleu_routes", {"services": services})
 
     def commands(self, services: OpenServices) -> list[Command]:
         found = self._collect("petitbleu_commands", _is_list_of(Command), {"services": services})
+        claimed = [(plugin, [command.name for command in commands]) for plugin, commands in found]
+        check_names("command", claimed, COMMANDS, self._loaded)
         return [command for _, commands in found for command in commands]
 
     def catchers(self) -> list[tuple[str, Catcher]]:
         """With the plugins that have them."""
         found = self._collect("petitbleu_catchers", _is_list_of(Catcher), {})
+        claimed = [(plugin, [catcher.name for catcher in catchers]) for plugin, catchers in found]
+        check_names("catcher", claimed, (), self._loaded)
         return [(plugin, catcher) for plugin, catchers in found for catcher in catchers]
 
     def subscriptions(self) -> list[tuple[str, Subscription]]:
@@ -299,7 +297,7 @@ class Calls:
         """By plugin, all asked at once; one that fails to answer, or takes more than `most` seconds, has one failed
         check."""
 
-        async def ask(implementation: HookImpl) -> tuple[str, list[Check]]:
+        async def ask(implementation: Implementation) -> tuple[str, list[Check]]:
             try:
                 found = await self._await(
                     implementation, "petitbleu_health", {}, self._deadline, (Check,), several=True, most=most
@@ -333,7 +331,7 @@ class Calls:
         async def taken() -> object:
             return await step()
 
-        return await self._await(_Stage(plugin, taken), "petitbleu_lifespan", {}, self._deadline)
+        return await self._await(Implementation(plugin, taken, ()), "petitbleu_lifespan", {}, self._deadline)
 
     def deadline(self, plugin: str, hook: str, default: float) -> tuple[float, str]:
         """Seconds, and the setting that says so."""
@@ -358,9 +356,9 @@ class Calls:
 
     # -------------------------------------------------------------------------------------------------------- inside
 
-    def _routes(self, hook: str, values: Mapping[str, Any]) -> list[web.RouteDef]:
+    def _routes(self, hook: str, values: Mapping[str, Any]) -> list[tuple[str, web.RouteDef]]:
         found = self._collect(hook, _is_list_of(web.RouteDef), values)
-        return [route for _, routes in found for route in routes]
+        return [(plugin, route) for plugin, routes in found for route in routes]
 
     def _collect(self, hook: str, valid: Callable[[Any], bool], values: Mapping[str, Any]) -> list[tuple[str, Any]]:
         found = []
@@ -391,7 +389,7 @@ class Calls:
 
     async def _await(
         self,
-        implementation: HookImpl | _Stage,
+        implementation: Implementation,
         hook: str,
         values: Mapping[str, Any],
         deadline: float,
@@ -446,7 +444,7 @@ class Calls:
             raise self._failed(implementation, hook, values, f"answered {cause}")
         return answer
 
-    def _arguments(self, implementation: HookImpl | _Stage, values: Mapping[str, Any]) -> Sequence[Any]:
+    def _arguments(self, implementation: Implementation, values: Mapping[str, Any]) -> Sequence[Any]:
         own = implementation.plugin_name
         return [
             values[name]
@@ -459,7 +457,7 @@ class Calls:
 
     def _failed(
         self,
-        implementation: HookImpl | _Stage,
+        implementation: Implementation,
         hook: str,
         values: Mapping[str, Any],
         cause: str,

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from .compatibility import Former
+
 if TYPE_CHECKING:
     from aiohttp import web
     from jinja2.sandbox import SandboxedEnvironment
@@ -49,6 +51,11 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("petitbleu")
 hookimpl = pluggy.HookimplMarker("petitbleu")
+
+FORMER_HOOKS: Mapping[str, Former] = {}
+"""By its old name, a hook that was renamed."""
+FORMER_ARGUMENTS: Mapping[str, Mapping[str, Former]] = {}
+"""By hook and old name, an argument that was renamed or is going away."""
 
 # ---------------------------------------------------------------------------------------------- at start: collect
 

@@ -157,6 +157,8 @@ def plan(
     delivery = config.delivery
     check_deadlines(raw, loaded.timed())
     calls = Calls(loaded, delivery.hook_deadline, delivery.hook_grace, delivery.deadlines, conduct)
+    calls.commands(open_services)
+    calls.catchers()
     channels = {name: _tuned(config, channel) for name, channel in calls.channels().items()}
     served = {wish.channel for wish in wishes(channels.values()).values()}
     check_channels(raw, served, {name: channel.providers for name, channel in channels.items()})
@@ -230,7 +232,7 @@ async def open_instance(
     async with open_store(planned.config.database_url(), shift=around.shift, guard=watchful) as store:
         await store.check_durability(planned.config.durability == "relaxed")
         await _prepare_tables(store)
-        instance = _assemble(planned, store, around, delivers)
+        instance = assemble(planned, store, around, delivers)
         await instance.templates.refresh()
         async with AsyncExitStack() as stack:
             if plugins_running:
@@ -266,7 +268,8 @@ async def _prepare_tables(store: Store) -> None:
         await store.check_tables()
 
 
-def _assemble(planned: Plan, store: Store, around: Surroundings, delivers: bool) -> Instance:
+def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(), delivers: bool = False) -> Instance:
+    """Every part, put together; nothing is asked of the database yet."""
     config, calls, channels = planned.config, planned.calls, planned.channels
 
     def now() -> datetime:
@@ -579,4 +582,4 @@ def _purge(config: Config, store: Store, incarnation: str, metrics: Metrics) -> 
     )
 
 
-__all__ = ["Instance", "Plan", "Surroundings", "open_instance", "open_services", "plan"]
+__all__ = ["Instance", "Plan", "Surroundings", "assemble", "open_instance", "open_services", "plan"]

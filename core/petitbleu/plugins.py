@@ -7,16 +7,17 @@ that is missing, broken, installed twice or that misspells a hook stops the star
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pluggy
-from pluggy import HookImpl, PluginValidationError
+from pluggy import PluginValidationError
 
 from . import hookspecs
+from .compatibility import Deprecation, Former, argument_deprecation, hook_deprecation, warn
 from .errors import PluginError
 from .suggest import did_you_mean
 
@@ -44,6 +45,14 @@ TIMED = tuple(
 """The hooks that may take time, and have a deadline."""
 
 
+class Implementation(NamedTuple):
+    """A hook as a plugin has it. `argnames` are the specification's names of its arguments, in its order."""
+
+    plugin_name: str
+    function: Callable[..., Any]
+    argnames: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Loaded:
     """The plugins of one server, in configuration order, the core's own answers last.
@@ -52,13 +61,14 @@ class Loaded:
     lifespan yielded.
     """
 
-    manager: pluggy.PluginManager
+    manager: Manager
     plugins: tuple[Plugin, ...]
+    deprecations: tuple[Deprecation, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
-    implementations: dict[str, tuple[HookImpl, ...]] = field(default_factory=dict)
+    implementations: dict[str, tuple[Implementation, ...]] = field(default_factory=dict)
 
-    def of(self, hook: str) -> tuple[HookImpl, ...]:
+    def of(self, hook: str) -> tuple[Implementation, ...]:
         """The implementations of a hook in the order they are called."""
         return self.implementations.get(hook, ())
 
@@ -72,27 +82,72 @@ class Loaded:
     def add_core(self, answers: object) -> None:
         """Register the core's own answers; they come after every plugin's."""
         _register(self.manager, CORE, answers, "petitbleu")
-        self.implementations = _implementations(self.manager)
+        self.implementations = self.manager.implementations()
+
+
+class Manager(pluggy.PluginManager):
+    """pluggy's, with former names of hooks and arguments."""
+
+    def __init__(self, specs: Any) -> None:
+        super().__init__("petitbleu")
+        self.specs = specs
+        self.hooks = [name for name in vars(specs) if name.startswith(PREFIX)]
+        self.former_hooks: Mapping[str, Former] = specs.FORMER_HOOKS
+        self.former_arguments: Mapping[str, Mapping[str, Former]] = specs.FORMER_ARGUMENTS
+        self.add_hookspecs(specs)
+        for hook, arguments in self.former_arguments.items():
+            specification: Any = getattr(self.hook, hook).spec
+            specification.argnames = (*specification.argnames, *(set(arguments) - set(specification.argnames)))
+
+    def current(self, hook: str) -> str:
+        """The name that a hook has now."""
+        return self.former_hooks[hook].now if hook in self.former_hooks else hook
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        """A former hook's implementation is one of the hook."""
+        options = super().parse_hookimpl_opts(plugin, name)
+        former = self.former_hooks.get(name)
+        return options if options is None or former is None else {**options, "specname": former.now}
+
+    def implementations(self) -> dict[str, tuple[Implementation, ...]]:
+        """By hook, in configuration order; the core, which registers last, is called last all the same."""
+        found = {}
+        for hook in self.hooks:
+            former = self.former_arguments.get(hook, {})
+            all_of_it = [
+                Implementation(
+                    one.plugin_name,
+                    one.function,
+                    tuple(former[name].now or name if name in former else name for name in one.argnames),
+                )
+                for one in getattr(self.hook, hook).get_hookimpls()[::-1]
+            ]
+            found[hook] = tuple(sorted(all_of_it, key=lambda one: one.plugin_name == CORE))
+        return found
 
 
 def load(
     names: Sequence[str],
     found: Iterable[EntryPoint] | None = None,
     given: Mapping[str, object] = MappingProxyType({}),
+    specs: Any = hookspecs,
 ) -> Loaded:
     """Import the plugins called `names`, in that order; those that are `given`, modules or objects, are there already.
 
-    Raises `PluginError`.
+    `specs` is the page of the hooks. Raises `PluginError`.
     """
     available = _by_name(entry_points(group=GROUP) if found is None else found)
-    manager = pluggy.PluginManager("petitbleu")
-    manager.add_hookspecs(hookspecs)
+    manager = Manager(specs)
     plugins = [_given(name, given[name]) if name in given else _load_one(name, available) for name in names]
     # pluggy calls the last registered first; the administrator's list is the order of calls
-    for plugin in reversed(plugins):
-        _register(manager, plugin.name, plugin.module, plugin.distribution)
+    deprecations = [
+        one
+        for plugin in reversed(plugins)
+        for one in _register(manager, plugin.name, plugin.module, plugin.distribution)
+    ]
     manager.check_pending()
-    return Loaded(manager, tuple(plugins), implementations=_implementations(manager))
+    called = [replace(one, hooks=tuple(sorted(map(manager.current, one.hooks)))) for one in plugins]
+    return Loaded(manager, tuple(called), tuple(deprecations[::-1]), implementations=manager.implementations())
 
 
 def available_plugins() -> list[str]:
@@ -149,21 +204,28 @@ def _is_implementation(module: object, attribute: str) -> bool:
     return getattr(getattr(module, attribute, None), "petitbleu_impl", None) is not None
 
 
-def _register(manager: pluggy.PluginManager, name: str, module: object, distribution: str) -> None:
-    for hook in _hooks(module):
-        _check(name, distribution, hook, getattr(module, hook))
+def _register(manager: Manager, name: str, module: object, distribution: str) -> list[Deprecation]:
+    """Gives the former names that it uses."""
+    found: list[Deprecation] = []
+    hooks = _hooks(module)
+    for hook in hooks:
+        now = manager.current(hook)
+        if now != hook and now in hooks:
+            raise PluginError(name, distribution, hook, f"is {now} by its former name, which is there too")
+        found += _check(manager, name, distribution, hook, getattr(module, hook))
     try:
         manager.register(module, name)
     except (PluginValidationError, ValueError) as error:
         raise PluginError(name, distribution, "", " ".join(str(error).split())) from error
+    return found
 
 
-def _check(plugin: str, distribution: str, hook: str, implementation: Any) -> None:
-    specification = getattr(hookspecs, hook, None)
+def _check(manager: Manager, plugin: str, distribution: str, hook: str, implementation: Any) -> Iterator[Deprecation]:
+    now = manager.current(hook)
+    specification = getattr(manager.specs, now, None)
     if specification is None or not hook.startswith(PREFIX):
-        known = [known for known in dir(hookspecs) if known.startswith(PREFIX)]
         raise PluginError(
-            plugin, distribution, hook, f"there is no such hook; {did_you_mean(hook, known)}".rstrip("; ")
+            plugin, distribution, hook, f"there is no such hook; {did_you_mean(hook, manager.hooks)}".rstrip("; ")
         )
     options = implementation.petitbleu_impl
     if options["wrapper"] or options["hookwrapper"]:
@@ -173,15 +235,18 @@ def _check(plugin: str, distribution: str, hook: str, implementation: Any) -> No
     asked = inspect.iscoroutinefunction(specification)
     if inspect.iscoroutinefunction(implementation) != asked:
         raise PluginError(plugin, distribution, hook, f"must be {'async def' if asked else 'def'}")
-    known_arguments = set(inspect.signature(specification).parameters)
-    unknown = [name for name in inspect.signature(implementation).parameters if name not in known_arguments]
-    if unknown:
-        cause = f"has no argument {unknown[0]!r}; it offers {', '.join(sorted(known_arguments)) or 'none'}"
-        raise PluginError(plugin, distribution, hook, cause)
+    if now != hook:
+        yield _told(hook_deprecation(plugin, hook, manager.former_hooks[hook]), implementation)
+    offered = sorted(inspect.signature(specification).parameters)
+    former = manager.former_arguments.get(now, {})
+    for name in inspect.signature(implementation).parameters:
+        if name in former:
+            yield _told(argument_deprecation(plugin, hook, name, former[name]), implementation)
+        elif name not in offered:
+            cause = f"has no argument {name!r}; it offers {', '.join(offered) or 'none'}"
+            raise PluginError(plugin, distribution, hook, cause)
 
 
-def _implementations(manager: pluggy.PluginManager) -> dict[str, tuple[HookImpl, ...]]:
-    """By hook, in configuration order; the core, which registers last, is called last all the same."""
-    hooks = [name for name in dir(hookspecs) if name.startswith(PREFIX)]
-    latest_first = {name: getattr(manager.hook, name).get_hookimpls()[::-1] for name in hooks}
-    return {name: tuple(sorted(found, key=lambda one: one.plugin_name == CORE)) for name, found in latest_first.items()}
+def _told(deprecation: Deprecation, implementation: Any) -> Deprecation:
+    warn(deprecation, implementation)
+    return deprecation

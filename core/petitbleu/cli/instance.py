@@ -1,4 +1,4 @@
-"""`petitbleu init | serve | check | migrate | plugins` and `petitbleu operators …`."""
+"""`petitbleu init | serve | check | migrate` and `petitbleu operators …`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from .. import hookspecs
-from ..app import Role, serve
+from ..app import Role, check_routes, serve
 from ..auth import hash_password
 from ..commands import Command
 from ..config import FILE, SAMPLE, findings, json_schema
@@ -79,8 +78,9 @@ async def _check(args: argparse.Namespace) -> int:
     if args.json_schema:
         as_json(json_schema(planned.calls.settings_types()))
         return 0
+    await check_routes(planned)
     found = findings(planned.config)
-    for finding in found:
+    for finding in [*found, *planned.loaded.deprecations]:
         print(f"warning: {finding}", file=sys.stderr)
     plugins = ", ".join(plugin.name for plugin in planned.loaded.plugins)
     channels = ", ".join(planned.channels) or "none"
@@ -101,64 +101,6 @@ async def _migrate(args: argparse.Namespace) -> int:
         applied = await store.migrate()
     print(f"applied {', '.join(applied)}" if applied else "the tables are up to date")
     return 0
-
-
-# ---------------------------------------------------------------------------------------------------------- plugins
-
-
-async def _plugins(args: argparse.Namespace) -> int:
-    planned = plan(args.config, args.set)
-    loaded = planned.loaded
-    if args.hooks:
-        order = {
-            hook: [implementation.plugin_name for implementation in loaded.of(hook)] + _core_answers(hook)
-            for hook in vars(hookspecs)
-            if hook.startswith("petitbleu_")
-        }
-        if args.json:
-            as_json(order)
-        else:
-            table(("HOOK", "RUNS"), [(hook, " → ".join(plugins) or "-") for hook, plugins in order.items()])
-        return 0
-    owners = {plugin.name: planned.calls.channels_of(plugin.name) for plugin in loaded.plugins}
-    if args.json:
-        as_json(
-            [
-                {
-                    "name": plugin.name,
-                    "distribution": plugin.distribution,
-                    "version": plugin.version,
-                    "channels": owners[plugin.name],
-                    "hooks": plugin.hooks,
-                }
-                for plugin in loaded.plugins
-            ]
-        )
-    else:
-        table(
-            ("PLUGIN", "DISTRIBUTION", "CHANNELS", "HOOKS"),
-            [
-                (
-                    plugin.name,
-                    f"{plugin.distribution} {plugin.version}",
-                    ", ".join(owners[plugin.name]) or "-",
-                    ", ".join(hook.removeprefix("petitbleu_") for hook in plugin.hooks),
-                )
-                for plugin in loaded.plugins
-            ],
-        )
-    return 0
-
-
-def _core_answers(hook: str) -> list[str]:
-    from ..answers import CoreAnswers
-
-    return ["core"] if hasattr(CoreAnswers, hook) else []
-
-
-def _plugins_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--hooks", action="store_true", help="what runs for each hook, in order")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 # -------------------------------------------------------------------------------------------------------- operators
@@ -212,7 +154,6 @@ COMMANDS = (
     Command("serve", "run the server: HTTP and worker", _serve, _serve_arguments),
     Command("check", "prove a configuration without starting", _check, _check_arguments),
     Command("migrate", "bring the database's tables up to date", _migrate),
-    Command("plugins", "the plugins in use, in the order they are called", _plugins, _plugins_arguments),
 )
 OPERATOR_COMMANDS = (
     Command("list", "who may do what", _operators, _json),

@@ -12,7 +12,7 @@ import uvloop
 
 from ..commands import Command
 from ..errors import PetitbleuError
-from . import demo, doctor, events, forget, instance, operations, purge, suppressions, templates, tokens
+from . import demo, doctor, events, forget, instance, operations, plugins, purge, suppressions, templates, tokens
 
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
@@ -25,6 +25,7 @@ GROUPS = {
 COMMANDS = (
     *demo.COMMANDS,
     *instance.COMMANDS,
+    *plugins.COMMANDS,
     *events.TOP_COMMANDS,
     *purge.COMMANDS,
     *doctor.COMMANDS,
