@@ -35,7 +35,17 @@ def test_assertions_of_the_suite_are_explained():
 
 def run(folder: Path, **environment: str) -> str:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error::ResourceWarning", folder]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "error::ResourceWarning",
+        str(folder),
+    ]
     ended = subprocess.run(
         command, cwd=folder, env=inherited | environment, capture_output=True, text=True, check=False
     )
