@@ -53,6 +53,12 @@ def test_the_wheel_holds_every_module_template_migration_and_marker(wheel: Path)
         if file.is_file() and "var" not in file.relative_to(ROOT / "config").parts
     }
     assert sample - inside == set()
+    scaffold = {
+        f"petitbleu/{file.relative_to(ROOT / 'core/petitbleu')}"
+        for file in (ROOT / "core/petitbleu/scaffold/templates").rglob("*.in")
+    }
+    assert len(scaffold) > 10
+    assert scaffold - inside == set()
     assert "petitbleu/store/migrations/0001_initial.py" in inside
     strays = [name for name in inside if "/var/" in name or "/tests/" in name or name.endswith(".pyc")]
     assert strays == []

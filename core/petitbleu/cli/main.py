@@ -12,7 +12,20 @@ import uvloop
 
 from ..commands import Command
 from ..errors import PetitbleuError
-from . import demo, doctor, events, forget, instance, operations, plugins, purge, suppressions, templates, tokens
+from . import (
+    demo,
+    doctor,
+    events,
+    forget,
+    instance,
+    new_plugin,
+    operations,
+    plugins,
+    purge,
+    suppressions,
+    templates,
+    tokens,
+)
 
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
@@ -26,6 +39,7 @@ COMMANDS = (
     *demo.COMMANDS,
     *instance.COMMANDS,
     *plugins.COMMANDS,
+    *new_plugin.COMMANDS,
     *events.TOP_COMMANDS,
     *purge.COMMANDS,
     *doctor.COMMANDS,
