@@ -9,9 +9,10 @@ from petitbleu import Comparison, EventQuery, JsonEvent, Services
 from pydantic import Field
 
 from .bridge import parsed
-from .events import EventId, PushHeaders, push_one
+from .events import EventId
 from .operation import JSON, Answer, Body, Call, Given, Operation, Raw, Success, Told
 from .problems import Problem
+from .pushing import PushHeaders, push_one
 
 TAG = "Adobe Campaign's calls"
 PATH = "/{org}/campaign/{api}/{eventType}"

@@ -1,31 +1,19 @@
-"""Events: pushed one by one or many at once, looked up, listed."""
+"""Events that are stored: one with its whole way, and lists of them."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
-from petitbleu import (
-    Comparison,
-    EventProblem,
-    EventQuery,
-    EventsRefused,
-    FoundEvent,
-    IncomingEvent,
-    JsonEvent,
-    KeyReused,
-    Queue,
-    Services,
-    event_from_json,
-)
+from petitbleu import EventFilter, EventRecord, FoundEvent, QueryRefused, Services
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from .bridge import note, parsed, pointer
-from .operation import JSON, LINES, Answer, Body, Call, Given, Operation, Raw, Success, Told
-from .problems import KINDS, FieldError, Problem, problem_of
+from .operation import Answer, Call, Given, Operation, Success, Told
+from .problems import FieldError, Problem
 
 TAG = "Events"
 ROOT = "/api/v1/events"
@@ -45,45 +33,8 @@ EventId = Annotated[str, AfterValidator(_number), WithJsonSchema({"type": "strin
 TYPE_OR_ID = "typeOrId"
 
 
-class TypePath(Given):
-    type: str = Field(alias=TYPE_OR_ID, description="The event type.")
-
-
 class EventPath(Given):
     id: EventId = Field(alias=TYPE_OR_ID, description="The event's id, whole or without its high byte.")
-
-
-class Stored(Told):
-    """An event that is stored for good, and will be dealt with."""
-
-    id: EventId = Field(description="The event's id: a number of 64 bits, as text.")
-    href: str = Field(description="Where to ask what became of it.")
-    external_id: str | None = Field(None, description="The caller's own key, as it was given.")
-
-
-class StoredEvents(Told):
-    """All events of a call, in its order."""
-
-    events: tuple[Stored, ...]
-
-
-class Result(Told):
-    """What became of one event of several."""
-
-    status: int = Field(description="202 where it is stored, else the status its refusal would have had alone.")
-    id: EventId | None = None
-    href: str | None = None
-    external_id: str | None = None
-    detail: str | None = Field(None, description="Why it was refused.")
-    errors: tuple[FieldError, ...] | None = Field(None, description="Everything that is wrong with it.")
-
-
-class Results(Told):
-    """What became of each event of a call, in its order."""
-
-    events: tuple[Result, ...]
-    stored: int
-    refused: int
 
 
 class EventStatus(Told):
@@ -113,6 +64,67 @@ class EventStatus(Told):
     template: str | None = Field(None, description="The template version of its message: type, channel and number.")
 
 
+class Attempt(Told):
+    """A hand-over to a provider."""
+
+    number: int = Field(description="From 1, over the whole life of the event.")
+    channel: str
+    provider: str | None = None
+    template: str | None = None
+    started: datetime
+    ended: datetime
+    outcome: str = Field(description="`delivered`, `deferred`, `failed` or `unknown`.")
+    scope: str | None = Field(None, description="Whose fault it was: `address`, `message`, `provider` or `us`.")
+    code: str | None = Field(None, description="The provider's code.")
+    text: str | None = Field(None, description="The provider's words.")
+    reference: str | None = Field(None, description="The provider's own id of the message.")
+    feedback: str | None = Field(None, description="What receipts say of it.")
+    awaited: int = Field(description="Parts of it for which a receipt may come.")
+
+
+class Receipt(Told):
+    """What a provider said of an attempt later."""
+
+    number: int = Field(description="Of the attempt.")
+    channel: str
+    provider: str | None = None
+    state: str = Field(description="`underway`, `received`, `bounced` or `complained`.")
+    text: str | None = None
+    code: str | None = None
+    scope: str | None = Field(None, description="Whose fault a bounce is.")
+    permanent: bool
+    at: datetime | None = Field(None, description="When it happened, by the provider's clock.")
+    received: datetime
+
+
+class Recycling(Told):
+    """That the event went on by another channel."""
+
+    at: datetime
+    number: int = Field(description="Of the attempt after which it did.")
+    origin: str = Field(description="The channel it did not get through by.")
+    target: str = Field(description="The channel it went on by.")
+    reason: str | None = None
+
+
+class EventWay(EventStatus):
+    """What became of an event, with its whole way, each part in the order of time."""
+
+    attempts: tuple[Attempt, ...]
+    receipts: tuple[Receipt, ...]
+    recyclings: tuple[Recycling, ...]
+    data: dict[str, Any] | None = Field(
+        None, description="With `include=data`, while it is kept: what the caller sent; attributes as text."
+    )
+
+
+class EventsPage(Told):
+    """A piece of a list, the newest first."""
+
+    events: tuple[EventStatus, ...]
+    cursor: str | None = Field(None, description="Asks for the next piece; missing where there is none.")
+
+
 def told(event: FoundEvent, services: Services) -> dict[str, Any]:
     """What `EventStatus` tells."""
     status = services.statuses[event.status]
@@ -140,221 +152,105 @@ def told(event: FoundEvent, services: Services) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------------------------------------- pushing
-
-
-def _key(text: str) -> str:
-    """The header's text, or the structured string that it should be (RFC 9651)."""
-    key = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
-    if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?", key):
-        raise ValueError("should be 1 to 255 printable ASCII characters")
-    return key
-
-
-class PushHeaders(Given):
-    idempotency_key: Annotated[
-        str, AfterValidator(_key), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255})
-    ] = Field(
-        "",
-        alias="Idempotency-Key",
-        description="A name for this very call, such as a UUID: a repeat of it gets the answer of the first one.",
+def _way(record: EventRecord, services: Services) -> EventWay:
+    return EventWay(
+        **told(record.event, services),
+        attempts=tuple(Attempt(**filled(one)) for one in record.attempts),
+        receipts=tuple(Receipt(**filled(one)) for one in record.receipts),
+        recyclings=tuple(Recycling(**filled(one)) for one in record.recyclings),
+        data=None if record.data is None else dict(record.data),
     )
 
 
-class PushQuery(Given):
-    partial: bool = Field(False, description="Store what can be stored, and tell of each event what became of it.")
+def filled(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass that say something."""
+    return {one.name: found for one in fields(value) if (found := getattr(value, one.name)) not in ("", None)}
 
 
-async def push_event(call: Call, path: TypePath, headers: PushHeaders, body: Raw) -> Answer:
-    value = parsed(body.content)
-    event, stored = await push_one(call, value, path.type, headers.idempotency_key)
-    return Answer(202, told_stored(stored, event), {"Location": f"{ROOT}/{stored}"})
-
-
-async def push_one(call: Call, value: Any, event_type: str, key: str) -> tuple[IncomingEvent, int]:
-    """Stores the event that a JSON value says, and gives its id."""
-    event = _event(call, value, event_type)
-    try:
-        (event_id,) = await call.door.accept([event], call.operator, key)
-    except EventsRefused as refused:
-        raise refusal(refused, [value], alone=True) from None
-    return event, event_id
-
-
-async def push_events(call: Call, query: PushQuery, headers: PushHeaders, body: Raw) -> Answer:
-    values = _values(body)
-    if query.partial:
-        return await _push_each(call, values, headers.idempotency_key)
-    events = [_event(call, value) for value in values]
-    try:
-        ids = await call.door.accept(events, call.operator, headers.idempotency_key)
-    except EventsRefused as refused:
-        raise refusal(refused, values, alone=False) from None
-    stored = [told_stored(event_id, event) for event_id, event in zip(ids, events, strict=True)]
-    return Answer(202, StoredEvents(events=tuple(stored)))
-
-
-async def _push_each(call: Call, values: Sequence[Any], key: str) -> Answer:
-    """Every event is a call of its own, with a key of its own; what comes together is stored together all the same."""
-    limit = call.door.services.event_limit
-    if len(values) > limit:
-        raise Problem("invalid-event", f"{len(values)} events in one call; the limit is {limit}.")
-
-    async def push(number: int, value: Any) -> Result:
-        event = _event(call, value)
-        try:
-            (event_id,) = await call.door.accept([event], call.operator, f"{key}\n{number}" if key else "")
-        except Exception as error:
-            if isinstance(error, EventsRefused):
-                return _refused(refusal(error, [value], alone=True), event)
-            note(error, "pushEvents")
-            return _refused(problem_of(error, call.door.settings.retry_after), event)
-        return Result(status=202, **told_stored(event_id, event).model_dump(by_alias=False))
-
-    # a failure of ours is told like any other: what is stored by then must not be kept from the caller
-    results = await asyncio.gather(*(push(number, value) for number, value in enumerate(values)))
-    stored = sum(one.status == 202 for one in results)
-    told = Results(events=tuple(results), stored=stored, refused=len(results) - stored)
-    return Answer(202 if stored == len(results) else 207, told)
-
-
-def _refused(problem: Problem, event: IncomingEvent) -> Result:
-    return Result(
-        status=KINDS[problem.kind].status,
-        detail=problem.detail,
-        errors=problem.errors or None,
-        external_id=external_id(event),
+class EventInclude(Given):
+    include: Literal["data"] | None = Field(
+        None, description="`data`: also what the caller sent, which needs the right `data`."
     )
 
 
-def _values(body: Raw) -> list[Any]:
-    """The events of a JSON list, or of JSON lines, as values."""
-    if body.media == LINES:
-        lines = enumerate(body.content.splitlines(), 1)
-        return [parsed(line, number) for number, line in lines if line.strip()]
-    values = parsed(body.content)
-    if not isinstance(values, list):
-        text = f"should be a list of events; a single one goes to {ROOT}/TYPE"
-        raise Problem("invalid-fields", "The body is no list.", [FieldError(pointer="", detail=text)])
-    return values
-
-
-def _event(call: Call, value: Any, event_type: str = "") -> IncomingEvent:
-    types = call.door.services.event_types
-
-    def queue_of(event_type: str) -> Queue:
-        return Queue(types[event_type].queue) if event_type in types else Queue.REALTIME
-
-    return event_from_json(value, queue_of, event_type, call.door.settings.json_depth)
-
-
-def external_id(event: IncomingEvent) -> str | None:
-    return next((value for name, value in event.attributes.items() if name.lower() == "externalid"), None)
-
-
-def told_stored(event_id: int, event: IncomingEvent) -> Stored:
-    return Stored(id=str(event_id), href=f"{ROOT}/{event_id}", external_id=external_id(event))
-
-
-def refusal(refused: EventsRefused, values: Sequence[Any], alone: bool) -> Problem:
-    """The problem document for events that were refused; `values` are the events as they were given."""
-    if isinstance(refused, KeyReused):
-        text = "The Idempotency-Key is that of an earlier call, whose events were others. A new call needs a new key."
-        return Problem("key-reused", text, [FieldError(parameter="Idempotency-Key", detail="was used before")])
-    errors = [FieldError(pointer=_where(one, values, alone), detail=one.text) for one in refused.problems]
-    events = len({one.position for one in refused.problems})
-    what = "The event" if alone else f"{events} of {len(values)} events"
-    return Problem("invalid-event", f"{what} cannot be used; nothing is stored.", errors)
-
-
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-
-
-def _where(problem: EventProblem, values: Sequence[Any], alone: bool) -> str:
-    steps: list[int | str] = [] if alone else [problem.position - 1]
-    path = [name or int(number) - 1 for name, number in _STEP.findall(problem.attribute)]
-    if path and problem.position <= len(values) and isinstance(values[problem.position - 1], Mapping):
-        path[0] = _given_name(str(path[0]), values[problem.position - 1])
-    return pointer([*steps, *path])
-
-
-def _given_name(name: str, value: Mapping[str, Any]) -> str:
-    """As the caller wrote it: in another case, or under another name for the same."""
-    if name in value:
-        return name
-    if name == "wishedChannel" and "channel" in value:
-        return "channel"
-    return next((given for given in value if given.lower() == name.lower()), name)
-
-
-# ------------------------------------------------------------------------------------------------------------- reading
-
-
-async def get_event(call: Call, path: EventPath) -> Answer:
+async def get_event(call: Call, path: EventPath, query: EventInclude) -> Answer:
     services = call.door.services
-    found = await services.find_events(EventQuery(Comparison("id", "=", (path.id,))), call.operator)
-    if not found:
-        raise Problem("not-found", f"There is no event {path.id}, or it is none that the operator may read.")
-    return Answer(200, EventStatus(**told(found[0], services)))
+    record = await services.desk.events.record(int(path.id), call.operator, data=query.include == "data")
+    return Answer(200, _way(record, services))
+
+
+class EventsQuery(Given):
+    type: str = Field("", description="Only of this event type.")
+    status: str = Field("", description="Only with this status, by any of its names; `open` is what is not sent yet.")
+    channel: str = Field("", description="Only by this channel.")
+    queue: Literal["", "realtime", "batch"] = Field("", description="Only of this queue.")
+    feedback: str = Field("", description="Only those of which receipts say this.")
+    external_id: str = Field("", description="Only with this key of their caller's.")
+    origin: str = Field("", description="Only from this system.")
+    email: str = Field("", description="Only to this email address.")
+    mobile_phone: str = Field("", description="Only to this phone number, with + and country code.")
+    template: str = Field("", description="Only by this template version, such as `welcome/email v3`.")
+    created_since: str = Field("", description="Only those that came then or later (ISO 8601, with a time).")
+    created_before: str = Field("", description="Only those that came earlier (ISO 8601, with a time).")
+    limit: int = Field(50, ge=1, le=10_000, description="Events at once; an instance may allow fewer (`limits.rows`).")
+    cursor: str = Field("", description="What the piece before answered as `cursor`.")
+
+
+async def list_events(call: Call, query: EventsQuery) -> Answer:
+    services = call.door.services
+    wanted = EventFilter(**query.model_dump(by_alias=False, exclude={"limit", "cursor"}))
+    try:
+        page = await services.desk.events.search(wanted, call.operator, query.limit, query.cursor)
+    except QueryRefused as refused:
+        raise parameter_refused(refused, query) from None
+    events = tuple(EventStatus(**told(one, services)) for one in page.items)
+    return Answer(200, EventsPage(events=events, cursor=page.cursor or None), next_page(call, page.cursor))
+
+
+def next_page(call: Call, cursor: str) -> Mapping[str, str]:
+    """A header that leads to the next piece of a list (RFC 8288)."""
+    if not cursor:
+        return {}
+    query = urlencode(
+        [*((name, text) for name, text in call.request.query.items() if name != "cursor"), ("cursor", cursor)]
+    )
+    return {"Link": f'<{call.request.path}?{query}>; rel="next"'}
+
+
+def parameter_refused(refused: QueryRefused, query: EventsQuery) -> Problem:
+    """The problem for a value that the core cannot compare with; its words begin with `@` and the attribute."""
+    name, _, text = str(refused).partition(": ")
+    given = query.model_dump(by_alias=True, exclude_defaults=True)
+    about = [one for one in given if name.startswith("@") and one.startswith(name[1:])]
+    errors = [FieldError(parameter=one, detail=text) for one in about]
+    return Problem("invalid-parameters", str(refused), errors)
 
 
 OPERATIONS = (
     Operation(
-        method="POST",
-        path=f"{ROOT}/{{{TYPE_OR_ID}}}",
-        name="pushEvent",
-        summary="Push one event",
-        text="The answer comes once the event is stored for good: it will be dealt with, whatever happens to the "
-        "server. A member of the body that is not listed is kept, and templates can use it.",
-        tag=TAG,
-        right="push",
-        run=push_event,
-        parameters=TypePath,
-        headers=PushHeaders,
-        body=Body({JSON: JsonEvent}, raw=True),
-        answers={
-            202: Success(
-                "The event is stored.",
-                Stored,
-                headers={"Location": "Where to ask about it."},
-                links={"getEvent": {TYPE_OR_ID: "$response.body#/id"}},
-            )
-        },
-        problems=frozenset({"invalid-event", "key-reused"}),
-    ),
-    Operation(
-        method="POST",
+        method="GET",
         path=ROOT,
-        name="pushEvents",
-        summary="Push many events",
-        text="A list of events, or one on each line (JSON lines); each names its `type`. Either all are stored, or "
-        "none is. With `partial=true` each is taken or refused by itself, and the answer tells which.",
+        name="listEvents",
+        summary="Events, the newest first",
+        text="Only those that the operator may read. What comes meanwhile shifts nothing: the next piece begins where "
+        "the one before ended.",
         tag=TAG,
-        right="push",
-        run=push_events,
-        query=PushQuery,
-        headers=PushHeaders,
-        body=Body({JSON: list[JsonEvent], LINES: str}, raw=True),
-        answers={
-            202: Success(
-                "All events are stored.",
-                StoredEvents | Results,
-                links={"getEvent": {TYPE_OR_ID: "$response.body#/events/0/id"}},
-            ),
-            207: Success("With `partial=true`: some events, or all, are refused.", Results),
-        },
-        problems=frozenset({"invalid-event", "invalid-fields", "key-reused"}),
+        right="read",
+        run=list_events,
+        query=EventsQuery,
+        answers={200: Success("A piece of the list.", EventsPage, headers={"Link": "Where the next piece is."})},
     ),
     Operation(
         method="GET",
         path=f"{ROOT}/{{{TYPE_OR_ID}}}",
         name="getEvent",
         summary="What became of an event",
+        text="With its attempts, what receipts say, and which ways it went.",
         tag=TAG,
         right="read",
         run=get_event,
         parameters=EventPath,
-        answers={200: Success("The event.", EventStatus)},
-        problems=frozenset({"not-found"}),
+        query=EventInclude,
+        answers={200: Success("The event.", EventWay)},
     ),
 )

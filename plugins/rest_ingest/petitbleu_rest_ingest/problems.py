@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
-from petitbleu import AccessDenied, QueryRefused, Unavailable
+from petitbleu import AccessDenied, NotFound, QueryRefused, Unavailable
 from pydantic import Field
 
 from .operation import Told
@@ -93,6 +93,8 @@ def problem_of(error: Exception, retry_after: int) -> Problem:
         return error
     if isinstance(error, AccessDenied):
         return Problem("forbidden", "The operator lacks a right for this, or for what it is about.")
+    if isinstance(error, NotFound):
+        return Problem("not-found", f"{str(error)[:1].upper()}{str(error)[1:]}, or none that the operator may see.")
     if isinstance(error, QueryRefused):
         return Problem("invalid-parameters", str(error))
     if isinstance(error, Unavailable):

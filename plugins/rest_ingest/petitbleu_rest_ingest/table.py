@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import campaign, events
+from . import campaign, events, pushing
 from .operation import Operation
 
-OPERATIONS: tuple[Operation, ...] = (*events.OPERATIONS, *campaign.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (*pushing.OPERATIONS, *events.OPERATIONS, *campaign.OPERATIONS)

@@ -242,6 +242,103 @@ async def test_an_operator_reads_what_the_rights_reach(ask: Any) -> None:
         assert (await ask("GET", f"/api/v1/events/{wrong}")).status == 404
 
 
+async def test_an_event_is_told_with_its_whole_way(ask: Any, rest_server: Server) -> None:
+    event = {"email": "zoe@example.com", "mobilePhone": "+33612345678", "channel": "sms", "ctx": LINK | {"minutes": 30}}
+    pushed = await ask("POST", "/api/v1/events/password_reset", event)
+    store, number = rest_server.instance.store, int(pushed.json["id"])
+    now = store.now()
+    for statement in (
+        "INSERT INTO attempts (event, number, channel, provider, started, ended, outcome, text, reference, feedback) "
+        f"VALUES ({number}, 1, 'sms', 'main', {now - 1000}, {now}, 'delivered', 'taken as 2', '2', 'bounced')",
+        "INSERT INTO receipts (channel, provider, names, event, number, state, text, received) "
+        f"VALUES ('sms', 'main', '[]', {number}, 1, 'bounced', 'UNDELIVERABLE', {now + 1})",
+        "INSERT INTO recyclings (event, at, number, origin, target, reason) "
+        f"VALUES ({number}, {now + 2}, 1, 'sms', 'email', 'it did not arrive')",
+    ):
+        await store.connection.execute_script(statement)
+    told = (await ask("GET", pushed.json["href"])).json
+    (attempt,) = told["attempts"]
+    assert (attempt["outcome"], attempt["provider"], attempt["text"]) == ("delivered", "main", "taken as 2")
+    assert (attempt["feedback"], "scope" in attempt) == ("bounced", False)
+    assert [(one["state"], one["text"]) for one in told["receipts"]] == [("bounced", "UNDELIVERABLE")]
+    assert [(one["origin"], one["target"]) for one in told["recyclings"]] == [("sms", "email")]
+    assert "data" not in told
+    assert (await ask("GET", pushed.json["href"] + "?include=data")).json["data"]["ctx"] == event["ctx"]
+    refused = await ask("GET", pushed.json["href"] + "?include=all")
+    assert refused.errors == [("include", "should be 'data'")]
+    mine = await ask("POST", "/api/v1/events/welcome", {"email": "zoe@example.com"})
+    assert (await ask("GET", mine.json["href"] + "?include=data", auth=READER)).status == 403
+
+
+async def test_lists_go_on_where_they_ended(ask: Any, rest_server: Server) -> None:
+    for number in range(5):
+        await ask("POST", "/api/v1/events", [{"type": "welcome", "email": "zoe@example.com", "externalId": number}])
+    await ask("POST", "/api/v1/events/account_statement", {"email": "lina@example.com", "origin": "erp"})
+    seen: list[str] = []
+    path = "/api/v1/events?type=welcome&limit=2"
+    while path:
+        piece = await ask("GET", path)
+        assert piece.status == 200
+        seen += [one["externalId"] for one in piece.json["events"]]
+        # what comes meanwhile shifts nothing
+        await ask("POST", "/api/v1/events/welcome", {"email": "omid@example.com", "externalId": "late"})
+        path = piece.headers.get("Link", "").removeprefix("<").partition(">")[0]
+        assert ("cursor" in piece.json) == bool(path)
+    assert seen == ["4", "3", "2", "1", "0"]
+    assert len((await ask("GET", "/api/v1/events", auth=READER)).json["events"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("email=lina@example.com", ["B"]),
+        ("externalId=A", ["A"]),
+        ("origin=erp&queue=batch", ["B"]),
+        ("queue=realtime", ["A"]),
+        ("channel=sms", []),
+        ("status=pending", ["A"]),
+        ("status=deliveryFailed", ["B"]),
+        ("status=failed", ["B"]),
+        ("status=4", ["B"]),
+        ("status=open", ["A"]),
+        ("createdSince=2020-01-01T00:00", ["B", "A"]),
+        ("createdBefore=2020-01-01T00:00:00Z", []),
+        ("template=welcome/email%20v3", []),
+    ],
+)
+async def test_lists_are_narrowed(ask: Any, rest_server: Server, query: str, found: list[str]) -> None:
+    await ask("POST", "/api/v1/events/welcome", {"email": "zoe@example.com", "externalId": "A"})
+    more = {"externalId": "B", "origin": "erp"}
+    await ask("POST", "/api/v1/events/account_statement", {"email": "lina@example.com", **more})
+    store = rest_server.instance.store
+    await store.connection.execute_script("UPDATE events SET status = 'failed' WHERE external_id = 'B'")
+    await store.connection.execute_script("DELETE FROM queue WHERE lane = 1")
+    answered = await ask("GET", f"/api/v1/events?{query}")
+    assert [one["externalId"] for one in answered.json["events"]] == found
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "words"),
+    [
+        ("status=sending", "status", "'sending' is not a status"),
+        ("createdSince=yesterday", "createdSince", "is not a date and time"),
+        ("queue=fast", "queue", "'realtime' or 'batch'"),
+        ("limit=0", "limit", "greater than or equal to 1"),
+        ("externalid=A", "externalid", "did you mean externalId?"),
+    ],
+)
+async def test_what_narrows_nothing_is_refused(ask: Any, query: str, parameter: str, words: str) -> None:
+    refused = await ask("GET", f"/api/v1/events?{query}")
+    assert (refused.status, refused.json["type"]) == (400, "/api/#invalid-parameters")
+    assert [where for where, _ in refused.errors] == [parameter]
+    assert words in refused.errors[0][1]
+
+
+async def test_a_cursor_of_nobody_is_refused(ask: Any) -> None:
+    for cursor in ("x", "1-", "1-2-3", "9" * 30):
+        assert (await ask("GET", f"/api/v1/events?cursor={cursor}")).status == 400
+
+
 # ------------------------------------------------------------------------------------------------------ Adobe's shape
 
 
