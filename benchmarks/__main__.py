@@ -26,6 +26,7 @@ MEASURES: Mapping[str, Measure] = {
     "post_office": post_office.post_office,
     "intake": intake.intake,
     "push_events": intake.push_events,
+    "rest_intake": intake.rest_intake,
     "drain": throughput.drain,
     "latency": latency.latency,
     "sqlite": throughput.sqlite,

@@ -5,6 +5,7 @@ A placeholder and a number have the same width, so that `Content-Length` holds f
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,6 +115,35 @@ def pushes(
         )
         patterns.append(tuple(post(f"nms:{schema}", method, body.encode()).split(_PLACE)))
     return Requests(tuple(patterns), per_call)
+
+
+def json_pushes(token: str) -> Requests:
+    """The same events as `pushes`, over JSON."""
+    number = _PLACE.decode()
+    patterns = []
+    for first, last, city, item in PEOPLE:
+        line = {"sku": "TE-01", "name": item, "quantity": "2", "price": "34.50"}
+        order = {"number": number, "currency": "EUR", "date": "2026-11-23", "line": line, "shipping": "5.90"}
+        event = {
+            "channel": BY_MAIL.channel,
+            "email": f"client.{number}@example.com",
+            "mobilePhone": "+33612345678",
+            "origin": "shop",
+            "language": "fr",
+            "externalId": f"B-{number}",
+            "ctx": {
+                "client": {"firstname": first, "lastname": f"{last} {number}"},
+                "order": {**order, "total": "74.90"},
+                "delivery": {"street": "12 rue des Écoles", "city": city},
+            },
+        }
+        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        head = (
+            f"POST /api/v1/events/bench HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        patterns.append(tuple((head.encode() + body).split(_PLACE)))
+    return Requests(tuple(patterns), 1)
 
 
 def logon(login: str, password: str) -> bytes:

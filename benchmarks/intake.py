@@ -7,7 +7,7 @@ import time
 
 from .arithmetic import median
 from .bench import Bench
-from .envelopes import Requests, pushes
+from .envelopes import Requests, json_pushes, pushes
 from .load import Load
 from .processes import Failed, free_port, listens, python, running
 from .report import Figure, number
@@ -42,6 +42,36 @@ async def push_events(bench: Bench) -> list[Figure]:
         rates.append(many)
         ratios.append(many / single)
     return [Figure(f"push_events_of_{PER_CALL}", median(rates), "events/s", "PushEvent", median(ratios), 6.0)]
+
+
+async def rest_intake(bench: Bench) -> list[Figure]:
+    rates, ratios = [], []
+    for _ in range(bench.settings.runs):
+        before = await _bare(bench)
+        async with bench.database() as database, bench.server(database, 1, "intake") as server:
+            async with bench.profiled(server, "rest_intake"):
+                rate, events = await acknowledged(bench, server.port, json_pushes(server.token))
+            if (found := await database.statuses()) != {"pending": events}:
+                raise Failed(f"{events} events were acknowledged; the database has {found}")
+        bare = (before + await _bare(bench)) / 2
+        bench.say(f"rest_intake {number(rate)}/s, bare aiohttp {number(bare)}/s, ratio {rate / bare:.3f}")
+        rates.append(rate)
+        ratios.append(rate / bare)
+    return [Figure("rest_intake", median(rates), "events/s", "bare aiohttp", median(ratios))]
+
+
+async def _bare(bench: Bench) -> float:
+    async with bench.database() as database:
+        port = free_port()
+        words = python(
+            "benchmarks.json_store", "--port", str(port), "--database", database.assignment.partition("=")[2]
+        )
+        async with running(words, bench.folder / "bare.log") as child:
+            await listens(child, port, "the bare handler")
+            rate, events = await acknowledged(bench, port, json_pushes("x" * 43), bench.settings.raw_seconds)
+        if (found := await database.statuses()) != {"pending": events}:
+            raise Failed(f"{events} events were acknowledged; the database has {found}")
+    return rate
 
 
 async def _echo(bench: Bench) -> float:

@@ -1,6 +1,6 @@
 """The callers: many connections in one process, as cheap as they can be, since they share the processors.
 
-Of an answer they read the status, the length and `plId`. A caller sends its next request when the last one is
+Of an answer they read the status, the length and the id. A caller sends its next request when the last one is
 answered, unless more events are under way than `bound` allows; then it waits until the sink has caught up.
 """
 
@@ -17,7 +17,7 @@ from .envelopes import Requests
 from .processes import Failed
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
-_ID = re.compile(rb"plId[^>]*>(\d+)<")
+_ID = re.compile(rb"""(?:plId[^>]*>|"id":")(\d+)""")
 
 
 class Load:
@@ -120,7 +120,7 @@ class Load:
             raise Failed(f"{len(self.refusals)} calls failed, the first with:\n{self.refusals[0].decode()[:2000]}")
 
     def answered(self, caller: Caller, answer: bytes) -> None:
-        if not answer.startswith(b"HTTP/1.1 200"):
+        if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 202")):
             self.refused(answer)
             return
         if self._requests.per_call == 1:

@@ -28,6 +28,7 @@ plugins:
       providers:
         sink: {{host: 127.0.0.1, port: {port}, connections: {connections}}}
   - soap_ingest
+  - rest_ingest
 {plugins}event_types:
   bench:
     label: Measured
