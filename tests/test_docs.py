@@ -163,7 +163,7 @@ def test_every_promise_names_tests_that_exist() -> None:
         assert proofs, what
         assert unknown == [], what
     # no case is run for nothing
-    assert {one for *_, proof in rows for one in re.findall(r"\b[FSP]\d+\b", proof)} == CASES.keys()
+    assert {one for *_, proof in rows for one in re.findall(r"\b[FSPW]\d+\b", proof)} == CASES.keys()
 
 
 # ------------------------------------------------------------------------------------------------------------- commands

@@ -43,7 +43,7 @@ MOST_ASKED = 86_400.0
 """Seconds that a receiver may ask for."""
 ROUNDS = 10
 """Notices that a lane takes ahead, for each that it tells at once."""
-GRACE = 30.0
+GRACE = 10.0
 """Seconds of a lease beyond the time that telling what was taken may take."""
 LINGER = 0.02
 """Seconds that a lane waits for company once it is told of something new."""
