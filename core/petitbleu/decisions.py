@@ -74,7 +74,11 @@ class Decisions:
         return len(watches)
 
     async def _decide(self, watch: Row, row: Row, tried: Sequence[Row]) -> None:
-        event, channel, failure = decode(row["id"], row["body"]), row["channel"], watch["failure"]
+        event, channel, failure = (
+            decode(row["id"], self._store.vault.open(row["id"], row["body"])),
+            row["channel"],
+            watch["failure"],
+        )
         been = list(dict.fromkeys(one["channel"] for one in tried)) or [channel]
         target, chain, avoid, reason = "", "", "", ""
         expires = optional_micros(event.expiration)

@@ -36,6 +36,7 @@ from .decisions import Decisions
 from .delivery import Delivery
 from .desk import DeskAudit, DeskEvents, DeskSuppressions, DeskTemplates
 from .desk.listing import Sizes
+from .encryption import check_keys
 from .failover import Failover
 from .failpoints import Failpoints, read_failpoints
 from .health import Watch
@@ -64,6 +65,7 @@ from .status import Status
 from .store import Store, open_store
 from .store.epoch import guard
 from .store.payload import decode
+from .store.vault import Vault
 from .suppression import Reason, Terms
 from .suppression.guard import Suppressions
 from .suppression.register import Register
@@ -232,6 +234,8 @@ async def open_instance(
     async with open_store(planned.config.database_url(), shift=around.shift, guard=watchful) as store:
         await store.check_durability(planned.config.durability == "relaxed")
         await _prepare_tables(store)
+        store.vault = Vault([(one.id, one.key.get_secret_value()) for one in planned.config.encryption.keys])
+        await check_keys(store)
         instance = assemble(planned, store, around, delivers)
         await instance.templates.refresh()
         async with AsyncExitStack() as stack:
@@ -434,7 +438,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
 
     async def load_event(event_id: int) -> Event | None:
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])
-        return decode(event_id, rows[0]["body"]) if rows else None
+        return decode(event_id, store.vault.open(event_id, rows[0]["body"])) if rows else None
 
     telling = Telling(
         store,

@@ -196,7 +196,7 @@ class Operations:
                 row["due"],
                 row["expires"],
                 row["handed_off"] or "",
-                None if row["body"] is None else decode(row["id"], row["body"]),
+                None if row["body"] is None else decode(row["id"], self._store.vault.open(row["id"], row["body"])),
             )
             for row in rows
         ]

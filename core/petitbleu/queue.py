@@ -259,7 +259,7 @@ class WorkQueue:
             "origin": event.origin,
             "email": event.addresses.get("email", ""),
             "mobile_phone": event.addresses.get("mobilePhone", ""),
-            "body": encode(event),
+            "body": self._store.vault.seal(event_id, encode(event)),
             "told": None,
             "kind": "",
             "at": created,
@@ -301,7 +301,7 @@ class WorkQueue:
             Claimed(
                 id=row["id"],
                 lease=lease,
-                event=_for_channel(decode(row["id"], row["body"]), row["channel"]),
+                event=_for_channel(decode(row["id"], self._store.vault.open(row["id"], row["body"])), row["channel"]),
                 tries=row["tries"],
                 attempts=row["attempts"],
                 crashes=row["crashes"],

@@ -223,7 +223,8 @@ class Receipts:
         ]
         if later:
             await self._store.rows("match_receipts", later, on=on)
-        bodies = {key: row["body"] for key, row in events.items()}
+        opened = self._store.vault.open
+        bodies = {key: None if row["body"] is None else opened(key, row["body"]) for key, row in events.items()}
         news = [
             (decode(one.event, body), receipt)
             for one in settled

@@ -15,6 +15,7 @@ from ..errors import PetitbleuError
 from . import (
     demo,
     doctor,
+    encrypt,
     events,
     forget,
     instance,
@@ -44,6 +45,7 @@ COMMANDS = (
     *purge.COMMANDS,
     *doctor.COMMANDS,
     *forget.COMMANDS,
+    *encrypt.COMMANDS,
     *suppressions.TOP_COMMANDS,
 )
 

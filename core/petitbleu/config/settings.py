@@ -28,6 +28,7 @@ from ..addresses import email_address
 from ..lifecycle import STATUSES
 from ..masking import parsed
 from ..networks import Network
+from ..store.vault import key_bytes
 from ..suggest import did_you_mean
 from ..suppression import MOST_COUNTED, Reason
 from ..types import Queue, Settings
@@ -486,6 +487,33 @@ class SuppressionSettings(Section):
     )
 
 
+def _key(secret: SecretStr) -> SecretStr:
+    key_bytes(secret.get_secret_value())
+    return secret
+
+
+class EncryptionKey(Section):
+    id: Annotated[str, _checked(r"[A-Za-z0-9_.-]{1,32}", "a name of letters, digits, _, . and -")] = Field(
+        description="Name of the key, stored with what it encrypts: never give it to another key."
+    )
+    key: Annotated[SecretStr, AfterValidator(_key), WithJsonSchema({"type": "string"})] = Field(
+        description="32 random bytes in base64, as petitbleu encrypt --new-key prints them; from a file, best."
+    )
+
+
+class Encryption(Section):
+    keys: tuple[EncryptionKey, ...] = Field(
+        (), description="The first one encrypts what callers send from now on, all of them decrypt."
+    )
+
+    @field_validator("keys")
+    @classmethod
+    def _told_apart(cls, keys: tuple[EncryptionKey, ...]) -> tuple[EncryptionKey, ...]:
+        if len({one.id for one in keys}) < len(keys):
+            raise ValueError("two keys have the same id")
+        return keys
+
+
 class SafeModeSettings(Section):
     enabled: bool = Field(False, description="Write to nobody but those below; for test installations.")
     allow: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
@@ -563,6 +591,9 @@ class Sections(Section):
     limits: LimitSettings = Field(default_factory=LimitSettings, description="What the door lets in.")
     suppression: SuppressionSettings = Field(
         default_factory=SuppressionSettings, description="When an address is not written to any more."
+    )
+    encryption: Encryption = Field(
+        default_factory=Encryption, description="Encrypts what callers send where it is stored."
     )
     safe_mode: SafeModeSettings = Field(
         default_factory=SafeModeSettings, description="Keeps a test installation from writing to customers."

@@ -141,7 +141,7 @@ class Forget:
         for table in listed:
             async for row in rows_of(self._store, table):
                 seen.looked_at += 1
-                texts = {name: text for name in table.columns if (text := _text(row[name]))}
+                texts = {name: text for name in table.columns if (text := self._read(table, name, row))}
                 hit = [name for name, text in texts.items() if person.within(text)]
                 if not hit:
                     continue
@@ -206,7 +206,7 @@ class Forget:
             changed = {
                 column: person.blanked(text)
                 for column in found.table.columns
-                if (name, column) not in LASTING and person.within(text := _text(row[column]))
+                if (name, column) not in LASTING and person.within(text := self._read(found.table, column, row))
             }
             if not changed:
                 return
@@ -221,8 +221,14 @@ class Forget:
                 await delete_row(self._store, found, transaction)
                 done.removed[name] += 1
             else:
+                if name == "payloads":
+                    changed = {column: self._store.vault.seal(row["id"], text) for column, text in changed.items()}
                 await replace_text(self._store, found, changed, transaction)
                 done.blanked[name] += 1
+
+    def _read(self, table: Table, column: str, row: Mapping[str, Any]) -> str:
+        text = _text(row[column])
+        return self._store.vault.open(row["id"], text) if table.name == "payloads" else text
 
     async def _hashed(self, person: Person) -> str:
         return forgotten_key(await self._store.secret(), person.key)

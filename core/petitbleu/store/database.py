@@ -27,6 +27,7 @@ from .epoch import Guard
 from .errors import CommitUnknown, StepUndone, StoreError
 from .postgres import MIGRATION_LOCK, alone, broken_off, credentials, lost
 from .queries import REPEATABLE, Dialect, Queries
+from .vault import Vault
 
 logger = logging.getLogger("petitbleu.database")
 
@@ -52,6 +53,8 @@ class Store:
         self._clock = time.time_ns if dialect == "sqlite" else time.monotonic_ns
         self._skew = 0
         self._secret = b""
+        self.vault = Vault()
+        """Seals what callers sent."""
 
     @property
     def connection(self) -> BaseDBAsyncClient:

@@ -395,7 +395,7 @@ class ChoreRow(Model):
 
 # What an installation knows about itself. `epoch`: which PostgreSQL database this is; `needs`: the migration that a
 # version must know, or a later one, to work with these tables; `secret`: what addresses that are forgotten are hashed
-# with.
+# with; `keys`: with which keys payloads may be encrypted.
 class InstallationRow(Model):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.TextField()

@@ -44,6 +44,13 @@ UPKEEP = {
                      ORDER BY id {skip_locked})
         RETURNING id""",
     "record_reason": "UPDATE events SET reason = {0} WHERE id IN (SELECT id FROM {rows:id bigint})",
+    # one row, locked until the end of the transaction
+    "lock_keys_of_vault": """
+        INSERT INTO installation (name, value) VALUES ('keys', '[]')
+        ON CONFLICT (name) DO UPDATE SET value = installation.value
+        RETURNING value""",
+    "note_keys": "UPDATE installation SET value = {0} WHERE name = 'keys'",
+    "reseal": "UPDATE payloads SET body = {0} WHERE id = {1} AND body = {2}",
     "make_secret": "INSERT INTO installation (name, value) VALUES ('secret', {0}) ON CONFLICT (name) DO NOTHING",
     # of somebody who is forgotten: not even what may be with a provider is waited for
     "withdraw": "DELETE FROM queue WHERE state <> 2 AND id IN (SELECT id FROM {rows:id bigint})",

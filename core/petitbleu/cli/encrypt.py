@@ -1,0 +1,44 @@
+"""`petitbleu encrypt`."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..commands import Command
+from ..encryption import counted, encrypt
+from ..errors import PetitbleuError
+from ..instance import open_instance
+from ..store.vault import new_key
+from .output import Progress, as_json, table
+
+
+async def _encrypt(args: argparse.Namespace) -> int:
+    if args.new_key:
+        print(new_key())
+        return 0
+    async with open_instance(args.config, args.set) as instance:
+        store = instance.store
+        before = await counted(store)
+        if not store.vault.first and not args.dry_run:
+            raise PetitbleuError("encryption.keys has no key; petitbleu encrypt --new-key makes one")
+        if not args.dry_run:
+            progress = Progress("encrypted", sum(before.values()) - before[store.vault.first])
+            await encrypt(store, 1.0 if args.at_once else 0.5, progress.step)
+        after = before if args.dry_run else await counted(store)
+    names = sorted({*before, *after, *store.vault.ids})
+    if args.json:
+        as_json([{"key": name or None, "before": before[name], "after": after[name]} for name in names])
+    else:
+        rows = [(name or "none", before[name], after[name]) for name in names]
+        table(("KEY", "EVENTS BEFORE", "AFTER"), rows)
+    return 0
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--new-key", action="store_true", help="print a new key, and do nothing else")
+    parser.add_argument("--dry-run", action="store_true", help="count by key, change nothing")
+    parser.add_argument("--at-once", action="store_true", help="without the pauses that leave time to a running server")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+COMMANDS = (Command("encrypt", "encrypt with the first key what is stored with others, or none", _encrypt, _arguments),)
