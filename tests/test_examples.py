@@ -50,7 +50,7 @@ def run(site: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess
 
 
 def test_there_are_examples() -> None:
-    assert {"petitbleu-amqp", "petitbleu-line"} <= set(NAMES)
+    assert {"petitbleu-amqp", "petitbleu-line", "petitbleu-webhook"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
