@@ -52,7 +52,7 @@ class JsonEvent(BaseModel):
     origin: str | None = Field(None, description="Which system the event comes from.")
     scheduled: Moment | None = Field(None, description="Not before: ISO 8601.")
     expiration: Moment | None = Field(None, description="Not after: ISO 8601.")
-    priority: Annotated[int, Field(ge=0, le=100)] | None = Field(None, description="Smaller is sooner; 5 without it.")
+    priority: Annotated[int, Field(strict=True, ge=0, le=100)] | None = Field(None, description="Smaller is sooner; 5 without it.")
     queue: Literal["realtime", "batch"] | None = Field(
         None, description="`realtime` for what someone waits for; without it as the event type says."
     )
@@ -80,7 +80,7 @@ def event_from_json(
         problems = [Reject(str(one["loc"][0]), _said(one)) for one in error.errors(include_url=False)]
         wrong = {one.attribute for one in problems}
         event = JsonEvent.model_validate({name: item for name, item in value.items() if name not in wrong})
-    given = {name: getattr(event, name) for name in event.model_fields_set} | (event.model_extra or {})
+    given = {**event.__dict__, **(event.model_extra or {})}
     queue = given.pop("queue", None)
     wish = given.pop("channel", None)
     if wish is not None:
@@ -94,14 +94,17 @@ def event_from_json(
     attributes: dict[str, str] = {}
     children: dict[str, Data] = {}
     for name, item in given.items():
+        kind = item.__class__
         if item is None:
             continue
-        if name == "ctx" or isinstance(item, dict | list):
+        if name == "ctx" or kind is dict or kind is list:
             children[name] = _tree(item, name, depth - 1, problems)
+        elif kind is str:
+            attributes[name] = item
         elif _wrong_number(item):
             problems.append(Reject(name, _TOO_LARGE))
         else:
-            attributes[name] = str(item).lower() if isinstance(item, bool) else str(item)
+            attributes[name] = str(item).lower() if kind is bool else str(item)
     return IncomingEvent(Queue(queue or queue_of(attributes.get("type", ""))), attributes, children, tuple(problems))
 
 
@@ -129,7 +132,7 @@ def _tree(value: Any, path: str, depth: int, problems: list[Reject]) -> Any:
 
 
 def _wrong_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not -_LARGEST < value < _LARGEST
+    return isinstance(value, (int, float)) and not -_LARGEST < value < _LARGEST
 
 
 def _said(error: Any) -> str:
