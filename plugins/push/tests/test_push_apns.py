@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
-from petitbleu import Attempt, Deferred, Delivered, Failed, HandOffRefused, NotNow, Scope, Unknown
+from petitbleu import Deferred, Delivered, Failed, Scope, Unknown
 from push_rig import QUICK, TOKEN, TOPIC, Apple, Clock, Handed, StartApple, ios, make, send, verdict
 
 pytest_plugins = ("push_servers",)
@@ -431,23 +431,6 @@ async def test_a_window_for_the_whole_connection_that_is_used_up(apple: Apple) -
 
 
 # ----------------------------------------------------------------------------------------------------- the contract
-
-
-async def test_what_may_not_go_out_does_not(apple: Apple) -> None:
-    async def refuse(_: str) -> None:
-        raise HandOffRefused("too late")
-
-    async def not_now(*_: Any) -> None:
-        raise NotNow("enough", 0)
-
-    async with ios(apple) as to:
-        with pytest.raises(HandOffRefused):
-            await to.deliver(make(), Attempt(1, refuse))
-        with pytest.raises(NotNow):
-            await to.deliver(make(), Attempt(1, Handed().hand_off, not_now))
-        assert apple.seen == []
-        outcomes = await asyncio.gather(*(send(to, make(number)) for number in range(5)))
-    assert all(isinstance(outcome, Delivered) for outcome in outcomes)
 
 
 async def test_a_delivery_that_is_cancelled_gives_its_place_back(start_apple: StartApple) -> None:

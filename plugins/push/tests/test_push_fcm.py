@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from petitbleu import Attempt, Deferred, Delivered, Failed, HandOffRefused, Scope, Unknown
+from petitbleu import Deferred, Delivered, Failed, Scope
 from petitbleu_push.google import AccessToken, NoToken
 from push_rig import (
     DEVICE,
-    QUICK,
     SHOP,
     TOKEN,
     Apple,
@@ -285,32 +284,6 @@ async def test_after_a_failure_google_is_asked_again_a_little_later(google: Goog
 # ------------------------------------------------------------------------------------------------------- no answer
 
 
-async def test_without_an_answer_it_is_unknown(google: Google) -> None:
-    async def hang(_: web.Request) -> web.StreamResponse:
-        await google.gate.wait()
-        return web.Response()
-
-    async def cut(request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    async with android(google, timeouts={**QUICK, "answer": 0.2}) as to:
-        for step in (hang, cut):
-            google.script.append(step)
-            assert isinstance(await send(to, note()), Unknown)
-        assert isinstance(await send(to, note()), Delivered)
-    tags = {one["message"]["android"]["notification"]["tag"] for one in google.seen}
-    assert len(tags) == 1
-
-
-async def test_nobody_there(google: Google) -> None:
-    async with android(google, url="http://127.0.0.1:9") as to:
-        outcome = await send(to, note())
-    assert verdict(outcome) == (Deferred, Scope.PROVIDER, "")
-    assert outcome.text == "no connection: ClientConnectorError"
-
-
 async def test_an_endless_answer_is_cut(google: Google) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=400)
@@ -322,13 +295,3 @@ async def test_an_endless_answer_is_cut(google: Google) -> None:
     google.script.append(endless)
     async with android(google) as to:
         assert verdict(await send(to, note())) == (Failed, Scope.MESSAGE, "400")
-
-
-async def test_what_may_not_go_out_does_not(google: Google) -> None:
-    async def refuse(_: str) -> None:
-        raise HandOffRefused("too late")
-
-    async with android(google) as to:
-        with pytest.raises(HandOffRefused):
-            await to.deliver(note(), Attempt(1, refuse))
-    assert google.seen == []

@@ -15,7 +15,7 @@ import pytest
 from petitbleu import Comparison, EventQuery, EventsRefused, IncomingEvent, Operator, Queue
 from petitbleu.app import Server, running
 from petitbleu.audit import ITSELF
-from push_rig import DEVICE, SHOP, TOKEN, Apple, Google, StartApple
+from push_rig import DEVICE, SHOP, TOKEN, Apple, Google
 
 pytest_plugins = ("push_servers",)
 
@@ -119,31 +119,6 @@ async def test_only_a_dead_device_is_suppressed(apple: Apple, postgres_url: str,
         again = [await here.ended(await here.push("ios", token, 2)) for token in (dead, stale, other, foreign)]
     assert [status for status, _ in ends] == ["failed", "sent", "failed", "failed"]
     assert [status for status, _ in again] == ["ignored", "sent", "sent", "sent"]
-
-
-async def test_without_an_answer_it_goes_out_once_more_with_the_same_id(
-    apple: Apple, postgres_url: str, tmp_path: Path
-) -> None:
-    await apple.script({"hang": True})
-    async with site(tmp_path, postgres_url, {"apns": apple.settings(timeouts={"answer": 0.2})}) as here:
-        event_id = await here.push("ios", TOKEN, 7)
-        assert (await here.ended(event_id))[0] == "sent"
-        outcomes = [one["outcome"] for one in await here.attempts(event_id)]
-    assert outcomes == ["unknown", "delivered"]
-    assert len({one["headers"]["apns-id"] for one in apple.seen}) == 1
-    assert len({one["headers"]["apns-collapse-id"] for one in apple.seen}) == 1
-
-
-async def test_an_outage_costs_no_try_and_loses_nothing(
-    start_apple: StartApple, postgres_url: str, tmp_path: Path
-) -> None:
-    """More refusals than there are tries."""
-    async with start_apple() as apple, site(tmp_path, postgres_url, {"apns": apple.settings()}) as here:
-        await apple.script(*[{"status": 503, "reason": "ServiceUnavailable"}] * 60)
-        ids = [await here.push("ios", token, n) for n, token in enumerate(TOKENS[:10])]
-        await asyncio.sleep(0.5)
-        await apple.script()
-        assert {(await here.ended(event_id))[0] for event_id in ids} == {"sent"}
 
 
 async def test_expired_credentials_cost_no_attempt(apple: Apple, postgres_url: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import http_ece  # type: ignore[import-untyped]
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
-from petitbleu import Attempt, Deferred, Delivered, Failed, HandOffRefused, Outcome, Scope, Unknown
+from petitbleu import Deferred, Delivered, Failed, Outcome, Scope
 from petitbleu_push.devices import subscription
 from petitbleu_push.webpush import encrypt
 from push_rig import SHOP, Browser, Clock, Handed, PushService, always, b64, make, opened, pem, send, verdict, web_app
@@ -154,29 +154,6 @@ async def test_retry_after_is_heeded(service: PushService) -> None:
     assert outcome.retry_after == 60
 
 
-async def test_without_an_answer_it_is_unknown(service: PushService) -> None:
-    async def hang(_: web.Request) -> web.StreamResponse:
-        await service.gate.wait()
-        return web.Response()
-
-    async def cut(request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    async with web_app(service, RAW, timeout=0.3) as to:
-        for step in (hang, cut):
-            service.script.append(step)
-            assert isinstance(await send(to, note(service.browser())), Unknown)
-
-
-async def test_nobody_there(service: PushService) -> None:
-    browser = Browser(f"http://127.0.0.1:{service.port}/send/x")
-    async with web_app(service, RAW, ports=[9]) as to:
-        browser.endpoint = "http://127.0.0.1:9/send/x"
-        assert verdict(await send(to, note(browser))) == (Deferred, Scope.PROVIDER, "")
-
-
 @pytest.mark.parametrize(
     ("endpoint", "changes"),
     [
@@ -210,16 +187,6 @@ async def test_without_settings_only_browsers_push_services_are_asked(service: P
     assert {one.text for one in outcomes} == {"the subscription's endpoint: its host is not on the list"}
     assert refused is not None
     assert refused.attribute == "registrationToken"
-
-
-async def test_what_may_not_go_out_does_not(service: PushService) -> None:
-    async def refuse(_: str) -> None:
-        raise HandOffRefused("too late")
-
-    async with web_app(service, RAW) as to:
-        with pytest.raises(HandOffRefused):
-            await to.deliver(note(service.browser()), Attempt(1, refuse))
-    assert service.seen == []
 
 
 async def test_many_at_once(node_path: str, service: PushService) -> None:

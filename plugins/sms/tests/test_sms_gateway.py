@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -159,40 +158,6 @@ async def test_what_statuses_mean(
     assert getattr(outcome, "retry_after", None) == (17 if kind is Deferred else None)
     # no redirect is followed, and nothing is asked twice
     assert len(gateway.asked) == 1
-
-
-async def test_no_connection_is_no_doubt_and_a_cut_one_is(
-    served: Any, messenger: Any, send: Any, core: Any, unused_tcp_port: int
-) -> None:
-    gateway, url = served
-    async with messenger(gateways={"gate": {"url": f"http://127.0.0.1:{unused_tcp_port}/"}}) as state:
-        outcome = await send(state)
-        assert isinstance(outcome, Deferred)
-        assert outcome.scope is Scope.PROVIDER
-        (check,) = state.checks()
-        assert not check.ok
-    gateway.hang = True
-    async with messenger(gateways={"gate": {"url": f"{url}/"}}) as state:
-        assert isinstance(await send(state), Unknown)
-    assert len(gateway.asked) == 1
-
-
-async def test_a_silent_gateway_is_unknown(messenger: Any, send: Any) -> None:
-    gone = asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-        gone.set()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with messenger(gateways={"gate": {"url": f"http://127.0.0.1:{port}/", "response": 0.1}}) as state:
-        outcome = await send(state)
-    assert outcome == Unknown("gate", "no answer in 0.1 s")
-    await gone.wait()
-    server.close()
-    await server.wait_closed()
 
 
 async def test_what_is_filled_into_a_url_stays_a_value(served: Any, messenger: Any, send: Any) -> None:

@@ -17,7 +17,7 @@ SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 HIGH = 1 << 56
 CONFIG = """
 instance: {name: test, cell: 1, time_zone: UTC, brand: shop}
-database: sqlite://test.db
+database: sqlite://unused.db
 http: {port: 0}
 plugins: [soap_ingest]
 event_types:
@@ -47,10 +47,10 @@ def overrides() -> list[str]:
 
 
 @pytest.fixture
-async def server(tmp_path: Path, overrides: list[str]) -> AsyncIterator[Server]:
+async def server(tmp_path: Path, sqlite_url: str, overrides: list[str]) -> AsyncIterator[Server]:
     (tmp_path / "templates").mkdir()
     (tmp_path / "petitbleu.yaml").write_text(CONFIG % (DEMO, DEMO))
-    async with running(tmp_path, overrides, role="intake") as started:
+    async with running(tmp_path, [f"database={sqlite_url}", *overrides], role="intake") as started:
         yield started
 
 
@@ -152,35 +152,6 @@ async def test_a_full_queue_refuses_early_and_tells_it_everywhere(server: Server
     # what it has already is answered
     _, again = await send(server, call("nms:rtEvent", "PushEvent", "mc/demo", order))
     assert again[0].text == first[0].text
-
-
-@pytest.mark.parametrize(
-    ("attributes", "named"),
-    [
-        ('email="a@example.com"', "type"),
-        ('type="welcom" email="a@example.com"', "type"),
-        ('type="welcome"', "email"),
-        ('type="welcome" email="a@"', "email"),
-        ('type="welcome" mobilePhone="12"', "mobilePhone"),
-        ('type="welcome" email="a@example.com" wishedChannel="1"', "mobilePhone"),
-        ('type="welcome" email="a@example.com" wishedChannel="pigeon"', "wishedChannel"),
-        ('type="welcome" email="a@example.com" expiration="2001-01-01"', "expiration"),
-        ('type="welcome" email="a@example.com" priority="high"', "priority"),
-    ],
-)
-async def test_unusable_events(server: Server, attributes: str, named: str) -> None:
-    status, fault = await send(server, call("nms:rtEvent", "PushEvent", "mc/demo", f"<rtEvent {attributes}/>"))
-    assert (status, fault[1].text) == (500, "The event is invalid.")
-    assert fault[2].text.startswith(f"event 1: {named}: ")
-    assert await pending(server) == 0
-
-
-async def test_who_may_push(server: Server) -> None:
-    event = '<rtEvent type="welcome" email="a@example.com"/>'
-    for token in ("reader/demo", "mc/wrong", "nobody/demo", "___made-up", ""):
-        status, fault = await send(server, call("nms:rtEvent", "PushEvent", token, event))
-        assert (status, fault[2].text) == (500, "Invalid login or password. Connection denied.")
-    assert await pending(server) == 0
 
 
 @pytest.mark.parametrize("overrides", [["sessions.lifetime=1s"]])
