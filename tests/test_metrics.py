@@ -321,10 +321,10 @@ async def test_every_kind_of_refusal_is_counted() -> None:
     metrics = Metrics()
     operator = Operator("mc", frozenset({"push"}))
 
-    async def full(events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
+    async def full(events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
         raise Unavailable("full")
 
-    async def broken(events: Sequence[IncomingEvent], operator: Operator) -> list[int]:
+    async def broken(events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
         raise RuntimeError
 
     accepts: list[tuple[Callable[..., Awaitable[list[int]]], type[Exception]]] = [

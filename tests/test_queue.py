@@ -296,7 +296,7 @@ async def test_what_is_due_is_looked_up(postgres_url: str) -> None:
 def test_parameters_stand_in_the_order_they_are_given(name: str) -> None:
     numbers = [int(found) for found in re.findall(r"\{(\d)\}", QUERIES[name])]
     assert numbers == list(range(len(numbers)))
-    assert Queries("postgres")[name].count("$") == Queries("sqlite")[name].count("?")
+    assert len({*re.findall(r"\$\d+", Queries("postgres")[name])}) == Queries("sqlite")[name].count("?")
 
 
 @pytest.mark.parametrize(

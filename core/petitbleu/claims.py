@@ -12,8 +12,8 @@ from .plugins import CORE, Loaded
 
 COMMANDS = frozenset(
     (
-        *("audit", "check", "demo", "doctor", "events", "forget", "init", "migrate", "operators", "plugins", "purge"),
-        *("push", "serve", "suppressions", "templates"),
+        *("audit", "check", "demo", "doctor", "encrypt", "events", "forget", "init", "migrate", "new-plugin"),
+        *("operators", "plugins", "purge", "push", "serve", "suppressions", "templates"),
     )
 )
 """The core's own subcommands, and groups of them."""

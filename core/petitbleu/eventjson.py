@@ -52,7 +52,9 @@ class JsonEvent(BaseModel):
     origin: str | None = Field(None, description="Which system the event comes from.")
     scheduled: Moment | None = Field(None, description="Not before: ISO 8601.")
     expiration: Moment | None = Field(None, description="Not after: ISO 8601.")
-    priority: Annotated[int, Field(strict=True, ge=0, le=100)] | None = Field(None, description="Smaller is sooner; 5 without it.")
+    priority: Annotated[int, Field(strict=True, ge=0, le=100)] | None = Field(
+        None, description="Smaller is sooner; 5 without it."
+    )
     queue: Literal["realtime", "batch"] | None = Field(
         None, description="`realtime` for what someone waits for; without it as the event type says."
     )
