@@ -304,7 +304,8 @@ templates: {directory: tempaltes}
         "petitbleu.yaml:20:28: brands.shop.sender.address: is not an email address: "
         "An email address must have an @-sign.",
         "petitbleu.yaml:20:46: brands.shop.variables: sender has a meaning of its own and cannot be a variable",
-        "petitbleu.yaml:22:23: operators.mc.rights.1: should be push, read, data, publish, suppress, audit or admin; did you mean 'read'?",
+        "petitbleu.yaml:22:23: operators.mc.rights.1: should be push, read, data, publish, suppress, audit or admin; "
+        "did you mean 'read'?",
         "petitbleu.yaml:22:44: operators.mc.event_types.0: 'aa' is not declared in event_types; did you mean 'a'?",
         "petitbleu.yaml:22:64: operators.mc.trusted_from.0: should be a network such as 10.0.0.0/8 or 2001:db8::/32, "
         "or one address: it has bits set beyond its length",
