@@ -51,7 +51,7 @@ EXPECTED_PAGES = {
     "config/README.md",
     "benchmarks/README.md",
     *(f"docs/{page}.md" for page in ("admins", "architecture", "callers", "dependencies", "operators")),
-    *(f"docs/{page}.md" for page in ("json", "plugins", "promises", "templates")),
+    *(f"docs/{page}.md" for page in ("desk", "json", "plugins", "promises", "templates")),
     *(f"plugins/{folder.name}/README.md" for folder in (ROOT / "plugins").iterdir() if folder.is_dir()),
 }
 
@@ -352,7 +352,7 @@ async def idle(server: Server) -> None:
             await asyncio.sleep(0.01)
 
 
-CALLERS = [ROOT / "README.md", ROOT / "docs" / "callers.md", ROOT / "docs" / "json.md"]
+CALLERS = [ROOT / "README.md", *(ROOT / "docs" / f"{page}.md" for page in ("callers", "json", "desk"))]
 
 
 def test_no_call_is_overlooked() -> None:

@@ -300,7 +300,7 @@ async def test_a_rehearsal_says_the_same_and_changes_nothing(
     after = [await store.read(f"SELECT * FROM {name} ORDER BY id", []) for name in ("events", "queue", "payloads")]
     assert before == after
     assert [one.id for one in rehearsed] == [failed, waiting, other, 3 << 56 | 999]
-    assert rehearsed[3] == Done(3 << 56 | 999, False, "there is no such event")
+    assert rehearsed[3] == Done(3 << 56 | 999, False, "there is no such event", missing=True)
     done = await operation(operations, ids, ANN)
     assert [replace(one, new_id=None) for one in done] == rehearsed
 
@@ -339,7 +339,8 @@ async def test_rights_and_their_reach(store: Store, queue: WorkQueue, operations
     with pytest.raises(AccessDenied):
         await operations.cancel([event_id], Actor(Operator("bob", frozenset({"push", "read", "publish"})), "cli"))
     for narrow in (narrowed(event_types=frozenset({"other"})), narrowed(brands=frozenset({"outlet"}))):
-        assert await operations.cancel([event_id], narrow) == [Done(event_id, False, "there is no such event")]
+        (answer,) = await operations.cancel([event_id], narrow)
+        assert (answer.ok, answer.missing) == (False, True)
     assert (await operations.cancel([event_id], narrowed(brands=frozenset({"shop"}))))[0].ok
 
 

@@ -138,6 +138,8 @@ class Done:
     text: str
     new_id: int | None = None
     """Of a resend: the id of the new event."""
+    missing: bool = False
+    """Whether there is no such event, or none in the operator's reach."""
 
 
 class EventDesk(Protocol):

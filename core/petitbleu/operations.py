@@ -175,7 +175,10 @@ class Operations:
         changed = await change(possible) if change is not None and possible else {}
         done = []
         for one in asked:
-            ok, text = verdicts.get(one, (False, "there is no such event"))
+            if one not in verdicts:
+                done.append(Done(one, False, "there is no such event", missing=True))
+                continue
+            ok, text = verdicts[one]
             if ok and change is not None and one not in changed:
                 ok, text = False, MEANWHILE
             done.append(Done(one, ok, text, changed.get(one)))

@@ -7,7 +7,7 @@ from ..errors import AccessDenied
 from ..operating import AuditEntry, AuditFilter, Page
 from ..store import Store
 from ..types import Operator
-from .listing import Sizes, page, place
+from .listing import Sizes, clean, page, place
 
 
 class DeskAudit:
@@ -20,6 +20,7 @@ class DeskAudit:
     async def find(self, wanted: AuditFilter, operator: Operator, limit: int, cursor: str = "") -> Page[AuditEntry]:
         if not operator.may("audit") or operator.event_types is not None or operator.brands is not None:
             raise AccessDenied
+        clean(wanted.action, wanted.object, wanted.by, wanted.origin)
         limit = self._sizes.checked(limit)
         before = place(cursor)
         found = await recorded(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Literal, get_args
 
 from ..errors import AccessDenied, InputRefused, NotFound, QueryRefused
@@ -24,7 +25,7 @@ from ..services import FoundEvent
 from ..status import Status
 from ..store.payload import moment, optional_moment
 from ..types import Comparison, Condition, Event, EventQuery, Junction, Operator, Queue
-from .listing import Sizes, cursor, page, place
+from .listing import Sizes, clean, cursor, page, place
 
 OPEN = "open"
 _TERMS: Mapping[str, tuple[str, Literal["=", "<", ">="]]] = {
@@ -105,6 +106,7 @@ class DeskEvents:
             raise QueryRefused(f"{action!r} is nothing that can be done to events")
         if not actor.operator.may("admin"):
             raise AccessDenied
+        clean(reason)
         ids, following = which, ""
         if isinstance(which, EventFilter):
             ids, following = await self._meant(which, actor.operator, limit, cursor)
@@ -132,6 +134,7 @@ class DeskEvents:
 
 def _query(wanted: EventFilter, limit: int = 1) -> EventQuery:
     """Raises `QueryRefused`."""
+    clean(*(getattr(wanted, one.name) for one in fields(wanted)))
     terms: list[Condition] = [
         Comparison(attribute, operator, (value,))
         for name, (attribute, operator) in _TERMS.items()

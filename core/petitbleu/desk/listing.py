@@ -31,6 +31,12 @@ class Sizes:
         return limit
 
 
+def clean(*texts: str | None) -> None:
+    """Raises `QueryRefused` for what no row can hold, and PostgreSQL would not even compare with."""
+    if any("\0" in text for text in texts if text):
+        raise QueryRefused("a NUL character stands in no row")
+
+
 def page(found: Sequence[tuple[Place, T]], limit: int) -> Page[T]:
     """Of a row more than `limit`, which tells that there is a next piece."""
     rows = [row for _, row in found[:limit]]

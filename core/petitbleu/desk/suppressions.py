@@ -23,7 +23,7 @@ from ..store.payload import moment
 from ..suppression.exchange import Reader, Writer
 from ..suppression.register import Register
 from ..types import Operator
-from .listing import Sizes, page, place
+from .listing import Sizes, clean, page, place
 
 PIECE = 64 * 1024
 """Characters of an export that are gathered before they are given."""
@@ -73,6 +73,7 @@ class DeskSuppressions:
     async def remove(
         self, channel: str, addresses: Sequence[str], actor: Actor, *, brand: str | None = None, reason: str = ""
     ) -> Unsuppressed:
+        clean(brand, reason)
         brands = _brands(actor.operator)
         if brands is not None and brand not in brands:
             raise InputRefused([("brand", _one_of(brands))])
@@ -115,6 +116,7 @@ class DeskSuppressions:
 
     def _wanted(self, wanted: SuppressionFilter) -> SuppressionFilter:
         """With the key in place of the address."""
+        clean(wanted.channel, wanted.brand)
         if wanted.reason and wanted.reason not in list(SuppressionReason):
             raise QueryRefused(f"reason: {wanted.reason!r} should be one of {', '.join(SuppressionReason)}")
         if not wanted.address:

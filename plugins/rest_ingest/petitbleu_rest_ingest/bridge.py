@@ -9,7 +9,7 @@ import difflib
 import logging
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,7 +63,7 @@ async def nothing_here(request: web.Request) -> web.Response:
 def _handler(door: Door, operation: Operation) -> Any:
     adapters = {media: TypeAdapter(model) for media, model in operation.body.media.items()} if operation.body else {}
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.StreamResponse:
         try:
             operator = await _operator(door, request)
             if not operator.may(operation.right):
@@ -83,7 +83,9 @@ def _handler(door: Door, operation: Operation) -> Any:
         except Exception as error:
             note(error, operation.name)
             return response(problem_of(error, door.settings.retry_after), request.path)
-        return _response(answer)
+        if isinstance(answer.content, AsyncIterator):
+            return await _stream(answer, answer.content, request)
+        return _response(answer, answer.content)
 
     return handle
 
@@ -234,8 +236,18 @@ def note(error: Exception, name: str) -> None:
         logger.error("%s failed: %s\n%s", name, kind, "".join(traceback.format_tb(error.__traceback__)))
 
 
-def _response(answer: Answer) -> web.Response:
-    content = answer.content
+async def _stream(answer: Answer, pieces: AsyncIterator[str], request: web.Request) -> web.StreamResponse:
+    """Whoever reads it sees that it is not whole if it breaks off: its last chunk is missing."""
+    response = web.StreamResponse(status=answer.status, headers={"Cache-Control": "no-store", **answer.headers})
+    response.content_type, response.charset = answer.media, "utf-8"
+    await response.prepare(request)
+    async for piece in pieces:
+        await response.write(piece.encode())
+    await response.write_eof()
+    return response
+
+
+def _response(answer: Answer, content: BaseModel | bytes | None) -> web.Response:
     body = content.model_dump_json(exclude_none=True).encode() if isinstance(content, BaseModel) else content
     headers = {"Cache-Control": "no-store", **answer.headers}
     if body is None:

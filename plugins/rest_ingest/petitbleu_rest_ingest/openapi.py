@@ -12,7 +12,8 @@ from .operation import Operation
 from .problems import ALWAYS, KINDS, MEDIA, ProblemDocument
 
 _REFERENCE = "#/components/schemas/{model}"
-_INFO = """Push events, and ask what became of them.
+_INFO = """Push events and ask what became of them; and what operators do: change events, publish templates, keep the
+suppression list, look at who changed what.
 
 Say who you are with a token (`Authorization: Bearer pb_…`) or a log-on's session token, or with a login and its
 password (HTTP Basic) where the operator may do so from your network.
@@ -59,7 +60,8 @@ class _Schemas:
             for model in one.body.media.values() if one.body is not None else ():
                 want(model, "validation")
             for success in one.answers.values():
-                want(success.model, "serialization")
+                for model in (success.model, *success.also.values()):
+                    want(model, "serialization")
         want(ProblemDocument, "serialization")
         self._found, rest = TypeAdapter.json_schemas(wanted, ref_template=_REFERENCE)
         self.defined: dict[str, Any] = rest.get("$defs", {})
@@ -115,14 +117,15 @@ def _successes(one: Operation, schemas: _Schemas) -> dict[str, Any]:
             "description": success.text,
             **_answered_headers(success.headers),
             **_links(success.links),
-            **(
-                {"content": {success.media: {"schema": schemas(success.model, "serialization")}}}
-                if success.model is not None
-                else {}
-            ),
+            **_contents({success.media: success.model, **success.also}, schemas),
         }
         for status, success in one.answers.items()
     }
+
+
+def _contents(models: Mapping[str, Any], schemas: _Schemas) -> dict[str, Any]:
+    known = {media: {"schema": schemas(model, "serialization")} for media, model in models.items() if model is not None}
+    return {"content": known} if known else {}
 
 
 def _answered_headers(headers: Mapping[str, str]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from petitbleu import Accept, Operator, Services
+from petitbleu import Accept, Actor, Operator, Services
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -53,6 +53,11 @@ class Call:
     operator: Operator
     request: web.Request
 
+    @property
+    def actor(self) -> Actor:
+        """The operator, for what the audit will say of a change."""
+        return Actor(self.operator, "rest", self.request.remote or "")
+
 
 @dataclass(frozen=True, slots=True)
 class Raw:
@@ -64,10 +69,11 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`content` is told as JSON; None is an empty body, bytes go as they are, under the content type `media`."""
+    """`content` is told as JSON; None is an empty body. Bytes go as they are, under the content type `media`, and so
+    do pieces of text, one after the other."""
 
     status: int
-    content: BaseModel | bytes | None = None
+    content: BaseModel | bytes | AsyncIterator[str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     media: str = JSON
 
@@ -91,6 +97,8 @@ class Success:
     media: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of the answer, each with what it says."""
+    also: Mapping[str, Any] = field(default_factory=dict)
+    """Other content types that it may have, where the caller asks for them, each with its model."""
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By `operationId`, operations that go on from here, with their parameters as OpenAPI's runtime expressions."""
 

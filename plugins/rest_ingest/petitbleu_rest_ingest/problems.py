@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
-from petitbleu import AccessDenied, NotFound, QueryRefused, Unavailable
+from petitbleu import AccessDenied, InputRefused, NotFound, QueryRefused, TemplateError, Unavailable
 from pydantic import Field
 
 from .operation import Told
@@ -40,12 +40,16 @@ KINDS: Mapping[str, Kind] = {
     "forbidden": Kind(403, "The right to do this is missing", "Ask for the right that `detail` names."),
     "not-found": Kind(404, "There is no such thing", "Check the address."),
     "method-not-allowed": Kind(405, "The method is not known here", "Use one of the methods in the header `Allow`."),
+    "conflict": Kind(409, "It cannot be done as things are", "`detail` says what stands against it."),
     "too-large": Kind(413, "The body is too large", "Send less at a time."),
     "unsupported-media-type": Kind(
         415, "The body has another content type", "Send one of the content types in the header `Accept`."
     ),
     "invalid-event": Kind(422, "The event is invalid", "Mend what `errors` names; nothing of the call is stored."),
     "invalid-fields": Kind(422, "The body does not say what it should", "Mend what `errors` names."),
+    "invalid-template": Kind(
+        422, "The template cannot be used so", "Mend what `detail` names, by file and line where it is known."
+    ),
     "key-reused": Kind(
         422,
         "The key of the call is that of another one",
@@ -95,6 +99,11 @@ def problem_of(error: Exception, retry_after: int) -> Problem:
         return Problem("forbidden", "The operator lacks a right for this, or for what it is about.")
     if isinstance(error, NotFound):
         return Problem("not-found", f"{str(error)[:1].upper()}{str(error)[1:]}, or none that the operator may see.")
+    if isinstance(error, InputRefused):
+        errors = [_field(name, text) for name, text in error.problems]
+        return Problem("invalid-fields", "What was given cannot be used.", errors)
+    if isinstance(error, TemplateError):
+        return Problem("invalid-template", str(error))
     if isinstance(error, QueryRefused):
         return Problem("invalid-parameters", str(error))
     if isinstance(error, Unavailable):
@@ -103,6 +112,12 @@ def problem_of(error: Exception, retry_after: int) -> Problem:
         text = "The call did not end in time; it is not known whether it took effect."
         return Problem("unavailable", text, headers={"Retry-After": str(retry_after)})
     return Problem("internal", "The server could not process the call. Its log tells why.")
+
+
+def _field(name: str, text: str) -> FieldError:
+    if not name.isidentifier():
+        return FieldError(detail=f"{name}: {text}")
+    return FieldError(pointer=f"/{name}", detail=text)
 
 
 def document(problem: Problem, instance: str) -> ProblemDocument:

@@ -91,7 +91,7 @@ async def push_event(call: Call, path: TypePath, headers: PushHeaders, body: Raw
 
 async def push_one(call: Call, value: Any, event_type: str, key: str) -> tuple[IncomingEvent, int]:
     """Stores the event that a JSON value says, and gives its id."""
-    event = _event(call, value, event_type)
+    event = event_of(call, value, event_type)
     try:
         (event_id,) = await call.door.accept([event], call.operator, key)
     except EventsRefused as refused:
@@ -103,7 +103,7 @@ async def push_events(call: Call, query: PushQuery, headers: PushHeaders, body: 
     values = _values(body)
     if query.partial:
         return await _push_each(call, values, headers.idempotency_key)
-    events = [_event(call, value) for value in values]
+    events = [event_of(call, value) for value in values]
     try:
         ids = await call.door.accept(events, call.operator, headers.idempotency_key)
     except EventsRefused as refused:
@@ -119,7 +119,7 @@ async def _push_each(call: Call, values: Sequence[Any], key: str) -> Answer:
         raise Problem("invalid-event", f"{len(values)} events in one call; the limit is {limit}.")
 
     async def push(number: int, value: Any) -> Result:
-        event = _event(call, value)
+        event = event_of(call, value)
         try:
             (event_id,) = await call.door.accept([event], call.operator, f"{key}\n{number}" if key else "")
         except Exception as error:
@@ -157,7 +157,8 @@ def _values(body: Raw) -> list[Any]:
     return values
 
 
-def _event(call: Call, value: Any, event_type: str = "") -> IncomingEvent:
+def event_of(call: Call, value: Any, event_type: str = "") -> IncomingEvent:
+    """The event that a JSON object says."""
     types = call.door.services.event_types
 
     def queue_of(event_type: str) -> Queue:
@@ -174,12 +175,13 @@ def told_stored(event_id: int, event: IncomingEvent) -> Stored:
     return Stored(id=str(event_id), href=f"{ROOT}/{event_id}", external_id=external_id(event))
 
 
-def refusal(refused: EventsRefused, values: Sequence[Any], alone: bool) -> Problem:
-    """The problem document for events that were refused; `values` are the events as they were given."""
+def refusal(refused: EventsRefused, values: Sequence[Any], alone: bool, below: str = "") -> Problem:
+    """The problem document for events that were refused; `values` are the events as they were given, `below` a JSON
+    Pointer in the body."""
     if isinstance(refused, KeyReused):
         text = "The Idempotency-Key is that of an earlier call, whose events were others. A new call needs a new key."
         return Problem("key-reused", text, [FieldError(parameter="Idempotency-Key", detail="was used before")])
-    errors = [FieldError(pointer=_where(one, values, alone), detail=one.text) for one in refused.problems]
+    errors = [FieldError(pointer=below + _where(one, values, alone), detail=one.text) for one in refused.problems]
     events = len({one.position for one in refused.problems})
     what = "The event" if alone else f"{events} of {len(values)} events"
     return Problem("invalid-event", f"{what} cannot be used; nothing is stored.", errors)

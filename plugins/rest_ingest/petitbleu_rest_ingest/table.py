@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from . import campaign, events, pushing
+from . import audit, campaign, changes, events, health, pushing, suppressions, templates
 from .operation import Operation
 
-OPERATIONS: tuple[Operation, ...] = (*pushing.OPERATIONS, *events.OPERATIONS, *campaign.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *pushing.OPERATIONS,
+    *events.OPERATIONS,
+    *changes.OPERATIONS,
+    *templates.OPERATIONS,
+    *suppressions.OPERATIONS,
+    *audit.OPERATIONS,
+    *health.OPERATIONS,
+    *campaign.OPERATIONS,
+)

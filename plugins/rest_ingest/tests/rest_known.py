@@ -25,7 +25,7 @@ brands:
 operators:
   mc:
     password: "%s"
-    rights: [push, read, data, admin]
+    rights: [push, read, data, publish, suppress, audit, admin]
     password_token_from: [127.0.0.0/8]
   reader:
     password: "%s"

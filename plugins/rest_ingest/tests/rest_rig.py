@@ -43,7 +43,7 @@ def rest_overrides() -> list[str]:
 @pytest.fixture
 async def rest_server(tmp_path: Path, rest_database: str, rest_overrides: list[str]) -> AsyncIterator[Server]:
     """It takes events and delivers none."""
-    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates").mkdir(exist_ok=True)
     (tmp_path / "petitbleu.yaml").write_text(CONFIG % (rest_database, DEMO, DEMO, DEMO))
     async with running(tmp_path, rest_overrides, role="intake") as started:
         yield started
