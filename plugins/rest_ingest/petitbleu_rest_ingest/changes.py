@@ -164,7 +164,7 @@ OPERATIONS = (
         method="POST",
         path=CHANGES,
         name="changeEvents",
-        summary="EventChange several events",
+        summary="Change several events",
         text="Each of `ids`, or what a `filter` means, as far as the operator's rights reach; with an answer for each. "
         "Of a filter's events so many at a time as `limits.changes` says, in one transaction: go on with the `cursor` "
         "of the answer until there is none. Events that came after the first call are not among them.",
