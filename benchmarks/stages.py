@@ -26,6 +26,7 @@ from petitbleu.instance import Instance, open_instance
 from petitbleu.logs import set_up
 from petitbleu.steps import Claimed, Step, step_row
 from petitbleu.store.payload import decode, encode
+from petitbleu.tally import Tally
 from petitbleu_email.compose import Composer
 from petitbleu_soap_ingest.envelope import read_envelope
 
@@ -44,6 +45,7 @@ class Stages:
     instance: Instance
     delivery: Delivery
     composer: Composer
+    tally: Tally
 
     def read(self, texts: Sequence[tuple[int, str]]) -> list[Event]:
         return [decode(number, text) for number, text in texts]
@@ -62,7 +64,7 @@ class Stages:
         return [self.delivery._ends.outcome(work, _ANSWER) for work in works]
 
     def rows(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
-        return [step_row(step) for step in steps]
+        return [step_row(step, self.tally) for step in steps]
 
     def observers(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -114,7 +116,7 @@ async def measure(events: int) -> None:
             composer = Composer(settings.max_size, settings.cached_files)  # type: ignore[attr-defined]
             delivery = copy(instance.worker._delivery)
             delivery._suppressions = None  # which asks the database
-            stages = Stages(instance, delivery, composer)
+            stages = Stages(instance, delivery, composer, instance.tally)
             requests = [pushes("x" * 43).of(number) for number in range(1, events + 1)]
             _print("XML to an event", _best(events, lambda: [_incoming(request) for request in requests]))
             given = [_incoming(request) for request in requests]

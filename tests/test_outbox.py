@@ -471,6 +471,7 @@ async def test_what_is_over_is_deleted(store: Store, quiet: Receiver) -> None:
         soft_errors=day,
         audit=day,
         outbox=7 * day,
+        statistics=day,
     )
     await store.shift_clock(6 * 86_400)
     assert (await purge.now())["outbox"] == 0

@@ -54,6 +54,7 @@ def purge(store: Store, periods: dict[str, Periods] | None = None, holder: str =
         "soft_errors": DAY,
         "audit": 365 * DAY,
         "outbox": 7 * DAY,
+        "statistics": 360 * DAY,
     }
     return Purge(store, periods or {}, holder=holder, **{**words, **changes})
 
@@ -378,7 +379,7 @@ def test_an_operator_purges_at_a_word(tmp_path: Path, sqlite_url: str, capsys: p
     assert capsys.readouterr().out.splitlines()[:2] == ["TABLE         WOULD GO", "events        3"]
     assert main(["purge", "--at-once", "--json", *settings]) == 0
     removed = {"events": 3, "payloads": 3, "attempts": 6, "sessions": 0, "idempotency": 0}
-    removed |= {"suppressions": 0, "soft_errors": 0, "audit": 0, "outbox": 0}
+    removed |= {"suppressions": 0, "soft_errors": 0, "audit": 0, "outbox": 0, "statistics": 0}
     assert json.loads(capsys.readouterr().out) == {"removed": removed, "dry_run": False}
 
 

@@ -50,6 +50,7 @@ from petitbleu.suppression.guard import Standing, Suppressions
 from petitbleu.suppression.keys import LONGEST
 from petitbleu.suppression.register import Register
 from petitbleu.suppression.rules import LONGEST_TEXT, SoftError, counted, enough, line, outcome_sign, receipt_sign
+from petitbleu.tally import Tally
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -406,7 +407,7 @@ async def test_the_outcome_and_what_it_shows_are_stored_together_or_not_at_all(w
     (claimed,) = await world.queue.claim(Queue.REALTIME, 1)
     note = world.suppressions.note_outcome(event_id, "pigeon", ZOE, "", GONE, False)
     assert note is not None
-    row = step_row(Step(claimed, "failed", "550", "pigeon", at=world.store.now()))
+    row = step_row(Step(claimed, "failed", "550", "pigeon", at=world.store.now()), Tally())
 
     async def die(transaction: Any, ours: set[int]) -> None:
         assert ours == {event_id}

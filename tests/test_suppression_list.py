@@ -306,6 +306,7 @@ async def test_what_is_over_is_deleted(database_url: str) -> None:
             soft_errors=30 * DAY,
             audit=365 * DAY,
             outbox=DAY,
+            statistics=360 * DAY,
         )
         expected = {"suppressions": 4, "soft_errors": 5, "audit": 5}
         assert +await one.rehearse() == expected

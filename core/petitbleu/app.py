@@ -136,6 +136,7 @@ async def running(
         await _warm(instance)
         chores = [_follow_templates(instance), _compare_clocks(instance), instance.purge.watch()]
         chores.append(instance.telling.watch())
+        chores.append(instance.rollup.watch())
         if role != "intake":
             chores.append(instance.telling.run())
             chores.append(instance.receipts.run(instance.config.delivery.poll, instance.decisions.decide))

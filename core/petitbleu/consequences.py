@@ -1,4 +1,8 @@
-"""What becomes of an event: from what was found out about it to the step that is stored."""
+"""What becomes of an event: from what was found out about it to the step that is stored.
+
+A step has a *cause* in one word, by which events are counted and found: of tries that failed the outcome's scope, or
+`unknown`; for the others see `CAUSES`.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,20 @@ from .metrics import Metrics
 from .recycling import Recycling
 from .retry import delay
 from .steps import AttemptRecord, Claimed, Step
+from .suppression import Reason
 from .throttle import Throttle
 from .types import Channel, Deferred, Delivered, Failed, Outcome, Retry, Scope, Unknown
 
 MOST_UNKNOWNS = 2
+CAUSES: Mapping[str, frozenset[str]] = {
+    "sent": frozenset({""}),
+    "failed": frozenset({*Scope, "unknown", "no_address", "rendering", "crashes", "receipt"}),
+    "expired": frozenset({"expiration", "tries"}),
+    "ignored": frozenset({*Reason, "check", "cancelled", "safe_mode"}),
+    "not_covered": frozenset({"no_route", "no_channel", "no_template", "no_content"}),
+}
+"""Of events that have ended. What is put back or waits has that of its last try."""
+EXPIRATION, UNKNOWN = "expiration", "unknown"
 NO_RECYCLING = Recycling((), {})
 AS_GIVEN = Failover()
 
@@ -79,7 +93,7 @@ class Consequences:
             case Failed():
                 if outcome.scope is Scope.PROVIDER and self._others(work, outcome.provider):
                     return self._with_another(work, outcome.provider, outcome.text, attempt)
-                return self.final(work, FAILED, outcome.text, attempt)
+                return self.final(work, FAILED, outcome.text, attempt, cause=outcome.scope)
             case Deferred():
                 if outcome.scope is Scope.PROVIDER and self._others(work, outcome.provider):
                     return self._with_another(work, outcome.provider, outcome.text, attempt)
@@ -90,13 +104,13 @@ class Consequences:
                 if self._policy(work) == "hold":
                     due = self._now() + self._receipt_wait
                     reason = f"unknown: {outcome.text}; its receipt is awaited"
-                    step = self.later(work, due, reason, counts=False, attempt=attempt)
+                    step = self.later(work, due, reason, counts=False, attempt=attempt, cause=UNKNOWN)
                     return replace(step, unknowns=unknowns, awaits=work.number, handed_off=outcome.provider)
                 if unknowns >= MOST_UNKNOWNS:
                     reason = f"unknown: {outcome.text}"
-                    return replace(self.final(work, FAILED, reason, attempt), unknowns=unknowns)
+                    return replace(self.final(work, FAILED, reason, attempt, cause=UNKNOWN), unknowns=unknowns)
                 again = Deferred(outcome.provider, f"unknown: {outcome.text}", Scope.PROVIDER)
-                step = self._retry(work, again, True, attempt)
+                step = self._retry(work, again, True, attempt, UNKNOWN)
                 if step.due is not None and self._others(work, outcome.provider):
                     step = replace(step, avoid=_and(work.claimed.avoid, outcome.provider))
                 return replace(step, unknowns=unknowns)
@@ -107,7 +121,7 @@ class Consequences:
 
     def _with_another(self, work: Work, provider: str, text: str, attempt: AttemptRecord) -> Step:
         """At once: what one provider says against itself says nothing against the message."""
-        step = self.later(work, self._now(), text, counts=False, attempt=attempt)
+        step = self.later(work, self._now(), text, counts=False, attempt=attempt, cause=Scope.PROVIDER)
         return replace(step, avoid=_and(work.claimed.avoid, provider))
 
     def _wait_for_receipt(self, work: Work) -> int | None:
@@ -129,29 +143,36 @@ class Consequences:
         channel = self._channels.get(work.channel)
         return channel.unknown if channel is not None else "hold"
 
-    def _retry(self, work: Work, outcome: Deferred, counts: bool, attempt: AttemptRecord | None = None) -> Step:
+    def _retry(
+        self, work: Work, outcome: Deferred, counts: bool, attempt: AttemptRecord | None = None, cause: str = ""
+    ) -> Step:
         channel = self._channels.get(work.channel)
         retry = channel.retry if channel is not None else Retry()
         attempt = attempt or self.attempt(work, outcome)
         if counts and work.claimed.tries + 1 >= retry.tries:
             self._metrics.limit_reached("delivery.retry.tries")
-            return self.final(work, EXPIRED, f"the last of {retry.tries} tries failed: {outcome.text}", attempt)
+            return self.final(
+                work, EXPIRED, f"the last of {retry.tries} tries failed: {outcome.text}", attempt, cause="tries"
+            )
         seconds = delay(work.number, retry, outcome.retry_after, self._random)
         due = self._now() + int(seconds * 1_000_000)
         if self._throttle is not None and outcome.scope is Scope.PROVIDER:
             due = self._throttle.due(work.channel, outcome.provider, due)
         if work.claimed.expires is not None and due >= work.claimed.expires:
-            return self.final(work, EXPIRED, f"it expires before its next try; the last said: {outcome.text}", attempt)
+            reason = f"it expires before its next try; the last said: {outcome.text}"
+            return self.final(work, EXPIRED, reason, attempt, cause=EXPIRATION)
         # every provider has had its chance: they begin anew
-        return replace(self.later(work, due, outcome.text, counts, attempt), avoid="")
+        return replace(self.later(work, due, outcome.text, counts, attempt, cause or outcome.scope), avoid="")
 
     def put_back(self, work: Work, not_now: NotNow) -> Step:
         expires = work.claimed.expires
         if expires is not None and not_now.due >= expires:
-            return self.final(work, EXPIRED, f"it expires before its next try; {not_now}")
+            return self.final(work, EXPIRED, f"it expires before its next try; {not_now}", cause=EXPIRATION)
         return self.later(work, not_now.due, str(not_now), counts=False)
 
-    def later(self, work: Work, due: int, reason: str, counts: bool, attempt: AttemptRecord | None = None) -> Step:
+    def later(
+        self, work: Work, due: int, reason: str, counts: bool, attempt: AttemptRecord | None = None, cause: str = ""
+    ) -> Step:
         claimed = work.claimed
         return Step(
             claimed,
@@ -167,10 +188,14 @@ class Consequences:
             at=self._now(),
             chain=claimed.chain,
             avoid=claimed.avoid,
+            cause=cause,
             brand=work.brand,
         )
 
-    def final(self, work: Work, status: str, reason: str, attempt: AttemptRecord | None = None) -> Step:
+    def final(
+        self, work: Work, status: str, reason: str, attempt: AttemptRecord | None = None, *, cause: str = ""
+    ) -> Step:
+        """Ended; `cause` is one of `CAUSES` for that status."""
         claimed = work.claimed
         return Step(
             claimed,
@@ -183,6 +208,7 @@ class Consequences:
             unknowns=claimed.unknowns,
             attempt=attempt,
             at=self._now(),
+            cause=cause,
             brand=work.brand,
         )
 

@@ -18,6 +18,7 @@ from .recycling import longer
 from .steps import words
 from .store import Store
 from .store.payload import decode, optional_micros
+from .tally import RECYCLED, REOPENED, Fact, Tally
 from .types import Event, ReceiptState, Recycle
 
 MOST = 500
@@ -44,8 +45,10 @@ class Decisions:
         metrics: Metrics,
         opened: Callable[[], None],
         outbox: Outbox | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._store = store
+        self._tally = tally or Tally()
         self._calls = calls
         self._addresses = addresses
         self._failovers = failovers
@@ -132,7 +135,10 @@ class Decisions:
             if not await self._store.rows("reopen", words(reason), [back], on=on):
                 return False
             await self._store.rows("insert_reopened", self._lifetime, [back], on=on)
+            key = (event.type, row["channel"], row["brand"], row["origin"])
+            facts = [Fact(self._now(), REOPENED, *key, row["status"])]
             if target != row["channel"]:
+                facts.append(Fact(self._now(), RECYCLED, *key, watch["failure"]))
                 moved = {"at": self._now(), "attempts": watch["number"], "channel": row["channel"], "moved": target}
                 await self._store.rows("insert_recyclings", [{"id": event.id, **moved, "reason": words(reason)}], on=on)
                 self._metrics.recycled(row["channel"], target, watch["failure"])
@@ -141,6 +147,7 @@ class Decisions:
                 more = {"channel": row["channel"], "attempt": watch["number"], "feedback": row["feedback"]}
                 told = self._outbox.row(kind, event.id, event, status=PENDING, at=self._now(), reason=reason, **more)
                 await self._outbox.write([told], on)
+            await self._tally.count(self._store, facts, on)
         return True
 
 

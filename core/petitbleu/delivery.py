@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .calls import Calls, HookFailed
-from .consequences import AS_GIVEN, NO_RECYCLING, Consequences, Work
+from .consequences import AS_GIVEN, EXPIRATION, NO_RECYCLING, UNKNOWN, Consequences, Work
 from .data import from_json
 from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
 from .failover import Condition, Failover
@@ -142,11 +142,11 @@ class Delivery:
             step = self._ends.put_back(work, not_now)
             quiet = step.status == PENDING
         except Withheld as withheld:
-            step = self._ends.final(work, IGNORED, str(withheld))
+            step = self._ends.final(work, IGNORED, str(withheld), cause="safe_mode")
         except TemplateError as error:
             if isinstance(error.__cause__, LimitReached):
                 self._metrics.render_limit()
-            step = self._ends.final(work, FAILED, str(error))
+            step = self._ends.final(work, FAILED, str(error), cause="rendering")
         except HookFailed as failed:
             step = self._ends.stumbled(work, str(failed))
         except PetitbleuError as error:
@@ -177,16 +177,19 @@ class Delivery:
         """What can be said without looking at the event's content."""
         claimed = work.claimed
         if claimed.awaits:
-            return self._ends.final(work, FAILED, f"unknown: no receipt came from {claimed.handed_off} in time")
+            reason = f"unknown: no receipt came from {claimed.handed_off} in time"
+            return self._ends.final(work, FAILED, reason, cause=UNKNOWN)
         if claimed.crashes >= MOST_CRASHES:
             reason = f"crashed the worker {claimed.crashes} times"
             if claimed.handed_off:
                 # it may have arrived: that it failed is more than anybody knows
                 attempt = self._ends.attempt(work, Unknown(claimed.handed_off, reason))
-                step = self._ends.final(work, FAILED, f"unknown: {reason}", attempt)
+                step = self._ends.final(work, FAILED, f"unknown: {reason}", attempt, cause=UNKNOWN)
                 return replace(step, unknowns=claimed.unknowns + 1)
             # and so it may at an earlier try
-            return self._ends.final(work, FAILED, f"unknown: {reason}" if claimed.unknowns else reason)
+            if claimed.unknowns:
+                return self._ends.final(work, FAILED, f"unknown: {reason}", cause=UNKNOWN)
+            return self._ends.final(work, FAILED, reason, cause="crashes")
         if claimed.handed_off:
             names = tuple(str(name) for name in from_json(claimed.names)) if claimed.names else ()
             lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over", names)
@@ -200,7 +203,7 @@ class Delivery:
         expires, scheduled = work.claimed.expires, optional_micros(work.claimed.event.scheduled)
         now = self._now()
         if expires is not None and now >= expires:
-            return self._ends.final(work, EXPIRED, f"its expiration passed{when}")
+            return self._ends.final(work, EXPIRED, f"its expiration passed{when}", cause=EXPIRATION)
         if scheduled is not None and now < scheduled - LAG:
             return self._ends.later(work, scheduled, "its scheduled time has not come", counts=False)
         return None
@@ -210,34 +213,36 @@ class Delivery:
         event = await self._calls.enrich_event(event)
         route = await self._calls.route_event(event)
         if route is None:
-            return self._ends.final(work, NOT_COVERED, "nothing says where to send it")
+            return self._ends.final(work, NOT_COVERED, "nothing says where to send it", cause="no_route")
         if work.claimed.chain:
             # the rules have had their say
             route = replace(route, channel=event.channel)
         work.channel = route.channel
         channel = self._channels.get(route.channel)
         if channel is None:
-            return self._ends.final(work, NOT_COVERED, f"no plugin serves the channel {route.channel!r}")
+            reason = f"no plugin serves the channel {route.channel!r}"
+            return self._ends.final(work, NOT_COVERED, reason, cause="no_channel")
         template = await self._calls.resolve_template(event, route)
         if template is None:
-            return self._ends.final(work, NOT_COVERED, f"no published template {route.template}/{route.channel}")
+            reason = f"no published template {route.template}/{route.channel}"
+            return self._ends.final(work, NOT_COVERED, reason, cause="no_template")
         work.template = f"{template.event_type}/{template.channel} v{template.version}"
         address = event.addresses.get(channel.address, "")
         if not address:
             reason = f"it has no {channel.address}, which the channel {channel.name} needs"
-            return self._ends.final(work, FAILED, reason)
+            return self._ends.final(work, FAILED, reason, cause="no_address")
         brand = route.brand or template.brand
         work.address, work.brand = address, brand
         if (step := await self._suppressed(work)) is not None:
             return step
         content = await self._calls.render(template, event, self._brand(brand))
         if content is None:
-            return self._ends.final(work, NOT_COVERED, f"nothing renders {work.template}")
+            return self._ends.final(work, NOT_COVERED, f"nothing renders {work.template}", cause="no_content")
         key = f"{event.id}@{self._instance}"
         message = Message(event, route.channel, address, brand, template, content, key)
         verdict = await self._calls.check_message(message)
         if isinstance(verdict, Suppress):
-            return self._ends.final(work, IGNORED, verdict.reason)
+            return self._ends.final(work, IGNORED, verdict.reason, cause="check")
         if isinstance(verdict, Hold):
             return self._ends.later(work, micros(verdict.until), verdict.reason, counts=False)
         return self._untimely(work) or message
@@ -251,7 +256,8 @@ class Delivery:
         work.doubted = standing.doubted
         if standing.reason is None:
             return None
-        return replace(self._ends.final(work, IGNORED, standing.text), suppressed=standing.reason.value)
+        reason = standing.reason.value
+        return replace(self._ends.final(work, IGNORED, standing.text, cause=reason), suppressed=reason)
 
     async def _deliver(self, work: Work, message: Message) -> Outcome:
         async def hand_off(provider: str) -> None:

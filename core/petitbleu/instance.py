@@ -56,7 +56,9 @@ from .queue import WorkQueue
 from .receipts import Receipts
 from .recycling import Recycling, RecyclingRule
 from .rendering import Renderer, RenderLimits
+from .reports import Reports
 from .retention import Pace, Periods, Purge
+from .rollup import Rollup
 from .safemode import SafeMode
 from .services import Accept, EventType, Services
 from .shares import Shares
@@ -69,6 +71,7 @@ from .store.vault import Vault
 from .suppression import Reason, Terms
 from .suppression.guard import Suppressions
 from .suppression.register import Register
+from .tally import Tally
 from .telling import Limits as TellingLimits
 from .telling import Telling
 from .templates import Drafts, Templates
@@ -117,6 +120,8 @@ class Instance:
     """The same list, as operators read and change it."""
     owners: Owners
     offspring: Offspring
+    tally: Tally
+    rollup: Rollup
 
     def queue_of(self, event_type: str) -> Queue:
         """Where events of a type go that come by a way that names no queue."""
@@ -238,6 +243,7 @@ async def open_instance(
         await check_keys(store)
         instance = assemble(planned, store, around, delivers)
         await instance.templates.refresh()
+        await instance.tally.learn(store)
         async with AsyncExitStack() as stack:
             if plugins_running:
                 await _run_plugins(planned, instance, instance.gate if takes else None, stack)
@@ -285,7 +291,9 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
     windows = {name: one.idempotency for name, one in config.event_types.items() if one.idempotency is not None}
     metrics = Metrics()
     calls.limit_reached = metrics.limit_reached
-    queue = WorkQueue(store, cell, config.delivery.lease, windows, metrics, config.limits.call_keys)
+    brands = {name: brand_of(config, name, "") for name in config.event_types}
+    tally = Tally(brands, config.limits.origins)
+    queue = WorkQueue(store, cell, config.delivery.lease, windows, metrics, config.limits.call_keys, tally)
     renderer = Renderer(
         list(channels.values()),
         calls.prepare_environment,
@@ -308,7 +316,6 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         ),
         addresses,
     )
-    brands = {name: brand_of(config, name, "") for name in config.event_types}
     answers = CoreAnswers(
         templates,
         [
@@ -363,14 +370,16 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         suppressions,
     )
     unmatched = config.delivery.receipts.unmatched
-    receipts = Receipts(store, calls, unmatched, metrics, suppressions, addresses, answers.brand_of, outbox)
+    receipts = Receipts(store, calls, unmatched, metrics, suppressions, addresses, answers.brand_of, outbox, tally)
 
     def opened() -> None:
         queue.look_again()
         queue.announce()
 
     lifetime_micros = int(config.delivery.lifetime * 1_000_000)
-    decisions = Decisions(store, calls, addresses, failovers, lifetime_micros, store.now, metrics, opened, outbox)
+    decisions = Decisions(
+        store, calls, addresses, failovers, lifetime_micros, store.now, metrics, opened, outbox, tally
+    )
     worker = Worker(
         queue,
         delivery,
@@ -419,11 +428,13 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         address_checks,
     )
     status = Status(store, cell, table, brands, zone)
+    by_minute, by_hour = (int(one * 1_000_000) for one in (config.retention.minutes, config.retention.hours))
+    reports = Reports(store, brands, zone, by_minute, by_hour, store.now)
     lifetime = timedelta(seconds=config.delivery.lifetime)
-    copies = WorkQueue(store, cell, config.delivery.lease)
+    copies = WorkQueue(store, cell, config.delivery.lease, tally=tally)
     copies.outbox = outbox
     operations = Operations(
-        store, copies, calls, cell, brands, lifetime, config.limits.pending, store.now, time.monotonic, outbox
+        store, copies, calls, cell, brands, lifetime, config.limits.pending, store.now, time.monotonic, outbox, tally
     )
     auth = Authenticator(config.operators, config.sessions, now, limit_reached=metrics.limit_reached)
     tokens = Tokens(store, config.operators, config.event_types, config.brands, now, secrets.token_bytes)
@@ -507,6 +518,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         now=now,
         record_receipts=receipts.record,
         desk=desk,
+        report=reports.read,
         delivers=delivers,
         outbox=telling,
     )
@@ -528,7 +540,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         services,
         worker,
         metrics,
-        _purge(config, store, queue.incarnation, metrics),
+        _purge(config, store, _holder(queue), metrics),
         horizon,
         watch,
         Wakeup(store.listener, metrics) if store.dialect == "postgres" and config.delivery.announce else None,
@@ -540,7 +552,14 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         register,
         owners,
         offspring,
+        tally,
+        Rollup(store, by_minute, by_hour, zone, _holder(queue)),
     )
+
+
+def _holder(queue: WorkQueue) -> str:
+    """This process among all that use the database."""
+    return f"{socket.gethostname()[:40]}/{queue.incarnation}"
 
 
 def _terms(config: Config) -> dict[str, Terms]:
@@ -560,7 +579,7 @@ def _terms(config: Config) -> dict[str, Terms]:
     return {"": terms(ChannelSuppression()), **{name: terms(own) for name, own in common.channels.items()}}
 
 
-def _purge(config: Config, store: Store, incarnation: str, metrics: Metrics) -> Purge:
+def _purge(config: Config, store: Store, holder: str, metrics: Metrics) -> Purge:
     keep = config.retention
 
     def periods(own: TypeRetention) -> Periods:
@@ -578,11 +597,12 @@ def _purge(config: Config, store: Store, incarnation: str, metrics: Metrics) -> 
         int(config.sessions.lifetime * 1_000_000),
         keep.every,
         Pace(keep.batch, keep.share),
-        f"{socket.gethostname()[:40]}/{incarnation}",
+        holder,
         metrics,
         soft_errors=max(terms.period for terms in _terms(config).values()),
         audit=int(keep.audit * 1_000_000),
         outbox=int(keep.outbox * 1_000_000),
+        statistics=int(keep.statistics * 1_000_000),
     )
 
 

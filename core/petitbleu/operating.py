@@ -53,7 +53,8 @@ class EventFilter:
 
     `status` takes a name, REST name or number of the status table, or `open`: what is not sent yet and not paused.
     `created_since` is the first moment, `created_before` the first one after, both in ISO 8601, by the instance's time
-    zone where they name none.
+    zone where they name none; so are `ended_since` and `ended_before`. `cause` is in one word why it ended unsent, or
+    why its last try failed.
     """
 
     type: str = ""
@@ -66,8 +67,12 @@ class EventFilter:
     origin: str = ""
     queue: str = ""
     template: str = ""
+    brand: str = ""
+    cause: str = ""
     created_since: str = ""
     created_before: str = ""
+    ended_since: str = ""
+    ended_before: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from .outbox import Outbox
 from .queue import WorkQueue
 from .store import CELL_SHIFT, KEY_MASK, Store
 from .store.payload import decode, micros, moment, optional_micros
+from .tally import REOPENED, Fact, Tally
 from .types import Event, Operator
 
 LEASED, HELD = 2, 3
@@ -36,6 +37,7 @@ _NEWS = {
 }
 """What plugins are told of it, and the status that the event has then."""
 
+CANCELLED = "cancelled"
 MEANWHILE = "changed meanwhile; look at it again"
 
 
@@ -79,9 +81,11 @@ class Operations:
         now: Callable[[], int],
         monotonic: Callable[[], float],
         outbox: Outbox | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._store = store
         self._outbox = outbox
+        self._tally = tally or Tally(brands)
         self._queue = queue
         self._calls = calls
         self._high = cell << CELL_SHIFT
@@ -218,7 +222,12 @@ class Operations:
         async with self._store.transaction() as transaction:
             turned = await self._store.rows(_STATEMENTS[action], _ids([one.id for one in found]), on=transaction)
             if turned:
-                await self._store.rows(query, words, turned, on=transaction)
+                # of these statements, that of cancelling alone gives rows: only there something ends
+                facts = [
+                    Fact(row["processed"], IGNORED, row["type"], row["channel"], row["brand"], row["origin"], CANCELLED)
+                    for row in await self._store.rows(query, words, turned, on=transaction)
+                ]
+                await self._tally.count(self._store, facts, transaction)
                 await self._note(action, ((row["id"], {}) for row in turned), actor, reason, transaction)
             changed = {row["id"] for row in turned}
             noted = await self._notice(action, found, changed, words, transaction)
@@ -238,9 +247,24 @@ class Operations:
         ended = [_reopened(one, one.event) for one in found if one.event is not None]
         async with self._store.transaction() as transaction:
             # a purge that has them ends first; what it took is then seen to be gone
-            await self._store.rows("lock_events", _ids(sorted(row["id"] for row in ended)), on=transaction)
+            locked = await self._store.rows("lock_events", _ids(sorted(row["id"] for row in ended)), on=transaction)
             rows = await self._store.rows("reopen", words, sorted(ended, key=lambda row: row["id"]), on=transaction)
             reopened = {row["id"] for row in rows}
+            before = {row["id"]: row["status"] for row in ended}
+            channels = {row["id"]: row["channel"] for row in locked}
+            facts = [
+                Fact(
+                    self._now(),
+                    REOPENED,
+                    row["type"],
+                    channels[row["id"]],
+                    row["brand"],
+                    row["origin"],
+                    before[row["id"]],
+                )
+                for row in rows
+            ]
+            await self._tally.count(self._store, facts, transaction)
             back = [row for row in ended if row["id"] in reopened]
             if back:
                 await self._store.rows("insert_reopened", self._lifetime_micros, back, on=transaction)

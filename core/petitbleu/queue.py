@@ -32,6 +32,7 @@ from .store import CELL_SHIFT, CommitUnknown, Store
 from .store.payload import decode, encode, micros, optional_micros
 from .store.together import insert, settle, settled
 from .suppression.guard import Added, Suppressions
+from .tally import Tally
 from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
@@ -80,9 +81,11 @@ class WorkQueue:
         windows: Mapping[str, float] = MappingProxyType({}),
         metrics: Metrics | None = None,
         call_window: float = 86400.0,
+        tally: Tally | None = None,
     ) -> None:
         self._store = store
         self._metrics = metrics or Metrics()
+        self._tally = tally or Tally()
         self._cell = cell
         self._lease = int(lease * 1_000_000)
         self._ids: list[int] = []
@@ -264,6 +267,8 @@ class WorkQueue:
             "kind": "",
             "at": created,
             "news": "",
+            "brand": self._tally.brand(event.type),
+            "counted": self._tally.origin(event.origin),
         }
 
     async def _take_ids(self, count: int) -> list[int]:
@@ -416,7 +421,7 @@ class WorkQueue:
 
     async def _write_steps(self, steps: list[Step]) -> list[bool]:
         self._metrics.batch("record", len(steps))
-        rows = [step_row(step) for step in steps]
+        rows = [step_row(step, self._tally) for step in steps]
         if self.outbox is not None:
             self._note(rows, [self.outbox.of_step(step) for step in steps])
         noted = self.suppressions is not None and any(step.note is not None for step in steps)

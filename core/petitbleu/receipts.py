@@ -16,7 +16,7 @@ from typing import Any
 from .batching import Batcher
 from .calls import Calls
 from .data import from_json, to_json
-from .lifecycle import EXPIRED, FAILED, PENDING, SENT
+from .lifecycle import EXPIRED, FAILED, FINAL, PENDING, SENT
 from .metrics import Metrics
 from .outbox import Outbox
 from .steps import words
@@ -24,6 +24,7 @@ from .store import Store
 from .store.payload import decode, micros, optional_moment
 from .suppression import Note
 from .suppression.guard import Added, Suppressions
+from .tally import REOPENED, Fact, Tally
 from .types import Event, Receipt, ReceiptState, Scope
 
 logger = logging.getLogger("petitbleu.receipts")
@@ -119,9 +120,11 @@ class Receipts:
         addresses: Mapping[str, str],
         brand: Callable[[Event], str],
         outbox: Outbox | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._store = store
         self._outbox = outbox
+        self._tally = tally or Tally()
         self._calls = calls
         self._patience = patience
         self._metrics = metrics
@@ -204,8 +207,8 @@ class Receipts:
         # a worker has it this moment: what it makes of it comes first
         busy = {key for key, change in refined.items() if change.drop and key[0] not in dropped}
         settled = [one for one in found if (one.event, one.number) not in busy]
-        await self._write_down(settled, refined, on)
         now = int(taken[0]["now"])
+        await self._write_down(settled, refined, events, now, on)
         looked = [
             {"id": one, "event": event, "number": number, "look": look}
             for one, event, number, look in (
@@ -318,7 +321,12 @@ class Receipts:
         return list(found.values()), unmatched
 
     async def _write_down(
-        self, matched: Sequence[_Matched], refined: Mapping[tuple[int, int], Refined], on: Any
+        self,
+        matched: Sequence[_Matched],
+        refined: Mapping[tuple[int, int], Refined],
+        before: Mapping[int, Row],
+        now: int,
+        on: Any,
     ) -> None:
         for one in matched:
             for _, receipt in one.receipts:
@@ -344,7 +352,10 @@ class Receipts:
             if change.feedback is not None
         ]
         if events:
-            await self._store.rows("record_feedback", events, on=on)
+            after = await self._store.rows("record_feedback", now, events, on=on)
+            scopes = {one.event: one.receipts[-1][1].scope.value for one, _ in changes}
+            facts = [fact for row in after for fact in _facts(before[row["id"]], row, now, scopes.get(row["id"], ""))]
+            await self._tally.count(self._store, facts, on)
         over = [{"id": one.event} for one, change in changes if change.watched is False]
         if over:
             await self._store.rows("end_watches", over, on=on)
@@ -390,6 +401,23 @@ def _said(one: _Matched) -> str:
     """The words of the receipt that decided."""
     telling = [receipt.text for _, receipt in one.receipts if receipt.state == one.after]
     return telling[-1] if telling else one.receipts[-1][1].text
+
+
+def _facts(before: Row, after: Row, now: int, scope: str) -> list[Fact]:
+    """What counts of an event that receipts have moved on. `scope` is whose fault a bounce is."""
+    brand, origin = before["brand"], before["origin"]
+    facts = []
+    if after["status"] != before["status"]:
+        if before["status"] in FINAL:
+            key = (before["type"], before["channel"], brand, origin)
+            facts.append(Fact(now, REOPENED, *key, before["status"]))
+        cause = "receipt" if after["status"] == FAILED else ""
+        facts.append(Fact(now, after["status"], before["type"], after["channel"], brand, origin, cause))
+    heard = after["feedback"]
+    if heard != before["feedback"] and heard != ReceiptState.UNDERWAY:
+        cause = scope if heard == ReceiptState.BOUNCED else ""
+        facts.append(Fact(now, heard, before["type"], after["channel"], brand, origin, cause))
+    return facts
 
 
 def _stored(one: Receipt) -> dict[str, Any]:

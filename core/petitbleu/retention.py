@@ -76,8 +76,8 @@ class Busy(PetitbleuError):
 class Purge:
     """Deletes by `periods`, which differ by event type, and `others` for the types not among them. Sessions go
     `sessions` microseconds after their end, counts of soft errors `soft_errors` after the last one, what the audit says
-    after `audit`, notices after `outbox`. `every` is in seconds. `holder` names this process among all that use the
-    database; `clock` counts seconds."""
+    after `audit`, notices after `outbox`, counts of events after `statistics`. `every` is in seconds. `holder` names
+    this process among all that use the database; `clock` counts seconds."""
 
     def __init__(
         self,
@@ -95,6 +95,7 @@ class Purge:
         soft_errors: int,
         audit: int,
         outbox: int,
+        statistics: int,
     ) -> None:
         self._store = store
         self._periods = periods
@@ -106,6 +107,7 @@ class Purge:
             "soft_errors": (soft_errors,),
             "audit": (audit,),
             "outbox": (outbox,),
+            "statistics": (statistics,),
             "unmatched": (others.attempts,),
         }
         self._every = int(every * SECOND)

@@ -62,6 +62,10 @@ class FoundEvent:
     reason: str
     feedback: str = ""
     """What receipts say of its last attempt: `underway`, `received`, `bounced`, `complained`; empty: nothing."""
+    brand: str = ""
+    """In whose name it is sent."""
+    cause: str = ""
+    """In one word, why it ended unsent, or why its last try failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,61 @@ class Outbox(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ReportQuery:
+    """A question about what was counted. Empty tuples are no limit."""
+
+    kind: str
+    """`service_level`, `processing_time` or `history`."""
+    since: datetime
+    until: datetime
+    """The period, `until` not in it. It is widened to full minutes, or to hours and days where it lies so far back that
+    nothing finer is kept."""
+    by: tuple[str, ...] = ()
+    """What a line stands for: `period`, `type`, `channel`, `brand`, `origin`; of `history` also `status`, `cause`."""
+    every: str = "day"
+    """Of `period`: `minute`, `hour`, `day` or `month`, in the instance's time zone."""
+    types: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    brands: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    watchdog: bool = False
+    """Whether the events that the server sends to watch itself are counted too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """Events that ended unsent for one cause; `share` of all that ended. `filter` lists them, by the names of the
+    options of `petitbleu events list`."""
+
+    status: str
+    cause: str
+    events: int
+    share: float
+    filter: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLine:
+    """`keys` by the names in `Report.by`. `values` are numbers of events, seconds, or a share of 1; None: not known."""
+
+    keys: Mapping[str, str]
+    values: Mapping[str, int | float | None]
+    errors: tuple[ErrorKind, ...] = ()
+    filter: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer to a `ReportQuery`, whose period has become `since` and `until`."""
+
+    kind: str
+    since: datetime
+    until: datetime
+    by: tuple[str, ...]
+    lines: tuple[ReportLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """Handed to `intake_routes`, `routes` and `lifespan`. Values and functions only: no way around `accept`."""
 
@@ -169,6 +228,8 @@ class Services:
     """Returns when they are stored durably: only then tell their sender that they came. Raises `Unavailable`."""
     desk: Desk
     """What operators ask and do."""
+    report: Callable[[ReportQuery, Operator], Awaitable[Report]]
+    """Only of what the operator may read. Raises `QueryRefused`, `AccessDenied`."""
     delivers: bool
     """Whether this process hands messages to providers, and may hear from them."""
     outbox: Outbox
@@ -183,10 +244,14 @@ class OpenServices(Protocol):
 __all__ = [
     "Accept",
     "Auth",
+    "ErrorKind",
     "EventType",
     "FoundEvent",
     "OpenServices",
     "Outbox",
+    "Report",
+    "ReportLine",
+    "ReportQuery",
     "Services",
     "StatusName",
     "SubscriptionState",

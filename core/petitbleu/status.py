@@ -41,6 +41,8 @@ _COLUMNS = {
     "mobilePhone": "e.mobile_phone",
     "template": "e.template",
     "feedback": "e.feedback",
+    "brand": "e.brand",
+    "cause": "e.cause",
 }
 _TIMES = frozenset({"created", "processing", "processed", "processRequested"})
 _NUMBERS = frozenset({"errors"})
@@ -243,4 +245,6 @@ def _found(row: Mapping[str, Any]) -> FoundEvent:
         template=row["template"],
         reason=row["reason"],
         feedback=row["feedback"],
+        brand=row["brand"],
+        cause=row["cause"],
     )

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .data import to_json
-from .lifecycle import FINAL, PROCESSING, TRANSITIONS
+from .lifecycle import FINAL, PROCESSING, SENT, TRANSITIONS
+from .store.payload import micros
 from .suppression import Note
+from .tally import RECYCLED, RETRIED, Tally, bin_of
 from .types import Event
 
 
@@ -81,6 +83,8 @@ class Step:
     awaits: int = 0
     handed_off: str = ""
     watch: int | None = None
+    cause: str = ""
+    """In one word, why it ended unsent or its try failed."""
     suppressed: str = ""
     """The reason of the suppression that ended it."""
     note: Note | None = None
@@ -98,9 +102,12 @@ _NO_ATTEMPT = dict.fromkeys(
 )
 
 
-def step_row(step: Step) -> dict[str, Any]:
-    """For `settle`: the step and its attempt together, which share channel and template."""
-    final, attempt = step.due is None, step.attempt
+_UNTIMED = dict.fromkeys(("queuing", "sending", "took", "bin"))
+
+
+def step_row(step: Step, tally: Tally) -> dict[str, Any]:
+    """For `settle`: the step and its attempt together, which share channel and template, and as what it counts."""
+    final, attempt, event = step.due is None, step.attempt, step.claimed.event
     row: dict[str, Any] = {
         "id": step.claimed.id,
         "lease": step.claimed.lease,
@@ -126,7 +133,13 @@ def step_row(step: Step) -> dict[str, Any]:
         "told": None,
         "kind": "",
         "news": "",
+        "type": event.type,
+        "brand": step.brand or tally.brand(event.type),
+        "counted": tally.origin(event.origin),
+        "cause": step.cause,
+        "fact": step.status if final else RECYCLED if step.moved is not None else RETRIED if attempt else None,
     }
+    row |= _times(event, attempt, step.at) if attempt is not None and step.status == SENT else _UNTIMED
     if attempt is None:
         return row | _NO_ATTEMPT
     row["number"] = attempt.number
@@ -140,6 +153,15 @@ def step_row(step: Step) -> dict[str, Any]:
     row["reference"] = words(attempt.reference, 255)
     row["names"] = to_json([words(name, 255) for name in attempt.names]) if attempt.names else None
     return row
+
+
+def _times(event: Event, attempt: AttemptRecord, at: int) -> dict[str, int]:
+    """Of an event that is sent, in microseconds: from accepted, or from its scheduled time, to the try that sent it,
+    that try, and both together."""
+    created = micros(event.created)
+    took = max(0, at - (created if event.scheduled is None else max(created, micros(event.scheduled))))
+    sending = min(took, max(0, attempt.ended - attempt.started))
+    return {"queuing": took - sending, "sending": sending, "took": took, "bin": bin_of(took)}
 
 
 def words(text: str, most: int | None = None) -> str:

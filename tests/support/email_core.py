@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from petitbleu import Auth, Desk, Event, EventQuery, FoundEvent, Operator, Outbox, Queue, Receipt, Services
+from petitbleu import (
+    Auth,
+    Desk,
+    Event,
+    EventQuery,
+    FoundEvent,
+    Operator,
+    Outbox,
+    Queue,
+    Receipt,
+    Report,
+    ReportQuery,
+    Services,
+)
 
 CREATED = datetime(2026, 11, 23, 10, 0, 0, 250_000, tzinfo=UTC)
 ID = (1 << 56) + 4711
@@ -36,6 +49,9 @@ class Core:
 
     async def count(self, query: EventQuery, operator: Operator) -> int:
         return 0
+
+    async def report(self, query: ReportQuery, operator: Operator) -> Report:
+        return Report(query.kind, query.since, query.until, query.by, ())
 
     async def pending(self) -> tuple[int, int]:
         return 0, 1
@@ -66,6 +82,7 @@ class Core:
             masked=lambda event: event.data,
             record_receipts=self.record_receipts,
             desk=cast(Desk, None),
+            report=self.report,
             delivers=delivers,
             outbox=cast(Outbox, None),
         )

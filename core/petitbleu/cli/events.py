@@ -98,6 +98,11 @@ FILTERS: Mapping[str, str] = {
     "channel": "only with this channel",
     "created_since": "only what came at this time or later, such as 2026-11-23T09:00Z",
     "created_before": "only what came before this time",
+    "brand": "only in the name of this brand",
+    "origin": "only with this origin",
+    "cause": "only what ended unsent, or failed to be sent, for this cause, such as address",
+    "ended_since": "only what ended at this time or later",
+    "ended_before": "only what ended before this time",
 }
 """By the field of the filter: what its option says of itself."""
 

@@ -23,6 +23,7 @@ from . import (
     operations,
     plugins,
     purge,
+    report,
     suppressions,
     templates,
     tokens,
@@ -31,6 +32,7 @@ from . import (
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
     "events": ("what became of events, and what to do about them", (*events.COMMANDS, *operations.COMMANDS)),
+    "report": ("how many events there were, how fast, and what failed", report.COMMANDS),
     "suppressions": ("addresses that are not written to", suppressions.COMMANDS),
     "operators": ("logins", instance.OPERATOR_COMMANDS),
     "operators token": ("tokens of programs", tokens.COMMANDS),

@@ -18,6 +18,7 @@ _TABLES = (
     "soft_errors",
     "audit",
     "outbox",
+    "statistics",
 )
 
 

@@ -449,6 +449,7 @@ class LimitSettings(Section):
         100, ge=1, le=1000, description="Events that operators change by one call, in one transaction."
     )
     previews: int = Field(2, ge=1, le=64, description="Templates rendered for operators at the same time.")
+    origins: Count = Field(100, description="Origins that reports tell apart; further ones are counted as other.")
 
 
 class Retention(Section):
@@ -460,6 +461,9 @@ class Retention(Section):
     share: float = Field(0.1, gt=0, le=1, description="Part of the time that deleting may take.")
     audit: Duration = Field(31536000.0, description="How long it is kept who changed what.")
     outbox: Duration = Field(604800.0, description="How long notices of subscriptions are kept, told or not.")
+    statistics: Duration = Field(31104000.0, description="How long it is kept how many events there were, for reports.")
+    minutes: Duration = Field(172800.0, description="For how long of that by the minute.")
+    hours: Duration = Field(5184000.0, description="For how long by the hour; what is older, by the day.")
 
 
 class ChannelSuppression(Section):

@@ -38,6 +38,10 @@ _TERMS: Mapping[str, tuple[str, Literal["=", "<", ">="]]] = {
     "channel": ("channel", "="),
     "origin": ("origin", "="),
     "template": ("template", "="),
+    "brand": ("brand", "="),
+    "cause": ("cause", "="),
+    "ended_since": ("processed", ">="),
+    "ended_before": ("processed", "<"),
     "created_since": ("created", ">="),
     "created_before": ("created", "<"),
 }

@@ -43,8 +43,8 @@ FEEDBACK = {
         FROM {rows:event bigint, number int} JOIN awaited a ON a.event = j.event AND a.number = j.number
         ORDER BY a.id""",
     "concerned": """
-        SELECT e.id, e.type, e.status, e.channel, e.reason, e.feedback, e.external_id, e.origin, q.state, q.handed_off,
-               q.awaits, p.body, (SELECT max(number) FROM attempts WHERE attempts.event = e.id) AS last
+        SELECT e.id, e.type, e.brand, e.status, e.channel, e.reason, e.feedback, e.external_id, e.origin, q.state,
+               q.handed_off, q.awaits, p.body, (SELECT max(number) FROM attempts WHERE attempts.event = e.id) AS last
         FROM {rows:id bigint} JOIN events e ON e.id = j.id
              LEFT JOIN queue q ON q.id = e.id LEFT JOIN payloads p ON p.id = e.id""",
     "record_parts": "UPDATE awaited SET state = j.state FROM {rows:id bigint, state text} WHERE awaited.id = j.id",
@@ -54,9 +54,11 @@ FEEDBACK = {
     "record_feedback": """
         UPDATE events SET feedback = j.state, feedback_at = {now}, status = coalesce(j.status, events.status),
                reason = coalesce(j.reason, events.reason), channel = coalesce(j.channel, events.channel),
-               processed = CASE WHEN j.status IS NULL THEN events.processed ELSE {now} END,
+               cause = CASE j.status WHEN 'failed' THEN 'receipt' WHEN 'sent' THEN '' ELSE events.cause END,
+               processed = CASE WHEN j.status IS NULL THEN events.processed ELSE {0} END,
                process_requested = CASE WHEN j.status IS NULL THEN events.process_requested ELSE NULL END
-        FROM {rows:id bigint, state text, status text, reason text, channel text} WHERE events.id = j.id""",
+        FROM {rows:id bigint, state text, status text, reason text, channel text} WHERE events.id = j.id
+        RETURNING events.id AS id, events.status AS status, events.channel AS channel, events.feedback AS feedback""",
     # what waits for this receipt, or for another way that is not needed any more; what a worker has stays
     "drop_waiting": """
         DELETE FROM queue WHERE id IN

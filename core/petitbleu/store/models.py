@@ -68,6 +68,10 @@ class EventRow(Model):
     feedback = fields.CharField(max_length=16, db_default="")
     """What receipts say of its last attempt: `underway`, `received`, `bounced`, `complained`; empty: nothing."""
     feedback_at = fields.BigIntField(null=True)
+    brand = fields.CharField(max_length=128, db_default="")
+    """In whose name it is sent."""
+    cause = fields.CharField(max_length=32, db_default="")
+    """In one word why it ended unsent, or why its last try failed; see `consequences.py`."""
 
     class Meta:
         table = "events"
@@ -367,6 +371,55 @@ class AuditRow(Model):
 
     class Meta:
         table = "audit"
+
+
+# How many events a fact was about, of one key, from `start` on for `span` seconds; 0 is a minute that was not yet
+# summed up. See `tally.py`. Times are in microseconds, `depth` is of fact `queued` and counts open events.
+class StatisticRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    span = fields.IntField()
+    start = fields.BigIntField()
+    fact = fields.CharField(max_length=16)
+    type = fields.CharField(max_length=128)
+    channel = fields.CharField(max_length=64)
+    brand = fields.CharField(max_length=128)
+    origin = fields.CharField(max_length=255)
+    cause = fields.CharField(max_length=32, db_default="")
+    events = fields.BigIntField()
+    timed = fields.BigIntField(null=True)
+    """Those of them whose times are known."""
+    queuing = fields.BigIntField(null=True)
+    queuing_min = fields.BigIntField(null=True)
+    queuing_max = fields.BigIntField(null=True)
+    sending = fields.BigIntField(null=True)
+    sending_min = fields.BigIntField(null=True)
+    sending_max = fields.BigIntField(null=True)
+    processing = fields.BigIntField(null=True)
+    processing_min = fields.BigIntField(null=True)
+    processing_max = fields.BigIntField(null=True)
+    depth = fields.BigIntField(null=True)
+    depth_min = fields.BigIntField(null=True)
+    depth_max = fields.BigIntField(null=True)
+    bin0 = fields.BigIntField(null=True)
+    bin1 = fields.BigIntField(null=True)
+    bin2 = fields.BigIntField(null=True)
+    bin3 = fields.BigIntField(null=True)
+    bin4 = fields.BigIntField(null=True)
+    bin5 = fields.BigIntField(null=True)
+    bin6 = fields.BigIntField(null=True)
+    bin7 = fields.BigIntField(null=True)
+    bin8 = fields.BigIntField(null=True)
+    bin9 = fields.BigIntField(null=True)
+    bin10 = fields.BigIntField(null=True)
+    bin11 = fields.BigIntField(null=True)
+    bin12 = fields.BigIntField(null=True)
+    bin13 = fields.BigIntField(null=True)
+    bin14 = fields.BigIntField(null=True)
+    bin15 = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "statistics"
+        indexes = (Index(fields=("span", "start")),)
 
 
 class CounterRow(Model):

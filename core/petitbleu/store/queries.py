@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from .feedback import FEEDBACK
 from .outbox import OUTBOX
+from .statistics import STATISTICS
 from .suppression import SUPPRESSION
 from .upkeep import UPKEEP
 
@@ -35,17 +36,17 @@ QUERIES = {
               channel text, lease text}""",
     "insert_events": """
         INSERT INTO events (id, type, lane, channel, status, created, process_requested, external_id, origin, email,
-                            mobile_phone)
-        SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone
+                            mobile_phone, brand)
+        SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone, brand
         FROM {rows:id bigint, type text, lane smallint, channel text, created bigint, due bigint, external_id text,
-              origin text, email text, mobile_phone text}""",
+              origin text, email text, mobile_phone text, brand text}""",
     # those of `j` that are not there yet; whoever stores the same ones at the same moment is waited for
     "insert_missing": """
         INSERT INTO events (id, type, lane, channel, status, created, process_requested, external_id, origin, email,
-                            mobile_phone)
-        SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone
+                            mobile_phone, brand)
+        SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone, brand
         FROM {rows:id bigint, type text, lane smallint, channel text, created bigint, due bigint, external_id text,
-              origin text, email text, mobile_phone text} WHERE true
+              origin text, email text, mobile_phone text, brand text} WHERE true
         ON CONFLICT (id) DO NOTHING
         RETURNING id""",
     "insert_payloads": "INSERT INTO payloads (id, body) SELECT id, body FROM {rows:id bigint, body text}",
@@ -140,9 +141,10 @@ QUERIES = {
     "record_steps": """
         UPDATE events SET status = j.status, channel = coalesce(j.moved, j.channel), errors = j.errors,
                processing = coalesce(events.processing, j.processing), processed = j.processed,
-               process_requested = j.process_requested, template = j.template, reason = j.reason
+               process_requested = j.process_requested, template = j.template, reason = j.reason, brand = j.brand,
+               cause = j.cause
         FROM {rows:id bigint, status text, channel text, errors int, processing bigint, processed bigint,
-              process_requested bigint, template text, reason text, moved text}
+              process_requested bigint, template text, reason text, moved text, brand text, cause text}
         WHERE events.id = j.id""",
     # of steps whose commit was in doubt, those that were stored
     "settled": """
@@ -159,8 +161,10 @@ QUERIES = {
                 ORDER BY id {skip_locked})
         RETURNING id""",
     "record_cancelled": """
-        UPDATE events SET status = 'ignored', reason = {0}, processed = {now}, process_requested = NULL
-        WHERE id IN (SELECT id FROM {rows:id bigint})""",
+        UPDATE events SET status = 'ignored', reason = {0}, cause = 'cancelled', processed = {now},
+               process_requested = NULL
+        WHERE id IN (SELECT id FROM {rows:id bigint})
+        RETURNING type, channel, brand, origin, processed""",
     "hasten": """
         UPDATE queue SET state = 1, due = {now},
                expires = CASE WHEN expires <= {now} THEN {now} + {0} ELSE expires END
@@ -169,15 +173,15 @@ QUERIES = {
         RETURNING id""",
     "record_hastened": """
         UPDATE events SET process_requested = {now} WHERE id IN (SELECT id FROM {rows:id bigint})""",
-    "lock_events": "SELECT id FROM events WHERE id IN (SELECT id FROM {rows:id bigint}) ORDER BY id {lock}",
+    "lock_events": "SELECT id, channel FROM events WHERE id IN (SELECT id FROM {rows:id bigint}) ORDER BY id {lock}",
     "reopen": """
         UPDATE events SET status = 'pending', reason = {0}, channel = j.channel, processed = NULL, feedback = '',
-               feedback_at = NULL,
+               feedback_at = NULL, cause = '',
                process_requested = CASE WHEN j.due > {now} THEN j.due ELSE {now} END
         FROM {rows:id bigint, status text, channel text, due bigint}
         WHERE events.id = j.id AND events.status = j.status
               AND EXISTS (SELECT 1 FROM payloads WHERE payloads.id = events.id)
-        RETURNING events.id AS id""",
+        RETURNING events.id AS id, events.type AS type, events.brand AS brand, events.origin AS origin""",
     "insert_reopened": """
         INSERT INTO queue (id, state, lane, priority, due, expires, type, channel, chain, avoid, attempts)
         SELECT e.id, CASE WHEN j.due > {now} THEN 0 ELSE 1 END, e.lane, j.priority,
@@ -237,6 +241,7 @@ QUERIES = {
     **FEEDBACK,
     **SUPPRESSION,
     **OUTBOX,
+    **STATISTICS,
 }
 
 REPEATABLE = frozenset(

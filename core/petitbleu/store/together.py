@@ -1,5 +1,5 @@
-"""What every event costs in writes: stored once, settled once or more. Each is one statement on PostgreSQL, so that
-nothing waits between its parts, and one transaction on SQLite.
+"""What every event costs in writes: stored once, settled once or more, and counted each time. Each is one statement on
+PostgreSQL, so that nothing waits between its parts, and one transaction on SQLite.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ _INSERT: Parts = (
     ("queued", "insert_queue", "j"),
     ("recorded", "insert_events", "j"),
     ("kept", "insert_payloads", "j"),
+    ("counted", "count_accepted", "j"),
 )
 _INSERT_AGAIN: Parts = (
     ("recorded", "insert_missing", "j"),
     ("missing", "SELECT j.* FROM j JOIN recorded ON recorded.id = j.id", ""),
     ("queued", "insert_queue", "missing AS j"),
     ("kept", "insert_payloads", "missing AS j"),
+    ("counted", "count_accepted", "missing AS j"),
 )
 _CHANGED = "SELECT id FROM done UNION ALL SELECT id FROM back"
 _RECORD: Parts = (
     ("recorded", "record_steps", "ours AS j"),
     ("written", "insert_attempts", "ours AS j"),
+    ("counted", "count_steps", "ours AS j"),
 )
 _SETTLE: Parts = (
     ("done", "finish", "j"),
@@ -63,7 +66,7 @@ async def insert(store: Store, rows: Sequence[Row], lease: int, on: Any = None) 
     if store.dialect == "sqlite":
         async with store.joined(on) as transaction:
             await store.rows("insert_queue", lease, [*rows], on=transaction)
-            for query in ("insert_events", "insert_payloads"):
+            for query in ("insert_events", "insert_payloads", "count_accepted"):
                 await store.rows(query, [*rows], on=transaction)
             if told := [row for row in rows if row["told"] is not None]:
                 await store.rows("insert_notices", told, on=transaction)
@@ -115,6 +118,7 @@ async def settle(
         ours = [row for row in rows if row["id"] in changed]
         if ours:
             await store.rows("record_steps", ours, on=transaction)
+            await store.rows("count_steps", ours, on=transaction)
         if tried := [row for row in ours if row["number"] is not None]:
             await store.rows("insert_attempts", tried, on=transaction)
         for query, column in (("insert_awaited", "names"), ("insert_watches", "watch"), ("insert_recyclings", "moved")):

@@ -36,6 +36,8 @@ from petitbleu import (
     Operator,
     Outbox,
     Receipt,
+    Report,
+    ReportQuery,
     Services,
     Session,
     SessionExpired,
@@ -181,6 +183,9 @@ class Core:
     async def load_event(self, event_id: int) -> Event | None:
         return None
 
+    async def report(self, query: ReportQuery, operator: Operator) -> Report:
+        raise AssertionError("an intake asks for no reports")
+
     async def record_receipts(self, receipts: Sequence[Receipt]) -> None:
         raise AssertionError("an intake hears of no receipts")
 
@@ -204,6 +209,7 @@ class Core:
             now=lambda: NOW,
             record_receipts=self.record_receipts,
             desk=cast(Desk, None),
+            report=self.report,
             delivers=True,
             outbox=cast(Outbox, None),
         )
