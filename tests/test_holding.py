@@ -297,6 +297,7 @@ async def test_a_login_that_may_not_ask_works_all_the_same(postgres_url: str, ca
     role = f"modest_{uuid.uuid4().hex[:8]}"
     await connection.execute(
         f"CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; "
+        f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}; "
         "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC"
     )
     base, _, rest = postgres_url.partition("://postgres@")

@@ -29,7 +29,7 @@ from petitbleu.tally import BINS, bin_of
 
 PARIS = ZoneInfo("Europe/Paris")
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-BRANDS = {"order": "shop", "reset": "outlet", "watchdog": "shop"}
+BRANDS = {"order": "shop", "reset": "outlet"}
 READER = Operator("ann", frozenset({"read"}))
 SECOND, DAY = 1_000_000, 86_400_000_000
 
@@ -101,8 +101,8 @@ async def store(database_url: str) -> AsyncIterator[Store]:
         yield store
 
 
-def reports(store: Store, watchdog: str = "", minutes: int = 2 * DAY) -> Reports:
-    return Reports(store, BRANDS, PARIS, minutes, 60 * DAY, lambda: micros(NOON), watchdog)
+def reports(store: Store, minutes: int = 2 * DAY) -> Reports:
+    return Reports(store, BRANDS, PARIS, minutes, 60 * DAY, lambda: micros(NOON))
 
 
 # ----------------------------------------------------------------------------------------------------------- computing
@@ -221,12 +221,11 @@ async def test_an_operator_reads_what_the_rights_reach(store: Store) -> None:
     await insert(store, [Told(at, "accepted", name, brand=BRANDS[name]).row() for name in BRANDS])
 
     async def types(operator: Operator, **asked: Any) -> dict[str, Any]:
-        found = await reports(store, "watchdog").read(question("history", by=("type",), **asked), operator)
+        found = await reports(store).read(question("history", by=("type",), **asked), operator)
         return {line.keys["type"]: line.values["events"] for line in found.lines}
 
     assert await types(READER) == {"order": 1, "reset": 1}
-    assert await types(READER, watchdog=True) == {"order": 1, "reset": 1, "watchdog": 1}
-    assert await types(READER, types=("watchdog",)) == {"watchdog": 1}
+    assert await types(READER, types=("reset",)) == {"reset": 1}
     assert await types(replace(READER, event_types=frozenset({"reset"}))) == {"reset": 1}
     assert await types(replace(READER, event_types=frozenset({"reset"})), types=("order",)) == {}
     assert await types(replace(READER, brands=frozenset({"shop"}))) == {"order": 1}

@@ -13,7 +13,7 @@ from .plugins import CORE, Loaded
 COMMANDS = frozenset(
     (
         *("audit", "check", "demo", "doctor", "encrypt", "events", "forget", "init", "migrate", "new-plugin"),
-        *("operators", "plugins", "purge", "push", "serve", "suppressions", "templates"),
+        *("operators", "plugins", "purge", "push", "report", "serve", "suppressions", "templates"),
     )
 )
 """The core's own subcommands, and groups of them."""

@@ -230,7 +230,7 @@ def _written(at: datetime) -> str:
 
 class Reports:
     """`brands` maps every event type to its brand; `minutes` and `hours` are how long counts are kept by them, in
-    microseconds like `now`; `watchdog` is the event type that is left out unless it is asked for."""
+    microseconds like `now`."""
 
     def __init__(
         self,
@@ -240,7 +240,6 @@ class Reports:
         minutes: int,
         hours: int,
         now: Callable[[], int],
-        watchdog: str = "",
     ) -> None:
         self._store = store
         self._brands = brands
@@ -248,7 +247,6 @@ class Reports:
         self._minutes = minutes
         self._hours = max(minutes, hours)
         self._now = now
-        self._watchdog = watchdog
 
     async def read(self, query: ReportQuery, operator: Operator) -> Report:
         """Raises `QueryRefused`, `AccessDenied`."""
@@ -298,9 +296,6 @@ class Reports:
     def _statements(self, query: ReportQuery, types: tuple[str, ...] | None) -> Iterator[tuple[str, list[Any]]]:
         """What to read, with parameters, our own words but for these."""
         terms, values = _terms(query, types)
-        if self._watchdog and self._watchdog not in query.types and not query.watchdog:
-            terms.append("type <> ?")
-            values.append(self._watchdog)
         wanted = f"fact = '{SENT}'" if query.kind == "processing_time" else f"fact <> '{QUEUED}'"
         parts = [([wanted, *terms], values)]
         if query.kind == "processing_time" and (depth := _depth(query, types)) is not None:

@@ -159,8 +159,6 @@ class ReportQuery:
     channels: tuple[str, ...] = ()
     brands: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
-    watchdog: bool = False
-    """Whether the events that the server sends to watch itself are counted too."""
 
 
 @dataclass(frozen=True, slots=True)

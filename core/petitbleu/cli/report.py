@@ -59,7 +59,6 @@ async def _report(kind: str, args: argparse.Namespace) -> int:
             tuple(args.channel),
             tuple(args.brand),
             tuple(args.origin),
-            args.watchdog,
         )
         found = await instance.services.report(query, LOCAL)
     if args.json:
@@ -146,7 +145,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", default="day", choices=PERIODS, help="with --by period (default: day)")
     for name in ("type", "channel", "brand", "origin"):
         parser.add_argument(f"--{name}", action="append", default=[], help=f"only this {name}; may be repeated")
-    parser.add_argument("--watchdog", action="store_true", help="with the events by which the server watches itself")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--csv", action="store_true", help="print CSV")
