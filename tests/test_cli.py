@@ -119,6 +119,7 @@ def test_plugins_tells_what_runs(run: Run) -> None:
         ("push", ["ios", "android", "web"]),
         ("soap_ingest", []),
         ("rest_ingest", []),
+        ("console", []),
         ("webhooks", []),
     ]
     hooks = json.loads(run("plugins", "--hooks", "--json").out)

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = {
     "petitbleu": ROOT / "core/petitbleu",
+    "petitbleu_console": ROOT / "plugins/console/petitbleu_console",
     "petitbleu_email": ROOT / "plugins/email/petitbleu_email",
     "petitbleu_push": ROOT / "plugins/push/petitbleu_push",
     "petitbleu_rest_ingest": ROOT / "plugins/rest_ingest/petitbleu_rest_ingest",
@@ -97,4 +98,4 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         env=environment,
         cwd=tmp_path,
     )
-    assert "plugins email, sms, push, soap_ingest, rest_ingest, webhooks" in checked.stdout
+    assert "plugins email, sms, push, soap_ingest, rest_ingest, console, webhooks" in checked.stdout

@@ -40,7 +40,7 @@ def contract(config: Config, event_type: str) -> Contract:
 
 
 def test_the_sample_is_sound(sample: Config) -> None:
-    assert list(sample.plugin_settings) == ["email", "sms", "push", "soap_ingest", "rest_ingest", "webhooks"]
+    assert list(sample.plugin_settings) == ["email", "sms", "push", "soap_ingest", "rest_ingest", "console", "webhooks"]
     assert findings(sample) == []
     password = sample.operators["mc"].password
     assert password is not None

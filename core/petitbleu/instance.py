@@ -27,15 +27,26 @@ from .auth import Authenticator, Tokens
 from .calls import Calls
 from .channels import EMAIL, MOBILE_PHONE, wishes
 from .conduct import Conduct
-from .config import Config, build_config, check_catch_all, check_channels, check_deadlines, find_config, read_config
+from .config import (
+    Config,
+    RawConfig,
+    build_config,
+    check_catch_all,
+    check_channels,
+    check_deadlines,
+    find_config,
+    read_config,
+    shown,
+)
 from .config.settings import ChannelSuppression, TypeRetention
 from .contract import Contract
 from .data import elements
 from .deadlines import within
 from .decisions import Decisions
 from .delivery import Delivery
-from .desk import DeskAudit, DeskEvents, DeskSuppressions, DeskTemplates
+from .desk import DeskAudit, DeskEvents, DeskInstallation, DeskSuppressions, DeskTemplates
 from .desk.listing import Sizes
+from .desk.plugins import plugin_facts
 from .encryption import check_keys
 from .failover import Failover
 from .failpoints import Failpoints, read_failpoints
@@ -133,6 +144,7 @@ class Instance:
 class Plan:
     """A configuration with its plugins loaded and checked, before any database is opened."""
 
+    raw: RawConfig
     config: Config
     loaded: Loaded
     calls: Calls
@@ -171,7 +183,7 @@ def plan(
     check_channels(raw, served, {name: channel.providers for name, channel in channels.items()})
     check_catch_all(raw, {name: _address_check(channel) for name, channel in channels.items()})
     calls.safe_mode = _safe_mode(config, channels)
-    return Plan(config, loaded, calls, channels)
+    return Plan(raw, config, loaded, calls, channels)
 
 
 def _address_check(channel: Channel) -> Callable[[str], str]:
@@ -494,6 +506,15 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         ),
         DeskSuppressions(store, register, config.brands, zone, sizes),
         DeskAudit(store, sizes),
+        DeskInstallation(
+            store,
+            lambda: shown(planned.raw, config),
+            lambda: plugin_facts(planned.loaded, calls, config.delivery),
+            config.operators,
+            auth,
+            tokens,
+            now,
+        ),
         watch.look,
     )
     services = Services(

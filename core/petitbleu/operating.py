@@ -446,6 +446,113 @@ class AuditDesk(Protocol):
         ...
 
 
+# ------------------------------------------------------------------------------------------------------- installation
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as it holds. `place` is the file, line and column it comes from, empty for a default; what is secret
+    shows as `***`."""
+
+    path: str
+    value: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookFacts:
+    """A hook that a plugin has. `order` is who has it, as they are called; `deadline` is in seconds, None for what is
+    called at the start only."""
+
+    name: str
+    order: Sequence[str]
+    deadline: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFacts:
+    """A plugin as it is loaded; `order` is its place in the list, from 1."""
+
+    order: int
+    name: str
+    version: str
+    distribution: str
+    channels: Sequence[str]
+    hooks: Sequence[HookFacts]
+    deprecations: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorFacts:
+    """An operator of the configuration. `event_types` and `brands` narrow what it may (None: no limit); `sessions` is
+    how many are open."""
+
+    login: str
+    rights: Sequence[str]
+    event_types: Sequence[str] | None
+    brands: Sequence[str] | None
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A token as it is listed. `event_types` and `brands` narrow what the operator may (`None`: no further)."""
+
+    id: int
+    login: str
+    name: str
+    start: str
+    """Its first characters."""
+    rights: frozenset[str]
+    event_types: frozenset[str] | None
+    brands: frozenset[str] | None
+    created: datetime
+    created_by: str
+    expires: datetime | None
+    revoked: datetime | None
+    used: datetime | None
+    """When it was last used, to within some minutes."""
+
+    def state(self, now: datetime) -> str:
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expires is not None and self.expires <= now else "valid"
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """The only time that the token itself is there."""
+
+    token: str = field(repr=False)
+    known: ApiToken
+
+
+class InstallationDesk(Protocol):
+    """The installation itself. All of it wants the right `admin`, and no narrowing."""
+
+    async def settings(self, operator: Operator) -> Sequence[Setting]: ...
+
+    async def plugins(self, operator: Operator) -> Sequence[PluginFacts]: ...
+
+    async def operators(self, operator: Operator) -> Sequence[OperatorFacts]: ...
+
+    async def end_sessions(self, login: str, actor: Actor) -> int:
+        """Everybody who is in as `login` must sign in anew; gives how many sessions that were."""
+        ...
+
+    async def tokens(self, operator: Operator) -> Sequence[ApiToken]:
+        """Those that are valid."""
+        ...
+
+    async def create_token(
+        self, login: str, name: str, actor: Actor, *, rights: Sequence[str] | None = None, days: float | None = None
+    ) -> NewToken:
+        """For `login`, with all of its rights or some; `days` is how long it holds."""
+        ...
+
+    async def revoke_token(self, token_id: int, actor: Actor) -> ApiToken: ...
+
+
 # ---------------------------------------------------------------------------------------------------------------- all
 
 
@@ -473,5 +580,6 @@ class Desk:
     templates: TemplateDesk
     suppressions: SuppressionDesk
     audit: AuditDesk
+    installation: InstallationDesk
     health: Callable[[], Awaitable[Health]]
     """Of this process. Asks for no right: `/readyz` tells it to everybody."""

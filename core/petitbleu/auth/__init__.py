@@ -2,6 +2,6 @@
 
 from .authenticator import Authenticator
 from .passwords import hash_password
-from .tokens import ApiToken, NewToken, TokenRefused, Tokens
+from .tokens import TokenRefused, Tokens
 
-__all__ = ["ApiToken", "Authenticator", "NewToken", "TokenRefused", "Tokens", "hash_password"]
+__all__ = ["Authenticator", "TokenRefused", "Tokens", "hash_password"]

@@ -8,9 +8,11 @@ import contextlib
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from ..config.settings import OperatorSettings, Sessions
 from ..errors import AccessDenied, SessionExpired
@@ -188,6 +190,21 @@ class Authenticator:
     async def _end(self, row: SessionRow, now: int) -> None:
         self._sessions.put(row.token_hash, _Known(row.login, row.security_hash, min(row.expires, now)))
         await SessionRow.filter(token_hash=row.token_hash, expires__gt=now).update(expires=now)
+
+    async def open_sessions(self) -> dict[str, int]:
+        """How many each operator has."""
+        live = SessionRow.filter(expires__gt=micros(self._now()))
+        return dict(Counter(await live.values_list("login", flat=True)))
+
+    async def end_all(self, login: str, on: Any) -> int:
+        """End every session of an operator, within the transaction `on`; other processes follow within
+        `settings.cache`."""
+        now = micros(self._now())
+        rows = await SessionRow.filter(login=login, expires__gt=now).using_db(on)
+        for row in rows:
+            self._sessions.put(row.token_hash, _Known(row.login, row.security_hash, now))
+        await SessionRow.filter(login=login, expires__gt=now).using_db(on).update(expires=now)
+        return len(rows)
 
     async def _make_room(self, login: str, now: int) -> None:
         live = SessionRow.filter(login=login, expires__gt=now)

@@ -11,14 +11,13 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ..audit import Change, record
 from ..config.settings import OperatorSettings
 from ..errors import PetitbleuError
-from ..operating import Actor
+from ..operating import Actor, ApiToken, NewToken
 from ..store import Store
 from ..store.models import TokenRow
 from ..store.payload import micros, moment, optional_micros, optional_moment
@@ -30,39 +29,6 @@ _BODY, _CHECK = 43, 6
 _FORM = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_BODY + _CHECK}}}")
 SHOWN = len(PREFIX) + 6
 """Characters of a token by which people know it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class ApiToken:
-    """A token as it is listed. `event_types` and `brands` narrow what the operator may (`None`: no further)."""
-
-    id: int
-    login: str
-    name: str
-    start: str
-    """Its first characters."""
-    rights: frozenset[str]
-    event_types: frozenset[str] | None
-    brands: frozenset[str] | None
-    created: datetime
-    created_by: str
-    expires: datetime | None
-    revoked: datetime | None
-    used: datetime | None
-    """When it was last used, to within some minutes."""
-
-    def state(self, now: datetime) -> str:
-        if self.revoked is not None:
-            return "revoked"
-        return "expired" if self.expires is not None and self.expires <= now else "valid"
-
-
-@dataclass(frozen=True, slots=True)
-class NewToken:
-    """The only time that the token itself is there."""
-
-    token: str = field(repr=False)
-    known: ApiToken
 
 
 class TokenRefused(PetitbleuError):

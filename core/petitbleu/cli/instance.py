@@ -12,7 +12,7 @@ from typing import get_args
 from ..app import Role, check_routes, serve
 from ..auth import hash_password
 from ..commands import Command
-from ..config import FILE, SAMPLE, findings, json_schema
+from ..config import FILE, SAMPLE, findings, json_schema, shown
 from ..errors import PetitbleuError
 from ..instance import plan
 from ..logs import set_up
@@ -78,6 +78,13 @@ async def _check(args: argparse.Namespace) -> int:
     if args.json_schema:
         as_json(json_schema(planned.calls.settings_types()))
         return 0
+    if args.settings:
+        settings = shown(planned.raw, planned.config)
+        if args.json:
+            as_json(settings)
+        else:
+            table(("SETTING", "VALUE", "FROM"), [(one.path, one.value, one.place or "-") for one in settings])
+        return 0
     await check_routes(planned)
     found = findings(planned.config)
     for finding in [*found, *planned.loaded.deprecations]:
@@ -90,6 +97,8 @@ async def _check(args: argparse.Namespace) -> int:
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json-schema", action="store_true", help="print the JSON Schema for editors instead")
+    parser.add_argument("--settings", action="store_true", help="print every setting as it holds, and where it is from")
+    parser.add_argument("--json", action="store_true", help="print the settings as JSON")
 
 
 # ---------------------------------------------------------------------------------------------------------- migrate

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..answers import CoreAnswers
-from ..calls import Calls
 from ..commands import Command
 from ..config.schema import json_schema
+from ..desk.plugins import hook_order, plugin_facts
 from ..errors import PetitbleuError
 from ..instance import Plan, open_instance, plan
-from ..plugins import CORE, PREFIX, TIMED, Plugin
+from ..plugins import PREFIX, Plugin
 from ..suggest import did_you_mean
 from .output import as_json, table
 
@@ -26,7 +25,9 @@ async def _plugins(args: argparse.Namespace) -> int:
     if args.hooks and not args.name:
         return _hooks(planned, args.json)
     chosen = _chosen(planned.loaded.plugins, args.name)
-    found = [_described(planned, plugin) for plugin in chosen]
+    names = {plugin.name for plugin in chosen}
+    facts = plugin_facts(planned.loaded, planned.calls, planned.config.delivery)
+    found = [asdict(one) for one in facts if one.name in names]
     if args.schema:
         types = planned.calls.settings_types()
         for one in found:
@@ -57,43 +58,8 @@ def _chosen(plugins: Sequence[Plugin], name: str | None) -> Sequence[Plugin]:
     return chosen
 
 
-def _described(planned: Plan, plugin: Plugin) -> dict[str, Any]:
-    loaded, calls = planned.loaded, planned.calls
-    delivery = planned.config.delivery
-    return {
-        "order": [one.name for one in loaded.plugins].index(plugin.name) + 1,
-        "name": plugin.name,
-        "version": plugin.version,
-        "distribution": plugin.distribution,
-        "channels": calls.channels_of(plugin.name),
-        "hooks": [
-            {
-                "name": hook,
-                "order": [plugin.name] if hook == "petitbleu_deliver" else _order(planned, hook),
-                "deadline": _deadline(calls, plugin.name, hook, delivery.deadline, delivery.hook_deadline),
-            }
-            for hook in loaded.manager.hooks
-            if hook in plugin.hooks
-        ],
-        "deprecations": [one.text for one in loaded.deprecations if one.plugin == plugin.name],
-    }
-
-
-def _deadline(calls: Calls, plugin: str, hook: str, deliver: float, other: float) -> float | None:
-    """Seconds; None for what is called at the start only."""
-    if hook not in TIMED:
-        return None
-    return calls.deadline(plugin, hook, deliver if hook == "petitbleu_deliver" else other)[0]
-
-
-def _order(planned: Plan, hook: str) -> list[str]:
-    """Who has the hook, as they are called."""
-    asked = [implementation.plugin_name for implementation in planned.loaded.of(hook)]
-    return [*asked, CORE] if hasattr(CoreAnswers, hook) else asked
-
-
 def _hooks(planned: Plan, json: bool) -> int:
-    order = {hook: _order(planned, hook) for hook in planned.loaded.manager.hooks}
+    order = {hook: hook_order(planned.loaded, hook) for hook in planned.loaded.manager.hooks}
     if json:
         as_json(order)
     else:

@@ -10,11 +10,11 @@ from typing import TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..auth import ApiToken
 from ..commands import Command
 from ..config.settings import Duration
 from ..errors import PetitbleuError
 from ..instance import Instance, open_instance
+from ..operating import ApiToken
 from .local import actor, by_argument
 from .output import as_json, plain, table
 

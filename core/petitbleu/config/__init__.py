@@ -14,6 +14,7 @@ from .build import (
     read_config,
 )
 from .schema import json_schema
+from .shown import shown
 
 __all__ = [
     "FILE",
@@ -28,4 +29,5 @@ __all__ = [
     "findings",
     "json_schema",
     "read_config",
+    "shown",
 ]

@@ -2,7 +2,8 @@
 
 from .audit import DeskAudit
 from .events import DeskEvents
+from .installation import DeskInstallation
 from .suppressions import DeskSuppressions
 from .templates import DeskTemplates
 
-__all__ = ["DeskAudit", "DeskEvents", "DeskSuppressions", "DeskTemplates"]
+__all__ = ["DeskAudit", "DeskEvents", "DeskInstallation", "DeskSuppressions", "DeskTemplates"]

@@ -1,0 +1,80 @@
+"""The installation: plugins, operators with their sessions and tokens, and the configuration as it holds."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from ..entrance import ROOT
+from ..site import Site, View, Visit
+
+RIGHT = "admin"
+LONGEST = 3650
+"""Days that a token may hold."""
+
+
+async def _plugins(site: Site, visit: Visit) -> web.StreamResponse:
+    health = await site.services.desk.health()
+    settings = await site.services.desk.installation.settings(visit.operator)
+    plugins = await site.services.desk.installation.plugins(visit.operator)
+    own = {
+        plugin.name: [one for one in settings if one.path.startswith(f"plugins.{plugin.name}.")] for plugin in plugins
+    }
+    return site.page(visit, "plugins.html.j2", plugins=plugins, checks=health.checks, settings=own)
+
+
+async def _operators(site: Site, visit: Visit) -> web.StreamResponse:
+    return await _operators_with(site, visit, "")
+
+
+async def _operators_with(site: Site, visit: Visit, token: str) -> web.StreamResponse:
+    desk = site.services.desk.installation
+    return site.page(
+        visit,
+        "operators.html.j2",
+        operators=await desk.operators(visit.operator),
+        tokens=await desk.tokens(visit.operator),
+        token=token,
+        longest=LONGEST,
+    )
+
+
+async def _sign_out(site: Site, visit: Visit) -> web.StreamResponse:
+    login = visit.part("login")
+    ended = await site.services.desk.installation.end_sessions(login, visit.actor)
+    text = visit.say("{login} is signed out everywhere: {number} sessions", login=login, number=ended)
+    return site.back(visit, ROOT + "operators", text)
+
+
+async def _create_token(site: Site, visit: Visit) -> web.StreamResponse:
+    """Answers with the page itself: the token is nowhere but in it."""
+    days = visit.form.get("days", "")
+    lasting = float(days) if days.isdecimal() and 0 < int(days) <= LONGEST else 365.0
+    made = await site.services.desk.installation.create_token(
+        visit.form.get("login", ""), visit.form.get("name", "").strip(), visit.actor, days=lasting
+    )
+    return await _operators_with(site, visit, made.token)
+
+
+async def _revoke_token(site: Site, visit: Visit) -> web.StreamResponse:
+    number = visit.part("number")
+    if not (number.isdecimal() and len(number) < 19):
+        raise web.HTTPNotFound
+    token = await site.services.desk.installation.revoke_token(int(number), visit.actor)
+    return site.back(visit, ROOT + "operators", visit.say("The token {name} holds no more", name=token.name))
+
+
+async def _configuration(site: Site, visit: Visit) -> web.StreamResponse:
+    settings = await site.services.desk.installation.settings(visit.operator)
+    find = visit.query.get("find", "").strip().lower()
+    shown = [one for one in settings if find in f"{one.path} {one.value}".lower()]
+    return site.page(visit, "configuration.html.j2", settings=shown, find=find)
+
+
+VIEWS = (
+    View("GET", "plugins", RIGHT, _plugins),
+    View("GET", "operators", RIGHT, _operators),
+    View("POST", "operators/{login}/sign-out", RIGHT, _sign_out),
+    View("POST", "tokens", RIGHT, _create_token),
+    View("POST", "tokens/{number}/revoke", RIGHT, _revoke_token),
+    View("GET", "configuration", RIGHT, _configuration),
+)
