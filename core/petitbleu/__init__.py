@@ -86,6 +86,7 @@ from .services import (
 from .types import (
     EVENT_ATTRIBUTES,
     NOTICE_KINDS,
+    Alert,
     Attempt,
     Catcher,
     Caught,
@@ -136,6 +137,7 @@ __all__ = [
     "Accept",
     "AccessDenied",
     "Actor",
+    "Alert",
     "ApiToken",
     "Attempt",
     "AuditDesk",

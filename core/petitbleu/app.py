@@ -93,6 +93,7 @@ def _scrape(instance: Instance, process: str) -> Scrape:
         instance.horizon,
         instance.purge,
         instance.telling,
+        instance.alerting,
         __version__,
         limits,
         config.limits.deadline,
@@ -137,6 +138,7 @@ async def running(
         chores = [_follow_templates(instance), _compare_clocks(instance), instance.purge.watch()]
         chores.append(instance.telling.watch())
         chores.append(instance.rollup.watch())
+        chores.append(instance.alerting.watch())
         if role != "intake":
             chores.append(instance.telling.run())
             chores.append(instance.receipts.run(instance.config.delivery.poll, instance.decisions.decide))

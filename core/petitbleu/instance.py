@@ -21,7 +21,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from . import alerts
 from .addresses import email_address, phone_number, registration_token
+from .alerting import Alerting
 from .answers import CoreAnswers, Rule, branded
 from .auth import Authenticator, Tokens
 from .calls import Calls
@@ -38,7 +40,7 @@ from .config import (
     read_config,
     shown,
 )
-from .config.settings import ChannelSuppression, TypeRetention
+from .config.settings import ChannelSuppression, Thresholds, TypeRetention
 from .contract import Contract
 from .data import elements
 from .deadlines import within
@@ -133,6 +135,7 @@ class Instance:
     offspring: Offspring
     tally: Tally
     rollup: Rollup
+    alerting: Alerting
 
     def queue_of(self, event_type: str) -> Queue:
         """Where events of a type go that come by a way that names no queue."""
@@ -487,6 +490,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         (calls.conduct.checks, offspring.checks),
         config.bounds(),
     )
+    alerting = _alerting(config, store, _holder(queue))
     sizes = Sizes(config.limits.rows, metrics.limit_reached)
     desk = Desk(
         DeskEvents(status, operations, load_event, masks, brands, store.now, sizes, config.limits.changes),
@@ -516,6 +520,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
             now,
         ),
         watch.look,
+        alerting.read,
     )
     services = Services(
         instance=config.instance.name,
@@ -575,6 +580,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         offspring,
         tally,
         Rollup(store, by_minute, by_hour, zone, _holder(queue)),
+        alerting,
     )
 
 
@@ -598,6 +604,14 @@ def _terms(config: Config) -> dict[str, Terms]:
         )
 
     return {"": terms(ChannelSuppression()), **{name: terms(own) for name, own in common.channels.items()}}
+
+
+def _alerting(config: Config, store: Store, holder: str) -> Alerting:
+    given = config.alerts
+    terms = {name: alerts.Terms(one.warning, one.alert) for name, one in given if isinstance(one, Thresholds)}
+    pace = alerts.Pace(int(given.raise_after * 1_000_000), int(given.clear_after * 1_000_000), given.clear_below)
+    window, errors = int(given.window * 1_000_000), given.error_rate.errors
+    return Alerting(store, terms, pace, window, errors, given.every, holder)
 
 
 def _purge(config: Config, store: Store, holder: str, metrics: Metrics) -> Purge:

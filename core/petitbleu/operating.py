@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from .services import FoundEvent
-from .types import Check, Data, IncomingEvent, Operator
+from .types import Alert, Check, Data, IncomingEvent, Operator
 
 T = TypeVar("T")
 
@@ -583,3 +583,5 @@ class Desk:
     installation: InstallationDesk
     health: Callable[[], Awaitable[Health]]
     """Of this process. Asks for no right: `/readyz` tells it to everybody."""
+    alerts: Callable[[Operator], Awaitable[Sequence[Alert]]]
+    """How all that has thresholds stands, in the whole installation. Right `read`."""

@@ -19,7 +19,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from . import logs
+from . import alerts, logs
+from .alerting import Alerting
 from .calls import Calls
 from .horizon import Horizon, HorizonWatch
 from .offspring import Offspring
@@ -47,6 +48,8 @@ _EVERYWHERE = {
     "petitbleu_outbox_oldest_seconds",
     "petitbleu_outbox_failures",
     "petitbleu_outbox_ended",
+    "petitbleu_alert_level",
+    "petitbleu_alert_value",
 }
 """What is the same in every process of an installation."""
 
@@ -86,6 +89,7 @@ class Scrape(Collector):
         horizon: HorizonWatch,
         purge: Purge,
         telling: Telling,
+        alerting: Alerting,
         version: str,
         limits: Mapping[str, float],
         deadline: float,
@@ -100,6 +104,7 @@ class Scrape(Collector):
         self._horizon = horizon
         self._purge = purge
         self._telling = telling
+        self._alerting = alerting
         self._version = version
         self._limits = limits
         self._deadline = deadline
@@ -202,7 +207,7 @@ class Scrape(Collector):
             tasks.add_metric([plugin], number)
         plugins = (checks, failures, left, stood, tasks)
         read = (build, limits, database, depth, age, horizon, dead, purge)
-        return *read, *plugins, dropped, *self._providers(), *self._outbox()
+        return *read, *plugins, dropped, *self._providers(), *self._outbox(), *self._alerts()
 
     def _outbox(self) -> Iterable[Metric]:
         labels = ["subscription"]
@@ -218,6 +223,17 @@ class Scrape(Collector):
             failures.add_metric([name], one.failures)
             ended.add_metric([name], one.ended)
         return waiting, oldest, failures, ended
+
+    def _alerts(self) -> Iterable[Metric]:
+        level = GaugeMetricFamily(
+            "petitbleu_alert_level", "0 well, 1 a warning, 2 an alert; see the section alerts.", labels=["alert"]
+        )
+        value = GaugeMetricFamily("petitbleu_alert_value", "What its thresholds are for.", labels=["alert"])
+        for one in self._alerting.known():
+            level.add_metric([one.name], alerts.LEVELS.index(one.level))
+            if one.value is not None:
+                value.add_metric([one.name], one.value)
+        return level, value
 
     def _providers(self) -> Iterable[Metric]:
         labels = ["channel", "provider"]

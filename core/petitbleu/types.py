@@ -364,6 +364,33 @@ NOTICE_KINDS = (
 put back; it is held, or let go; each final status; each state of a receipt."""
 
 
+AlertLevel: TypeAlias = Literal["ok", "warning", "alert"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """How something with thresholds stands, in the whole installation. `value`, `warning` and `alert` are in `unit`."""
+
+    name: str
+    """As the setting in `alerts`, such as `error_rate`."""
+    label: str
+    """For people."""
+    level: AlertLevel
+    was: AlertLevel
+    """What it was before."""
+    since: datetime | None
+    """When it came to this level; None: it never was at another one."""
+    value: float | None
+    """As it was last measured; None: it never was."""
+    measured: datetime | None
+    unit: Literal["events", "percent", "seconds"]
+    warning: float | None
+    """From here on it is worth a warning; None: never."""
+    alert: float | None
+    text: str
+    """The value in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """What a plugin wants to be told, without fail, of which events; empty filters let everything through.

@@ -13,6 +13,7 @@ import uvloop
 from ..commands import Command
 from ..errors import PetitbleuError
 from . import (
+    alerts,
     demo,
     doctor,
     encrypt,
@@ -46,6 +47,7 @@ COMMANDS = (
     *events.TOP_COMMANDS,
     *purge.COMMANDS,
     *doctor.COMMANDS,
+    *alerts.COMMANDS,
     *forget.COMMANDS,
     *encrypt.COMMANDS,
     *suppressions.TOP_COMMANDS,

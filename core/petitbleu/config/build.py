@@ -69,7 +69,7 @@ class Config(Sections):
         return {**brand.variables, **brand.model_dump(exclude={"variables", "share"}), "name": brand.name or name}
 
 
-_BOUNDING = ("http", "sessions", "delivery", "limits", "suppression", "retention", "monitoring", "templates")
+_BOUNDING = ("http", "sessions", "delivery", "limits", "suppression", "retention", "monitoring", "alerts", "templates")
 
 
 def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import (
@@ -550,6 +550,70 @@ class Monitoring(Section):
     outbox: Duration = Field(900.0, description="How long a notice may wait before /readyz warns.")
 
 
+class Thresholds(Section):
+    """From which value on it is orange, and from which on red; null: never."""
+
+    warning: float | None
+    alert: float | None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.warning is not None and self.alert is not None and self.warning > self.alert:
+            raise ValueError(f"warning ({self.warning:g}) should not be above alert ({self.alert:g})")
+        return self
+
+
+Amount = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
+Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+
+
+class QueueThresholds(Thresholds):
+    warning: Amount | None = Field(100, description="Real-time events that are due and not sent: for a warning.")
+    alert: Amount | None = Field(400, description="For an alert.")
+
+
+class ErrorThresholds(Thresholds):
+    warning: Percent | None = Field(1.0, description="Percent of ended events that were not sent: for a warning.")
+    alert: Percent | None = Field(5.0, description="For an alert.")
+    errors: Count = Field(3, description="Fewer events that were not sent than this are no rate.")
+
+
+class QueuingThresholds(Thresholds):
+    warning: Duration | None = Field(4.0, description="Time in queue: for a warning.")
+    alert: Duration | None = Field(8.0, description="For an alert.")
+
+
+class SendingThresholds(Thresholds):
+    warning: Duration | None = Field(6.0, description="Time to hand a message to its provider: for a warning.")
+    alert: Duration | None = Field(12.0, description="For an alert.")
+
+
+class ProcessingThresholds(Thresholds):
+    warning: Duration | None = Field(10.0, description="Both together: for a warning.")
+    alert: Duration | None = Field(20.0, description="For an alert.")
+
+
+class DatabaseThresholds(Thresholds):
+    warning: Duration | None = Field(30.0, description="Time without an answer of the database: for a warning.")
+    alert: Duration | None = Field(60.0, description="For an alert.")
+
+
+class AlertSettings(Section):
+    every: Duration = Field(15.0, description="How often to look.")
+    window: Duration = Field(300.0, le=86400, description="Rates and averages are those of so long until now.")
+    raise_after: Duration = Field(60.0, description="How long a threshold must be reached to raise the alert.")
+    clear_after: Duration = Field(300.0, description="How long it must be well again to clear it.")
+    clear_below: float = Field(0.8, gt=0, le=1, description="Well is what is below this part of the threshold.")
+    queue: QueueThresholds = Field(default_factory=QueueThresholds, description="How much waits.")
+    error_rate: ErrorThresholds = Field(default_factory=ErrorThresholds, description="How much fails.")
+    queuing: QueuingThresholds = Field(default_factory=QueuingThresholds, description="How long events wait.")
+    sending: SendingThresholds = Field(default_factory=SendingThresholds, description="How slow providers are.")
+    processing: ProcessingThresholds = Field(default_factory=ProcessingThresholds, description="How long all takes.")
+    database: DatabaseThresholds = Field(
+        default_factory=DatabaseThresholds, description="Whether the database answers, as each process sees it."
+    )
+
+
 class RenderSettings(Section):
     seconds: Duration = Field(2.0, description="Time for one message.")
     characters: Count = Field(2_000_000, description="Characters of one part, or items of one list, that are built.")
@@ -607,6 +671,7 @@ class Sections(Section):
     )
     retention: Retention = Field(default_factory=Retention, description="How long what is done with is kept.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="When to warn.")
+    alerts: AlertSettings = Field(default_factory=AlertSettings, description="Thresholds, and who is told.")
     templates: TemplateSettings = Field(default_factory=TemplateSettings, description="Where templates are.")
     statuses: dict[Status, int] = Field(
         default_factory=dict, description="Numbers that SOAP callers read as @status, where they differ from ours."

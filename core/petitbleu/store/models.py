@@ -422,6 +422,27 @@ class StatisticRow(Model):
         indexes = (Index(fields=("span", "start")),)
 
 
+# How something with thresholds stands: at `level` since `since`, at `was` before; at `value` when it was last
+# `measured`; see `alerts.py`. People were last sent the level `told`; until `telling` somebody sends, or waits after a
+# failure.
+class AlertRow(Model):
+    name = fields.CharField(max_length=32, primary_key=True)
+    level = fields.SmallIntField(db_default=0)
+    was = fields.SmallIntField(db_default=0)
+    since = fields.BigIntField(db_default=0)
+    value = fields.FloatField(db_default=0)
+    measured = fields.BigIntField(db_default=0)
+    warning = fields.SmallIntField(db_default=0)
+    warning_turned = fields.BigIntField(null=True)
+    alert = fields.SmallIntField(db_default=0)
+    alert_turned = fields.BigIntField(null=True)
+    told = fields.SmallIntField(db_default=0)
+    telling = fields.BigIntField(db_default=0)
+
+    class Meta:
+        table = "alerts"
+
+
 class CounterRow(Model):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.BigIntField()

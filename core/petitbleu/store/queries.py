@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from .alerts import ALERTS
 from .feedback import FEEDBACK
 from .outbox import OUTBOX
 from .statistics import STATISTICS
@@ -242,6 +243,7 @@ QUERIES = {
     **SUPPRESSION,
     **OUTBOX,
     **STATISTICS,
+    **ALERTS,
 }
 
 REPEATABLE = frozenset(

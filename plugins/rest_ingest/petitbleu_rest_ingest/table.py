@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import audit, campaign, changes, events, health, pushing, suppressions, templates
+from . import alerts, audit, campaign, changes, events, health, pushing, suppressions, templates
 from .operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -13,5 +13,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *suppressions.OPERATIONS,
     *audit.OPERATIONS,
     *health.OPERATIONS,
+    *alerts.OPERATIONS,
     *campaign.OPERATIONS,
 )
