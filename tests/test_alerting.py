@@ -48,7 +48,7 @@ async def store(database_url: str) -> AsyncIterator[Store]:
 
 def alerting(store: Store, holder: str = "one", clock: Clock | None = None, **more: Any) -> Alerting:
     pace = Pace(60 * SECOND, 300 * SECOND, 0.8)
-    return Alerting(store, TERMS, pace, 5 * MINUTE, 3, 15.0, holder, clock or Clock(), **more)
+    return Alerting(store, TERMS, pace, 5 * MINUTE, 3, 15.0, holder, clock=clock or Clock(), **more)
 
 
 async def put(store: Store, events: int, queue: Queue = Queue.REALTIME, **more: Any) -> None:

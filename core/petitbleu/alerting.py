@@ -32,6 +32,8 @@ from .alerts import (
 )
 from .errors import AccessDenied
 from .lifecycle import SENT
+from .notifying import Notifier
+from .outbox import Outbox
 from .store import Store
 from .store.payload import optional_moment
 from .tally import MINUTE
@@ -43,6 +45,8 @@ CHORE = "alerts"
 LEASE = 60
 """Seconds a process may keep others from it without an end."""
 SECOND = 1_000_000
+AGAIN = 60.0
+"""Seconds after which a message that could not be sent is tried again, once its own time is over."""
 MOST_SHARE = 20
 """A look that took a second is not followed by another one for so many."""
 _AT_ONCE = Pace(0, 0, 1.0)
@@ -53,7 +57,8 @@ Row = Mapping[str, Any]
 class Alerting:
     """`terms` are by the name of what they are for, `database` those of seconds without an answer. Rates and averages
     are those of the last `window` microseconds; fewer failed events than `errors` are no rate. Looks every `every`
-    seconds. `holder` names this process among all that use the database; `clock` counts seconds."""
+    seconds. `holder` names this process among all that use the database; `clock` counts seconds. Without a `notifier`
+    others send messages."""
 
     def __init__(
         self,
@@ -64,6 +69,8 @@ class Alerting:
         errors: int,
         every: float,
         holder: str,
+        outbox: Outbox | None = None,
+        notifier: Notifier | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -74,11 +81,13 @@ class Alerting:
         self._errors = errors
         self._every = every
         self._holder = holder
+        self._outbox = outbox
+        self._notifier = notifier
         self._clock = clock
         self._sleep = sleep
         self._answered = clock()
         self._database = Standing()
-        self._was, self._since = OK, 0
+        self._was, self._since, self._told = OK, 0, OK
         self._rows: Mapping[str, Row] | None = None
 
     # ------------------------------------------------------------------------------------------------------- by itself
@@ -92,10 +101,12 @@ class Alerting:
                 async with asyncio.timeout(LEASE / 2):
                     await self.turn()
                     await self.current()
+                    await self.tell()
                 self._answered = self._clock()
             except Exception as error:
                 logger.warning("alerts cannot be judged: %s: %s", type(error).__name__, error)
             self.judge_database()
+            await self.tell_database()
             await self._sleep(max(self._every, MOST_SHARE * (self._clock() - began)))
 
     async def turn(self) -> bool:
@@ -140,9 +151,15 @@ class Alerting:
             known = {row["name"]: row for row in await self._store.rows("alerts", on=on)}
             rows = [self._judged(known[name], measured[name], now) for name in names]
             noted = {row["name"] for row in await self._store.rows("note_alerts", rows, on=on)}
-        for row in rows:
-            if row["name"] in noted and row["level"] != known[row["name"]]["level"]:
-                _say(row["name"], row["was"], row["level"], row["value"])
+            changed = [row for row in rows if row["name"] in noted and row["level"] != known[row["name"]]["level"]]
+            told = False
+            if self._outbox is not None:
+                notices = [self._outbox.of_alert(self._alert(row["name"], row), now) for row in changed]
+                told = await self._outbox.write(notices, on)
+        if told and self._outbox is not None:
+            self._outbox.arrived()
+        for row in changed:
+            _say(row["name"], row["was"], row["level"], row["value"])
 
     def _judged(self, row: Row, value: float, now: int) -> dict[str, Any]:
         standing = Standing(
@@ -177,6 +194,29 @@ class Alerting:
             _say(DATABASE, old.level, new.level, silent)
 
     # --------------------------------------------------------------------------------------------------------- telling
+
+    async def tell(self) -> None:
+        """Send messages about what has changed since they were last sent, unless another process does."""
+        notifier, rows = self._notifier, self._rows or {}
+        if notifier is None:
+            return
+        for name in self._terms:
+            if name not in rows or rows[name]["level"] == rows[name]["told"]:
+                continue
+            lease = int((notifier.deadline + AGAIN) * SECOND)
+            for taken in await self._store.rows("take_alert", lease, name):
+                alert = self._alert(name, {**rows[name], "level": taken["level"]})
+                # what is not sent is tried again when the lease ends
+                if await notifier.tell(alert, taken["told"]):
+                    await self._store.rows("alert_told", taken["level"], name, taken["telling"])
+
+    async def tell_database(self) -> None:
+        """The same about the database, which nobody can be asked about: every process tells by itself."""
+        level = self._database.level
+        if self._notifier is None or level == self._told:
+            return
+        if await self._notifier.tell(self._alert(DATABASE, None), self._told):
+            self._told = level
 
     def known(self) -> Sequence[Alert]:
         """How all stood when it was last read; empty until then."""

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -36,6 +36,7 @@ from .config import (
     check_catch_all,
     check_channels,
     check_deadlines,
+    check_messages,
     find_config,
     read_config,
     shown,
@@ -59,6 +60,7 @@ from .intake import Limits as IntakeLimits
 from .lifecycle import statuses
 from .masking import Masks, parsed
 from .metrics import Metrics
+from .notifying import Notifier, Recipients, content
 from .offspring import Offspring
 from .operating import Desk
 from .operations import Operations
@@ -136,6 +138,7 @@ class Instance:
     tally: Tally
     rollup: Rollup
     alerting: Alerting
+    notifier: Notifier
 
     def queue_of(self, event_type: str) -> Queue:
         """Where events of a type go that come by a way that names no queue."""
@@ -184,7 +187,9 @@ def plan(
     channels = {name: _tuned(config, channel) for name, channel in calls.channels().items()}
     served = {wish.channel for wish in wishes(channels.values()).values()}
     check_channels(raw, served, {name: channel.providers for name, channel in channels.items()})
-    check_catch_all(raw, {name: _address_check(channel) for name, channel in channels.items()})
+    checks = {name: _address_check(channel) for name, channel in channels.items()}
+    check_catch_all(raw, checks)
+    check_messages(raw, checks, {name: partial(_tried, channel) for name, channel in channels.items()})
     calls.safe_mode = _safe_mode(config, channels)
     return Plan(raw, config, loaded, calls, channels)
 
@@ -192,6 +197,10 @@ def plan(
 def _address_check(channel: Channel) -> Callable[[str], str]:
     own = {EMAIL: email_address, MOBILE_PHONE: phone_number}
     return channel.address_check or own.get(channel.address, registration_token)
+
+
+def _tried(channel: Channel, fields: Mapping[str, Any]) -> object:
+    return content(channel, "title", "text", fields)
 
 
 def _safe_mode(config: Config, channels: Mapping[str, Channel]) -> SafeMode | None:
@@ -490,7 +499,16 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         (calls.conduct.checks, offspring.checks),
         config.bounds(),
     )
-    alerting = _alerting(config, store, _holder(queue))
+    notifier = Notifier(
+        [Recipients(one.channel, one.to, alerts.LEVELS.index(one.level), one.fields) for one in config.alerts.messages],
+        calls,
+        channels,
+        lambda content: branded(content, config.brand_values("")),
+        now,
+        config.delivery.deadline,
+        config.instance.name,
+    )
+    alerting = _alerting(config, store, _holder(queue), outbox, notifier if delivers else None)
     sizes = Sizes(config.limits.rows, metrics.limit_reached)
     desk = Desk(
         DeskEvents(status, operations, load_event, masks, brands, store.now, sizes, config.limits.changes),
@@ -581,6 +599,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         tally,
         Rollup(store, by_minute, by_hour, zone, _holder(queue)),
         alerting,
+        notifier,
     )
 
 
@@ -606,12 +625,12 @@ def _terms(config: Config) -> dict[str, Terms]:
     return {"": terms(ChannelSuppression()), **{name: terms(own) for name, own in common.channels.items()}}
 
 
-def _alerting(config: Config, store: Store, holder: str) -> Alerting:
+def _alerting(config: Config, store: Store, holder: str, outbox: Outbox | None, notifier: Notifier | None) -> Alerting:
     given = config.alerts
     terms = {name: alerts.Terms(one.warning, one.alert) for name, one in given if isinstance(one, Thresholds)}
     pace = alerts.Pace(int(given.raise_after * 1_000_000), int(given.clear_after * 1_000_000), given.clear_below)
     window, errors = int(given.window * 1_000_000), given.error_rate.errors
-    return Alerting(store, terms, pace, window, errors, given.every, holder)
+    return Alerting(store, terms, pace, window, errors, given.every, holder, outbox, notifier)
 
 
 def _purge(config: Config, store: Store, holder: str, metrics: Metrics) -> Purge:

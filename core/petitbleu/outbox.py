@@ -7,6 +7,7 @@ an empty set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +16,14 @@ from .lifecycle import PENDING
 from .metrics import Metrics
 from .steps import Step, words
 from .store import Store
-from .store.payload import micros, moment
-from .types import Event, Notice, Subscription
+from .store.payload import micros, moment, optional_micros, optional_moment
+from .types import Alert, Event, Notice, Subscription
 
 MOST_REASON = 1000
 """Characters of a reason in a notice."""
+
+ALERT = "alert"
+"""The kind of notices that are no event's."""
 
 Row = Mapping[str, Any]
 
@@ -144,6 +148,15 @@ class Outbox:
                 news[key] = words(news[key], most)
         return {"id": event_id, "told": to_json([*names]), "kind": kind, "at": at, "news": to_json(news)}
 
+    def of_alert(self, alert: Alert, at: int) -> Row | None:
+        """That something with thresholds came to another level at `at`; None if nobody wants to know."""
+        names = [name for name, one in self._subscriptions.items() if ALERT in one.kinds and name not in self.full]
+        if not names:
+            return None
+        told = asdict(alert) | {name: optional_micros(getattr(alert, name)) for name in ("since", "measured")}
+        news: dict[str, Any] = {"type": "", "channel": "", "status": "", "alert": told}
+        return {"id": 0, "told": to_json([*names]), "kind": ALERT, "at": at, "news": to_json(news)}
+
     async def write(self, rows: Iterable[Row | None], on: Any) -> bool:
         """Within the transaction `on`; whether there was something to write. Call `arrived` after the commit then."""
         told = [row for row in rows if row is not None]
@@ -154,10 +167,13 @@ class Outbox:
 
 def notice(subscription: str, row: Row) -> Notice:
     """As the plugin gets it that has the subscription, by its own name for it."""
-    key = f"{row['event']}-{row['kind']}-{row['at']}"
-    return Notice(
-        subscription, key, row["kind"], row["event"], moment(row["at"]), row["tries"], **from_json(row["news"])
-    )
+    news, about = from_json(row["news"]), str(row["event"])
+    if (told := news.get("alert")) is not None:
+        times = {name: optional_moment(told[name]) for name in ("since", "measured")}
+        news["alert"] = Alert(**{**told, **times})
+        about = told["name"]
+    key = f"{about}-{row['kind']}-{row['at']}"
+    return Notice(subscription, key, row["kind"], row["event"], moment(row["at"]), row["tries"], **news)
 
 
 __all__ = ["Outbox", "full_name", "notice"]

@@ -19,7 +19,8 @@ from .types import Attempt, Content, Delivered, Message
 
 SINK = "sink"
 """What stands for the provider where nothing leaves."""
-_TITLES = ("subject", "title")
+TITLES = ("subject", "title")
+"""Fields that have the title of a message."""
 
 
 class Withheld(PetitbleuError):
@@ -69,7 +70,7 @@ class SafeMode:
         return any(fnmatchcase(written, one.lower() if kind == EMAIL else one) for one in self.allow)
 
     def _titled(self, content: Content) -> Content:
-        named = next((name for name in _TITLES if isinstance(content.fields.get(name), str)), None)
+        named = next((name for name in TITLES if isinstance(content.fields.get(name), str)), None)
         if named is None or not self.prefix:
             return content
         fields: dict[str, Any] = {**content.fields, named: self.prefix + content.fields[named]}
@@ -81,4 +82,4 @@ class SafeMode:
         return Delivered(SINK, f"safe mode: nothing was sent by {message.channel} (safe_mode.sink)")
 
 
-__all__ = ["SINK", "SafeMode", "Withheld"]
+__all__ = ["SINK", "TITLES", "SafeMode", "Withheld"]

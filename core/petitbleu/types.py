@@ -359,9 +359,11 @@ NOTICE_KINDS = (
     "received",
     "bounced",
     "complained",
+    "alert",
 )
 """What a plugin can be told of an event: it is stored; it waits for its next try; it goes on by another channel; it was
-put back; it is held, or let go; each final status; each state of a receipt."""
+put back; it is held, or let go; each final status; each state of a receipt. `alert` is no event's: something with
+thresholds came to another level."""
 
 
 AlertLevel: TypeAlias = Literal["ok", "warning", "alert"]
@@ -393,7 +395,8 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a plugin wants to be told, without fail, of which events; empty filters let everything through.
+    """What a plugin wants to be told, without fail, of which events; empty filters let everything through, and `alert`
+    passes any.
 
     A notice that cannot be told is tried again after `first` seconds, doubled each time up to `cap`, with jitter, until
     `patience` seconds have passed. Raises `ValueError`.
@@ -453,6 +456,8 @@ class Notice:
     reason: str = ""
     feedback: str = ""
     """What receipts say: `underway`, `received`, `bounced`, `complained`; empty: nothing."""
+    alert: Alert | None = None
+    """Of kind `alert`, where `event` is 0, and what else is said of an event is empty."""
 
 
 @dataclass(frozen=True, slots=True)

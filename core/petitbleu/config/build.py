@@ -148,6 +148,7 @@ def check_channels(
             "routing.rules.*.when.channel",
             "recycling.rules.*.to",
             "recycling.rules.*.when.channel",
+            "alerts.messages.*.channel",
         )
         for path, node in _select(raw.tree, pattern.split("."), ())
     ]
@@ -186,6 +187,35 @@ def check_catch_all(raw: RawConfig, checks: Mapping[str, Callable[[str], str]]) 
             check(node.value)
         except ValueError as error:
             problems.append(ConfigProblem(str(node.place), dotted(path), str(error)))
+    if problems:
+        raise ConfigError(problems)
+
+
+def check_messages(
+    raw: RawConfig,
+    checks: Mapping[str, Callable[[str], str]],
+    fields: Mapping[str, Callable[[Mapping[str, Any]], object]],
+) -> None:
+    """Refuse addresses and fields of `alerts.messages` that are none of their channel's; `fields` tries some, and
+    raises pydantic's `ValidationError`. Raises `ConfigError`."""
+    problems = []
+    for path, node in _select(raw.tree, ["alerts", "messages", "*"], ()):
+        message = node.plain()
+        channel = message["channel"]
+        for inner, to in _select(node, ["to", "*"], path):
+            try:
+                checks[channel](str(to.value))
+            except ValueError as error:
+                problems.append(ConfigProblem(str(to.place), dotted(inner), str(error)))
+        given = node.at("fields")
+        try:
+            fields[channel](message.get("fields") or {})
+        except ValidationError as error:
+            place = str((given or node).place)
+            problems += [
+                ConfigProblem(place, dotted((*path, "fields", *one["loc"])), one["msg"])
+                for one in error.errors(include_url=False, include_input=False)
+            ]
     if problems:
         raise ConfigError(problems)
 
@@ -353,7 +383,16 @@ def _nobody(config: Config) -> Iterator[str]:
         yield "plugins: none is listed, so events have no way in and no way out"
 
 
-_CHECKS = (_sample_password, _open_doors, _no_tls, _behind_proxy, _relaxed, _safe, _nobody)
+def _ailing(config: Config) -> Iterator[str]:
+    for number, message in enumerate(config.alerts.messages):
+        if not message.fields.get("provider"):
+            yield (
+                f"alerts.messages.{number}.fields: names no provider, so the message goes by the one that events go "
+                "by, which may be what is ailing"
+            )
+
+
+_CHECKS = (_sample_password, _open_doors, _no_tls, _behind_proxy, _relaxed, _safe, _ailing, _nobody)
 
 __all__ = [
     "FILE",
@@ -364,6 +403,7 @@ __all__ = [
     "check_catch_all",
     "check_channels",
     "check_deadlines",
+    "check_messages",
     "find_config",
     "findings",
     "json_schema",

@@ -598,6 +598,15 @@ class DatabaseThresholds(Thresholds):
     alert: Duration | None = Field(60.0, description="For an alert.")
 
 
+class AlertMessage(Section):
+    channel: str = Field(min_length=1, description="The channel by which it is sent, past the queue.")
+    to: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1, description="Addresses of the channel.")
+    level: Literal["warning", "alert"] = Field("alert", description="From which level on; and when it is over.")
+    fields: dict[str, Any] = Field(
+        default_factory=dict, description="Fields of the channel, as in template.yaml: provider, sender and the like."
+    )
+
+
 class AlertSettings(Section):
     every: Duration = Field(15.0, description="How often to look.")
     window: Duration = Field(300.0, le=86400, description="Rates and averages are those of so long until now.")
@@ -612,6 +621,7 @@ class AlertSettings(Section):
     database: DatabaseThresholds = Field(
         default_factory=DatabaseThresholds, description="Whether the database answers, as each process sees it."
     )
+    messages: tuple[AlertMessage, ...] = Field((), description="Who is sent a message when an alert changes.")
 
 
 class RenderSettings(Section):

@@ -15,7 +15,8 @@ ALERTS = {
         GROUP BY fact""",
     "make_alerts": "INSERT INTO alerts (name) SELECT name FROM {rows:name text} WHERE true ON CONFLICT DO NOTHING",
     "alerts": """
-        SELECT name, level, was, since, value, measured, warning, warning_turned, alert, alert_turned FROM alerts""",
+        SELECT name, level, was, since, value, measured, warning, warning_turned, alert, alert_turned, told
+        FROM alerts""",
     # of two processes that judge at the same time, one writes
     "note_alerts": """
         UPDATE alerts SET level = j.level, was = j.was, since = j.since, value = j.value, measured = j.measured,
@@ -24,4 +25,9 @@ ALERTS = {
               warning smallint, warning_turned bigint, alert smallint, alert_turned bigint}
         WHERE alerts.name = j.name AND alerts.measured = j.seen
         RETURNING alerts.name AS name""",
+    # whoever changes the row sends; it is taken again when that time is over
+    "take_alert": """
+        UPDATE alerts SET telling = {now} + {0} WHERE name = {1} AND level <> told AND telling <= {now}
+        RETURNING level, told, telling""",
+    "alert_told": "UPDATE alerts SET told = {0}, telling = 0 WHERE name = {1} AND telling = {2}",
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from petitbleu import Notice, StatusName
+from petitbleu import Alert, Notice, StatusName
 
 PING = "webhook.test"
 """Type of the message that `petitbleu webhooks test` sends."""
@@ -15,6 +15,8 @@ PING = "webhook.test"
 
 def message(notice: Notice, statuses: Mapping[str, StatusName], addresses: Mapping[str, str] | None) -> bytes:
     """The same at every try. `addresses` stand in it unless they are None."""
+    if notice.alert is not None:
+        return written("alert.changed", notice.at, changed(notice.alert))
     status = statuses.get(notice.status)
     data: dict[str, Any] = {
         # more than JavaScript's numbers hold
@@ -37,6 +39,20 @@ def message(notice: Notice, statuses: Mapping[str, StatusName], addresses: Mappi
     if addresses is not None:
         data["addresses"] = dict(addresses)
     return written(f"event.{notice.kind}", notice.at, data)
+
+
+def changed(alert: Alert) -> Mapping[str, Any]:
+    return {
+        "name": alert.name,
+        "label": alert.label,
+        "level": alert.level,
+        "was": alert.was,
+        "value": alert.value,
+        "unit": alert.unit,
+        "warning": alert.warning,
+        "alert": alert.alert,
+        "text": alert.text,
+    }
 
 
 def written(kind: str, at: datetime, data: Mapping[str, Any]) -> bytes:

@@ -42,7 +42,7 @@ class Sender:
     async def tell(self, notice: Notice) -> Told | NotTold:
         to = self._receivers[notice.subscription]
         addresses: Mapping[str, str] | None = None
-        if to.with_address:
+        if to.with_address and notice.alert is None:
             event = await self._services.load_event(notice.event)
             addresses = {} if event is None else event.addresses
         body = message(notice, self._services.statuses, addresses)
