@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvloop
 
-from . import channels, claims, depth, intake, latency, memory, post_office, receipts, throughput
+from . import channels, claims, depth, hanging, intake, latency, memory, post_office, receipts, throughput
 from .bench import Bench, stage
 from .processes import Failed, busy_seconds, cpu_seconds
 from .report import Figure, table, with_company, write
@@ -36,6 +36,7 @@ MEASURES: Mapping[str, Measure] = {
     "sms": channels.sms,
     "apns": channels.apns,
     "fcm": channels.fcm,
+    "hanging": hanging.hanging,
     "memory": memory.memory,
     "relaxed": throughput.relaxed,
 }

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .arithmetic import Window
@@ -33,6 +33,8 @@ class Bench:
     instance: Path
     base: str
     message: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Of the servers, beside this program's own."""
 
     def say(self, text: str) -> None:
         print(f"  {text}", flush=True)
@@ -61,7 +63,8 @@ class Bench:
         sets = [database.assignment, *self.settings.assignments, *assignments]
         if port:
             sets.append(f"plugins.email.providers.sink.port={port}")
-        async with serving(self.instance, processes=processes, role=role, assignments=sets) as server:
+        serve = serving(self.instance, processes=processes, role=role, assignments=sets, environment=self.environment)
+        async with serve as server:
             yield server
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 from petitbleu.auth import hash_password
@@ -84,23 +85,32 @@ def make_instance(
     return folder
 
 
-async def prepare(directory: Path, assignments: Sequence[str] = ()) -> None:
+async def prepare(
+    directory: Path, assignments: Sequence[str] = (), environment: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Make the tables and publish the template."""
     sets = _sets(assignments)
-    await output_of(python("petitbleu", "migrate", "--config", directory, *sets))
-    await output_of(python("petitbleu", "templates", "publish", "--all", "--config", directory, *sets))
+    await output_of(python("petitbleu", "migrate", "--config", directory, *sets), environment)
+    await output_of(python("petitbleu", "templates", "publish", "--all", "--config", directory, *sets), environment)
 
 
 @asynccontextmanager
 async def serving(
-    directory: Path, *, processes: int, role: str = "all", assignments: Sequence[str] = (), token: str = ""
+    directory: Path,
+    *,
+    processes: int,
+    role: str = "all",
+    assignments: Sequence[str] = (),
+    token: str = "",
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Server]:
     """`petitbleu serve`, ready for work. A worker takes no calls, so it has no token."""
     port = free_port()
     words = ["serve", "--config", str(directory), "--role", role, "--processes", str(processes)]
     log = directory / "server.log"
     sets = _sets([f"http.port={port}", *assignments])
-    async with running(python("petitbleu", *words, *sets), log) as child, aiohttp.ClientSession() as client:
+    child_of = running(python("petitbleu", *words, *sets), log, environment=environment)
+    async with child_of as child, aiohttp.ClientSession() as client:
         await _ready(child, client, port, log)
         if role != "worker" and not token:
             token = await _log_on(client, port)

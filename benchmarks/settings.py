@@ -28,6 +28,7 @@ class Settings:
     memory_events: int = 100_000
     receipts: int = 20_000
     channel_events: int = 20_000
+    hanging_events: int = 4_000
     open_receipts: int = 100_000
     folder: Path = Path(tempfile.gettempdir())
     assignments: tuple[str, ...] = ()
@@ -60,6 +61,7 @@ def from_environment(environment: Mapping[str, str], profile: bool = False) -> S
         backlog=int(number("BENCH_BACKLOG", default.backlog)),
         memory_events=int(number("BENCH_MEMORY_EVENTS", default.memory_events)),
         channel_events=int(number("BENCH_CHANNEL_EVENTS", default.channel_events)),
+        hanging_events=int(number("BENCH_HANGING_EVENTS", default.hanging_events)),
         receipts=int(number("BENCH_RECEIPTS", default.receipts)),
         open_receipts=int(number("BENCH_OPEN_RECEIPTS", default.open_receipts)),
         folder=Path(environment.get("BENCH_DIR") or default.folder),

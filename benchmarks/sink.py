@@ -54,11 +54,13 @@ def postfix_sink() -> str | None:
 
 
 @asynccontextmanager
-async def smtp_sink(folder: Path, record: Path | None = None, keep: Path | None = None) -> AsyncIterator[Sink]:
+async def smtp_sink(
+    folder: Path, record: Path | None = None, keep: Path | None = None, delay: float = 0.0
+) -> AsyncIterator[Sink]:
     """A sink on a free port of 127.0.0.1. It is our own where one of its options is used: `record` writes which event's
-    mail came when, `keep` keeps the last mail (`smtp_sink.py`)."""
+    mail came when, `keep` keeps the last mail, `delay` is seconds that each takes (`smtp_sink.py`)."""
     port, program = free_port(), postfix_sink()
-    if program and record is None and keep is None:
+    if program and record is None and keep is None and not delay:
         words: list[str | Path] = [program, "-c", f"127.0.0.1:{port}", "1000"]
         if os.geteuid() == 0:
             words[1:1] = ["-u", "nobody"]
@@ -67,6 +69,7 @@ async def smtp_sink(folder: Path, record: Path | None = None, keep: Path | None 
         words = python("benchmarks.smtp_sink", "--port", str(port))
         words += ["--record", record] if record else []
         words += ["--keep", keep] if keep else []
+        words += ["--delay", str(delay)] if delay else []
         name = "smtp_sink.py"
     async with _counting(name, words, port, folder) as sink:
         yield sink

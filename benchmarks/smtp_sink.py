@@ -2,7 +2,8 @@
 
 It writes `mesg=N` and a carriage return whenever its count has grown, at most a hundred times a second. With `--record`
 it keeps each X-Event-Id with the time of acceptance (CLOCK_MONOTONIC, nanoseconds) and writes them to that file, a line
-`ID TIME` each, when it ends. With `--keep` it writes every mail to that file, the last one stays.
+`ID TIME` each, when it ends. With `--keep` it writes every mail to that file, the last one stays. With `--delay` it
+takes so many seconds for each.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ class Mails:
 
 
 class Session(asyncio.Protocol):
-    def __init__(self, mails: Mails) -> None:
+    def __init__(self, mails: Mails, delay: float) -> None:
         self._mails = mails
+        self._delay = delay
         self._buffer = bytearray()
         self._in_mail = False
         self._searched = 0
@@ -64,10 +66,13 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        replies = bytearray()
+        replies, before = bytearray(), self._mails.count
         while (reply := self._mail() if self._in_mail else self._command()) is not None:
             replies += reply
-        if replies:
+        if self._delay and self._mails.count > before:
+            # whoever has sent a mail waits for what becomes of it
+            asyncio.get_running_loop().call_later(self._delay, self._transport.write, bytes(replies))
+        elif replies:
             self._transport.write(bytes(replies))
         if replies.endswith(_REPLIES[b"QUIT"]):
             self._transport.close()
@@ -94,11 +99,11 @@ class Session(asyncio.Protocol):
         return b"250 2.0.0 Ok\r\n"
 
 
-async def serve(port: int, recording: bool, keep: Path | None) -> list[tuple[int, int]]:
+async def serve(port: int, recording: bool, keep: Path | None, delay: float = 0.0) -> list[tuple[int, int]]:
     loop = asyncio.get_running_loop()
     mails, stop = Mails(recording, keep), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    server = await loop.create_server(lambda: Session(mails), "127.0.0.1", port, backlog=1000)
+    server = await loop.create_server(lambda: Session(mails, delay), "127.0.0.1", port, backlog=1000)
     told = 0
     while not stop.is_set():
         if mails.count != told:
@@ -117,8 +122,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--record", type=Path)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--delay", type=float, default=0.0)
     args = parser.parse_args()
-    seen = uvloop.run(serve(args.port, args.record is not None, args.keep))
+    seen = uvloop.run(serve(args.port, args.record is not None, args.keep, args.delay))
     if args.record is not None:
         args.record.write_text("".join(f"{event} {moment}\n" for event, moment in seen))
 

@@ -20,7 +20,7 @@ from aiohttp import web
 from .channels import address_problem
 from .claims import COMMANDS, check_names
 from .commands import Command
-from .conduct import Conduct, place, shown, words
+from .conduct import Conduct, Ear, place, shown, words
 from .errors import HandOffRefused, NotNow, PetitbleuError, PluginError, TemplateError
 from .failpoints import Crash
 from .logs import masked
@@ -84,7 +84,8 @@ class HookFailed(PetitbleuError):
 class Calls:
     """Every hook as a method. `deadline` is in seconds and holds for each single implementation, unless `own` says
     otherwise: by plugin and hook (without `petitbleu_`), `*` for each other one but `deliver`. One that goes on after
-    its deadline, though it was cancelled, is left `grace` seconds later."""
+    its deadline, though it was cancelled, is left `grace` seconds later. `unheard` is how much news a plugin that does
+    not answer may have open."""
 
     def __init__(
         self,
@@ -93,11 +94,14 @@ class Calls:
         grace: float = 1.0,
         own: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
         conduct: Conduct | None = None,
+        unheard: int = 20,
     ) -> None:
         self._loaded = loaded
         self._deadline = deadline
         self._grace = grace
         self._own = own
+        self._unheard = unheard
+        self._ears: dict[tuple[str, str], Ear] = {}
         self.limit_reached: Callable[[str], None] = lambda limit: None
         """Told of each deadline that held, by the name of its setting."""
         self._owners: dict[str, Implementation] = {}
@@ -384,8 +388,31 @@ class Calls:
 
     async def _notify(self, hook: str, values: Mapping[str, Any]) -> None:
         for implementation in self._loaded.of(hook):
-            with suppress(HookFailed):
+            plugin = implementation.plugin_name
+            if plugin == CORE:
+                with suppress(HookFailed):
+                    await self._await(implementation, hook, values, self._deadline)
+                continue
+            ear = self._ears.get((plugin, hook))
+            if ear is None:
+                ear = self._ears[plugin, hook] = Ear(self._unheard, self._deadline, self.conduct.clock)
+            if not ear.open():
+                self._missed(plugin, hook, ear)
+                continue
+            hung = False
+            try:
                 await self._await(implementation, hook, values, self._deadline)
+            except HookFailed as failed:
+                hung = failed.hung
+            finally:
+                ear.closed(hung)
+
+    def _missed(self, plugin: str, hook: str, ear: Ear) -> None:
+        self.conduct.missed(plugin, hook)
+        if not ear.deaf:
+            ear.deaf = True
+            said = {"plugin": plugin, "hook": hook}
+            logger.warning("plugin %s, %s, does not answer and misses news until it does", plugin, hook, extra=said)
 
     async def _await(
         self,

@@ -16,10 +16,11 @@ from .lifecycle import EXPIRED, FAILED, PENDING, SENT
 from .metrics import Metrics
 from .recycling import Recycling
 from .retry import delay
+from .shares import Flow
 from .steps import AttemptRecord, Claimed, Step
 from .suppression import Reason
-from .throttle import Throttle
-from .types import Channel, Deferred, Delivered, Failed, Outcome, Retry, Scope, Unknown
+from .throttle import Throttle, Ticket
+from .types import Channel, Deferred, Delivered, Failed, Outcome, Queue, Retry, Scope, Unknown
 
 MOST_UNKNOWNS = 2
 CAUSES: Mapping[str, frozenset[str]] = {
@@ -54,6 +55,22 @@ class Work:
     """When it was asked whether the address is suppressed."""
     doubted: bool = False
     """Soft errors of the address are being counted."""
+    ticket: Ticket | None = None
+    """Its way through the throttle, once it is being delivered."""
+    told: bool = False
+    """What became of it is stored, and observers hear of it."""
+
+    @property
+    def flow(self) -> Flow:
+        return Flow(self.claimed.event.channel, self.claimed.event.type)
+
+    @property
+    def queue(self) -> Queue:
+        return self.claimed.event.queue
+
+    @property
+    def asked(self) -> int:
+        return 0 if self.ticket is None else self.ticket.asked
 
     @property
     def number(self) -> int:

@@ -171,6 +171,7 @@ class Delivery:
         if quiet:
             return
         self._metrics.recorded(step)
+        work.told = True
         await self._calls.outcome_recorded(event, step.status, outcome, step.reason)
 
     def _stop_before(self, work: Work) -> Step | None:
@@ -288,7 +289,7 @@ class Delivery:
         with self._metrics.delivering(message.channel):
             if self._throttle is None:
                 return await self._handed(work, message, Attempt(work.number, hand_off, pick=pick, expect=expect))
-            ticket = self._throttle.ticket(message.channel, work.claimed.event)
+            ticket = work.ticket = self._throttle.ticket(message.channel, work.claimed.event)
             admit = partial(self._throttle.admit, ticket)
             try:
                 outcome = await self._handed(work, message, Attempt(work.number, hand_off, admit, pick, expect))

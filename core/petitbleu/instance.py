@@ -181,7 +181,9 @@ def plan(
     conduct = Conduct(config.monitoring.trouble)
     delivery = config.delivery
     check_deadlines(raw, loaded.timed())
-    calls = Calls(loaded, delivery.hook_deadline, delivery.hook_grace, delivery.deadlines, conduct)
+    calls = Calls(
+        loaded, delivery.hook_deadline, delivery.hook_grace, delivery.deadlines, conduct, config.limits.unheard
+    )
     calls.commands(open_services)
     calls.catchers()
     channels = {name: _tuned(config, channel) for name, channel in calls.channels().items()}

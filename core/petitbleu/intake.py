@@ -26,6 +26,8 @@ from .suggest import did_you_mean
 from .types import Event, IncomingEvent, Operator, Queue
 
 T = TypeVar("T")
+TELLERS = 32
+"""Accepted events of which observers hear at the same time."""
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 
 
@@ -88,7 +90,7 @@ class Intake:
         self._every_address = {*ADDRESSES, *addresses}
         self._canonical = {**ATTRIBUTES, **{name.lower(): name for name in addresses}}
         self._untold: deque[Event] = deque()
-        self._teller: asyncio.Task[None] | None = None
+        self._tellers: set[asyncio.Task[None]] = set()
 
     async def __call__(self, events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
         if not operator.may("push"):
@@ -172,12 +174,15 @@ class Intake:
     def _tell(self, events: Iterable[Event]) -> None:
         """Observers hear of it after the commit and keep no caller waiting; those that are too slow miss some."""
         for event in events:
-            if len(self._untold) >= self._limits.untold:
+            if len(self._untold) + len(self._tellers) >= self._limits.untold:
                 self._metrics.limit_reached("limits.untold")
             else:
                 self._untold.append(event)
-        if self._untold and (self._teller is None or self._teller.done()):
-            self._teller = asyncio.create_task(self._tell_all())
+        # those that are still at it wait for a slow plugin, which must not keep the others from hearing
+        if self._untold and len(self._tellers) < TELLERS:
+            teller = asyncio.create_task(self._tell_all())
+            self._tellers.add(teller)
+            teller.add_done_callback(self._tellers.discard)
 
     async def _tell_all(self) -> None:
         while self._untold:
@@ -185,8 +190,7 @@ class Intake:
 
     async def settle(self) -> None:
         """Wait until observers have heard of everything accepted so far."""
-        if self._teller is not None:
-            await asyncio.gather(self._teller, return_exceptions=True)
+        await asyncio.gather(*self._tellers, return_exceptions=True)
 
     def _check_one(
         self,

@@ -195,6 +195,11 @@ class Scrape(Collector):
             left.add_metric(labels, number)
         dropped = CounterMetricFamily("petitbleu_log_lines_dropped", "Log lines that nobody took in time.")
         dropped.add_metric([], logs.dropped())
+        unheard = CounterMetricFamily(
+            "petitbleu_news_missed", "News that a plugin was not told.", labels=["plugin", "hook"]
+        )
+        for labels, number in self._calls.conduct.unheard.items():
+            unheard.add_metric(labels, number)
         stood = CounterMetricFamily(
             "petitbleu_loop_blocked_seconds",
             "For how long a plugin kept the process from all other work.",
@@ -205,7 +210,7 @@ class Scrape(Collector):
         tasks = GaugeMetricFamily("petitbleu_plugin_tasks", "Living tasks that a plugin made.", labels=["plugin"])
         for plugin, number in self._offspring.living().items():
             tasks.add_metric([plugin], number)
-        plugins = (checks, failures, left, stood, tasks)
+        plugins = (checks, failures, left, unheard, stood, tasks)
         read = (build, limits, database, depth, age, horizon, dead, purge)
         return *read, *plugins, dropped, *self._providers(), *self._outbox(), *self._alerts()
 

@@ -14,12 +14,15 @@ from .heartbeat import Heartbeat
 from .patience import GIVE_UP
 from .queue import WorkQueue
 from .shares import Flow, Shares
+from .stalls import Stalls
 from .steps import Claimed
 from .throttle import Throttle
 from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
 
+LOOK = 0.02
+"""Seconds between looks for events that keep a place though nothing comes of them."""
 FRESH = 0.1
 """Seconds for which it is remembered which flows have something to claim."""
 AHEAD = 0.05
@@ -84,6 +87,8 @@ class Worker:
         self._alone_until = 0.0
         self._looked = 0.0
         self._expired = 0.0
+        self._stalls = Stalls(limits.concurrency)
+        self._stalled = 0.0
         self._pace = Pace()
         self._working = False
         self.heartbeat = Heartbeat(queue, limits.lease, queue.look_again)
@@ -113,6 +118,7 @@ class Worker:
                 self._queue.stale = False
                 self._seen = dict.fromkeys(Queue, 0.0)
             claimed = 0
+            self._look(clock)
             self._begin()
             try:
                 await self._promote(clock)
@@ -130,7 +136,7 @@ class Worker:
 
     async def _sleep(self) -> None:
         """Until work arrives, there is room for it, the next event is due, or it is time to look."""
-        seconds = self._limits.poll
+        seconds = self._limits.poll if self._free(Queue.REALTIME) > 0 else min(LOOK, self._limits.poll)
         if self._queue.soonest is not None:
             seconds = min(seconds, max(0.001, (self._queue.soonest - self._now()) / 1e6))
         try:
@@ -154,29 +160,43 @@ class Worker:
             return 0
         limits = self._limits
         throttle = self._throttle
-        free = limits.concurrency - len(self._under_way) + (0 if throttle is None else throttle.parked())
+        free = limits.concurrency - len(self._under_way) + self._stalls.parked()
+        free += 0 if throttle is None else throttle.parked()
         if queue is Queue.BATCH:
             batch = self._taken[queue].total() - len(self._next[queue])
-            batch -= 0 if throttle is None else throttle.parked(queue)
+            batch -= self._stalls.parked(queue) + (0 if throttle is None else throttle.parked(queue))
             free = min(free, limits.concurrency - limits.reserved - batch)
         return free
 
     def _open(self, queue: Queue) -> list[Flow]:
-        """Waiting flows whose provider takes more."""
+        """Waiting flows whose provider takes more, and of which there are not enough under way that hang."""
         waiting = self._waiting[queue]
-        if self._throttle is None or not waiting:
-            return waiting
-        blocked = self._throttle.blocked()
+        blocked = self._blocked(queue) if waiting else frozenset()
         return [flow for flow in waiting if flow not in blocked] if blocked else waiting
 
+    def _blocked(self, queue: Queue) -> frozenset[Flow]:
+        blocked = frozenset[Flow]() if self._throttle is None else self._throttle.blocked()
+        if not self._stalls.slow:
+            return blocked
+        most, taken = self._most(), self._taken[queue]
+        return blocked | {flow for flow in self._stalls.slow if taken[flow] >= most}
+
+    def _look(self, clock: Callable[[], float]) -> None:
+        if self._under_way and clock() - self._stalled >= LOOK:
+            self._stalled = clock()
+            self._stalls.look(((key, work) for key, (work, _) in self._under_way.items()), self._now())
+
     def _fitting(self, queue: Queue, places: dict[Flow, int]) -> dict[Flow, int]:
-        """No more of each flow than its provider takes."""
-        if self._throttle is None:
+        """No more of each flow than its provider takes, and than the places of one flow."""
+        if self._throttle is None and not self._stalls.slow:
             return places
         fitting = {}
         for flow, most in places.items():
-            room = self._throttle.room(flow, self._taken[queue][flow])
-            if room != 0:
+            taken = self._taken[queue][flow]
+            if flow in self._stalls.slow:
+                most = min(most, self._most() - taken)
+            room = None if self._throttle is None else self._throttle.room(flow, taken)
+            if room != 0 and most > 0:
                 fitting[flow] = most if room is None else min(most, room)
         return fitting
 
@@ -200,9 +220,8 @@ class Worker:
         elif left:
             self._waiting[queue] = list({*waiting, *left})
             left.clear()
-        places = self._fitting(
-            queue, self._shares.places(room, self._open(queue), self._taken[queue], self._most() + ahead)
-        )
+        taken = self._stalls.without(queue, self._taken[queue])
+        places = self._fitting(queue, self._shares.places(room, self._open(queue), taken, self._most() + ahead))
         if not places:
             return 0
         claimed = await self._queue.claim(queue, places)
@@ -249,10 +268,10 @@ class Worker:
         fitting = {
             queue: 0 if self._open(queue) else self._free(queue) + ahead - len(self._next[queue]) for queue in Queue
         }
-        blocked = frozenset[Flow]() if self._throttle is None else self._throttle.blocked()
+        blocked = {queue: self._blocked(queue) for queue in Queue}
         for count, event in enumerate(events):
             late = event.scheduled is not None and event.scheduled.timestamp() > now
-            if late or fitting[event.queue] <= 0 or _flow(event) in blocked:
+            if late or fitting[event.queue] <= 0 or _flow(event) in blocked[event.queue]:
                 return count
             for queue in Queue:
                 fitting[queue] -= 1
@@ -291,7 +310,8 @@ class Worker:
         task.add_done_callback(partial(self._done, claimed))
 
     def _done(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
-        del self._under_way[_key(claimed)]
+        key = _key(claimed)
+        self._stalls.ended(key, self._under_way.pop(key)[0], self._now)
         self._let_go(claimed)
         if claimed is self._suspect:
             self._suspect = None
@@ -334,6 +354,10 @@ class Worker:
             await self._queue.release(unspent + back)
         if waiting:
             _, late = await asyncio.wait([task for _, task in waiting], timeout=self._limits.drain)
+            for task in late:
+                task.cancel()
+            if late:
+                _, late = await asyncio.wait(late, timeout=min(GIVE_BACK, self._limits.drain))
             for task in late:
                 # a plugin that did not heed the first one is left where it stands
                 task.cancel(GIVE_UP)

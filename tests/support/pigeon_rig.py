@@ -170,10 +170,11 @@ class Rig:
         failovers: Mapping[str, Failover] = MappingProxyType({}),
         rules: Sequence[RecyclingRule] = (),
         receipt_wait: float = 600.0,
+        hook_deadline: float = 1.0,
     ) -> None:
         loaded: Loaded = load([], [])
         loaded.add_core(script)
-        calls = Calls(loaded, 1.0)
+        calls = Calls(loaded, hook_deadline)
         self.store = store
         self.queue = WorkQueue(store, 1, LEASE)
         brands = {"shop": {"name": "Shop"}}

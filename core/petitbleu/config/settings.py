@@ -443,6 +443,7 @@ class LimitSettings(Section):
     deadline: Duration = Field(5.0, description="How long storing the events of a call may take.")
     call_keys: Duration = Field(86400.0, description="How long a call's own key (Idempotency-Key) stands for it.")
     outbox: Count = Field(1_000_000, description="Notices of one subscription that wait; of more it is told nothing.")
+    unheard: Count = Field(20, description="News that a plugin which does not answer has open; it hears of no more.")
     untold: Count = Field(10_000, description="Accepted events that wait for slow plugins; of more they hear nothing.")
     rows: int = Field(1000, ge=1, le=10_000, description="Rows of a listing that operators get at once.")
     changes: int = Field(

@@ -74,6 +74,8 @@ class Ticket:
     spot: Lane | None = None
     probing: Lane | None = None
     began: int = 0
+    asked: int = 0
+    """When it first asked for a provider."""
 
     @property
     def name(self) -> str:
@@ -127,6 +129,7 @@ class Throttle:
             self._leave(ticket)
         provider = self._providers.get((ticket.channel, name)) or self._meet(ticket.channel, name)
         lane, now = provider.lane, self._now()
+        ticket.asked = ticket.asked or now
         if at_once and at_once < lane.window.limit:
             lane.window.resize(at_once)
         spot = provider.spots.get(destination)
