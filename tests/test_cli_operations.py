@@ -54,6 +54,10 @@ def test_cancel_retry_and_resend_by_id(run: Run, tmp_path: Path) -> None:
     assert (copy["id"], copy["ok"], copy["new_id"] > second) == (first, True, True)
     assert "resend: 1 of 1; nothing is changed" in run("events", "resend", str(first), "--dry-run").out
     assert len(json.loads(run("events", "list", "--json").out)) == 3
+    refused = run("events", "reroute", str(first), "--to", "fax")
+    assert (refused.code, "there is no channel 'fax'" in refused.err) == (1, True)
+    refused = run("events", "reroute", str(first), "--to", "sms", "--dry-run")
+    assert (refused.code, "has no mobilePhone, which the channel sms needs" in refused.err) == (1, True)
 
 
 def test_a_filter_wants_a_look_or_a_yes(run: Run, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from . import alerts
+from . import alerts, desk
 from .addresses import email_address, phone_number, registration_token
 from .alerting import Alerting
 from .answers import CoreAnswers, Rule, branded
@@ -39,7 +39,6 @@ from .config import (
     check_messages,
     find_config,
     read_config,
-    shown,
 )
 from .config.settings import ChannelSuppression, Thresholds, TypeRetention
 from .contract import Contract
@@ -47,9 +46,7 @@ from .data import elements
 from .deadlines import within
 from .decisions import Decisions
 from .delivery import Delivery
-from .desk import DeskAudit, DeskEvents, DeskInstallation, DeskSuppressions, DeskTemplates
 from .desk.listing import Sizes
-from .desk.plugins import plugin_facts
 from .encryption import check_keys
 from .failover import Failover
 from .failpoints import Failpoints, read_failpoints
@@ -459,14 +456,15 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
     lifetime = timedelta(seconds=config.delivery.lifetime)
     copies = WorkQueue(store, cell, config.delivery.lease, tally=tally)
     copies.outbox = outbox
+    most = config.limits.pending
     operations = Operations(
-        store, copies, calls, cell, brands, lifetime, config.limits.pending, store.now, time.monotonic, outbox, tally
+        store, copies, calls, cell, brands, lifetime, most, store.now, time.monotonic, outbox, tally, addresses
     )
     auth = Authenticator(config.operators, config.sessions, now, limit_reached=metrics.limit_reached)
     tokens = Tokens(store, config.operators, config.event_types, config.brands, now, secrets.token_bytes)
 
     async def pending() -> tuple[int, int]:
-        return await within(config.limits.deadline, queue.depth(time.monotonic)), config.limits.pending
+        return await within(config.limits.deadline, queue.depth(time.monotonic)), most
 
     masks = Masks(
         tuple(map(parsed, config.masking)),
@@ -512,9 +510,11 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
     )
     alerting = _alerting(config, store, _holder(queue), outbox, notifier if delivers else None)
     sizes = Sizes(config.limits.rows, metrics.limit_reached)
-    desk = Desk(
-        DeskEvents(status, operations, load_event, masks, brands, store.now, sizes, config.limits.changes),
-        DeskTemplates(
+    counter = Desk(
+        desk.DeskEvents(
+            status, operations, load_event, masks, brands, store.now, sizes, config.limits.changes, channels
+        ),
+        desk.DeskTemplates(
             store,
             drafts,
             templates,
@@ -528,19 +528,13 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
             config.instance.name,
             config.limits.previews,
         ),
-        DeskSuppressions(store, register, config.brands, zone, sizes),
-        DeskAudit(store, sizes),
-        DeskInstallation(
-            store,
-            lambda: shown(planned.raw, config),
-            lambda: plugin_facts(planned.loaded, calls, config.delivery),
-            config.operators,
-            auth,
-            tokens,
-            now,
-        ),
+        desk.DeskSuppressions(store, register, config.brands, zone, sizes),
+        desk.DeskAudit(store, sizes),
+        desk.DeskInstallation(store, planned.raw, config, planned.loaded, calls, auth, tokens, sizes, now),
+        desk.DeskEntrance(store, auth, config.operators, config.sessions.refusals, now, metrics.limit_reached),
         watch.look,
         alerting.read,
+        desk.DeskQueue(store, brands, time.monotonic),
     )
     services = Services(
         instance=config.instance.name,
@@ -563,10 +557,11 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         masked=lambda event: masks.masked(event.type, event.data),
         now=now,
         record_receipts=receipts.record,
-        desk=desk,
+        desk=counter,
         report=reports.read,
         delivers=delivers,
         outbox=telling,
+        safe_mode="" if calls.safe_mode is None else calls.safe_mode.banner(),
     )
     return Instance(
         config,

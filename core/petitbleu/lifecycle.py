@@ -7,6 +7,7 @@
        │           └──────► expired       too late, or no try left
     paused ⇄ pending ─► ignored    cancelled by an operator
     ignored, failed, not_covered, expired ─► pending    put back by an operator
+    sent, ignored, failed, not_covered, expired ─► pending    sent by another channel by an operator
 
 `processing` is never stored: it is a pending event whose queue row is leased.
 """

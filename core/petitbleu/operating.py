@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from .services import FoundEvent
-from .types import Alert, Check, Data, IncomingEvent, Operator
+from .types import Alert, Check, Data, IncomingEvent, Operator, Session
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Page(Generic[T]):
 
 # ------------------------------------------------------------------------------------------------------------- events
 
-EventAction = Literal["cancel", "retry", "resend", "hold", "release"]
+EventAction = Literal["cancel", "retry", "resend", "reroute", "hold", "release"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +168,38 @@ class EventDesk(Protocol):
         which: Sequence[int] | EventFilter,
         actor: Actor,
         *,
+        to: str = "",
         reason: str = "",
         rehearsal: bool = False,
         limit: int = 0,
         cursor: str = "",
     ) -> Page[Done]:
-        """An answer for each event; with `rehearsal` nothing is changed. Right `admin`.
+        """An answer for each event; with `rehearsal` nothing is changed. Right `admin`. `to` is the channel of a
+        `reroute`, and of nothing else.
 
         Of those that a filter means, `limit` at a time (0: as many as the settings allow), those with the smallest ids
         first; the cursor goes on with the rest, and takes none that came after the first call. Raises `Unavailable`
         where the queue has no room for them: none of this call's events is changed then.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """What is open in one queue for one channel, in numbers of events: `ready` to be sent, to be tried `later`, with a
+    worker (`sending`), `paused`. `oldest` is for how many seconds one of the ready ones has been due."""
+
+    queue: str
+    channel: str
+    ready: int
+    later: int
+    sending: int
+    paused: int
+    oldest: float
+
+    @property
+    def events(self) -> int:
+        return self.ready + self.later + self.sending + self.paused
 
 
 # ---------------------------------------------------------------------------------------------------------- templates
@@ -202,6 +222,8 @@ class TemplateState:
     """The names of the draft's seeds."""
     languages: tuple[str, ...] = ()
     """Those the draft speaks, the default one first."""
+    folder: str = ""
+    """Where the draft is, on the machine that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -527,6 +549,17 @@ class NewToken:
     known: ApiToken
 
 
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session that holds. `id` is the beginning of its token's hash, `address` from where it was opened."""
+
+    id: str
+    login: str
+    address: str
+    created: datetime
+    expires: datetime
+
+
 class InstallationDesk(Protocol):
     """The installation itself. All of it wants the right `admin`, and no narrowing."""
 
@@ -535,6 +568,14 @@ class InstallationDesk(Protocol):
     async def plugins(self, operator: Operator) -> Sequence[PluginFacts]: ...
 
     async def operators(self, operator: Operator) -> Sequence[OperatorFacts]: ...
+
+    async def sessions(self, operator: Operator, limit: int, login: str = "") -> Sequence[OpenSession]:
+        """Those that hold, of everybody or of one operator, the latest first."""
+        ...
+
+    async def end_session(self, session_id: str, actor: Actor) -> OpenSession:
+        """Other processes follow within `sessions.cache`."""
+        ...
 
     async def end_sessions(self, login: str, actor: Actor) -> int:
         """Everybody who is in as `login` must sign in anew; gives how many sessions that were."""
@@ -551,6 +592,23 @@ class InstallationDesk(Protocol):
         ...
 
     async def revoke_token(self, token_id: int, actor: Actor) -> ApiToken: ...
+
+
+# ----------------------------------------------------------------------------------------------------------- entrance
+
+
+class EntranceDesk(Protocol):
+    """How people come in and go, which stands in the audit. Programs use `Services.auth`, which leaves no trace there:
+    some log on for every call."""
+
+    async def sign_in(self, login: str, password: str, right: str, origin: str, address: str) -> Session:
+        """For somebody with `right`. Raises `AccessDenied`, later and later for who guesses; of an unknown login the
+        audit does not say what was typed, which may be a password. `origin` and `address` are those of `Actor`."""
+        ...
+
+    async def sign_out(self, token: str, actor: Actor) -> None:
+        """Raises `AccessDenied` where there is no such session."""
+        ...
 
 
 # ---------------------------------------------------------------------------------------------------------------- all
@@ -581,7 +639,10 @@ class Desk:
     suppressions: SuppressionDesk
     audit: AuditDesk
     installation: InstallationDesk
+    entrance: EntranceDesk
     health: Callable[[], Awaitable[Health]]
     """Of this process. Asks for no right: `/readyz` tells it to everybody."""
     alerts: Callable[[Operator], Awaitable[Sequence[Alert]]]
     """How all that has thresholds stands, in the whole installation. Right `read`."""
+    queue: Callable[[Operator], Awaitable[Sequence[QueueLine]]]
+    """What is open, by queue and channel, as of about a second ago. Right `read`."""

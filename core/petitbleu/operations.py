@@ -1,4 +1,4 @@
-"""What operators do to events that are stored: cancel, retry, resend, hold, release.
+"""What operators do to events that are stored: cancel, retry, resend, reroute, hold, release.
 
 Each takes many ids and answers for every one of them. What is said of an event is looked up first; the change itself is
 a compare-and-set on what was found, so whatever a worker did meanwhile wins, and the answer says so.
@@ -7,8 +7,9 @@ a compare-and-set on what was found, so whatever a worker did meanwhile wins, an
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from .audit import Change, record
@@ -18,13 +19,12 @@ from .lifecycle import FINAL, IGNORED, PAUSED, PENDING, TRANSITIONS
 from .operating import Actor, Done
 from .outbox import Outbox
 from .queue import WorkQueue
+from .rerouting import Rerouting
+from .standing import HELD, LEASED, Found, Verdict
 from .store import CELL_SHIFT, KEY_MASK, Store
 from .store.payload import decode, micros, moment, optional_micros
 from .tally import REOPENED, Fact, Tally
 from .types import Event, Operator
-
-LEASED, HELD = 2, 3
-"""States of a queue row that operators leave alone: a worker has it, it is paused."""
 
 _STATEMENTS = {"cancel": "cancel", "hold": "hold", "release": "let_go"}
 """What is done to the row in the queue."""
@@ -34,6 +34,7 @@ _NEWS = {
     "hold": ("paused", PAUSED),
     "release": ("released", PENDING),
     "retry": ("reopened", PENDING),
+    "reroute": ("recycled", PENDING),
 }
 """What plugins are told of it, and the status that the event has then."""
 
@@ -41,29 +42,11 @@ CANCELLED = "cancelled"
 MEANWHILE = "changed meanwhile; look at it again"
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An event as it is stored; `state` and what follows are null without a row in the queue."""
-
-    id: int
-    type: str
-    status: str
-    channel: str
-    state: int | None
-    due: int | None
-    expires: int | None
-    handed_off: str
-    event: Event | None
-
-
-Verdict = tuple[bool, str]
-"""Whether it can be done, and in which words."""
-
-
 class Operations:
     """`queue` takes copies and knows no idempotency windows; `lifetime` is what an event gets whose expiration has
     passed; `pending` is how many open events there may be, past which retry and resend raise `Unavailable`; `brands`
-    maps event types to the brands they speak for; `now` is the database's clock in microseconds.
+    maps event types to the brands they speak for; `addresses` tells which address each channel needs; `now` is the
+    database's clock in microseconds.
 
     Every method wants the right `admin` (`AccessDenied`). An id may lack its high byte; an event that the operator's
     rights do not reach is one that does not exist. With `rehearsal` nothing is changed.
@@ -82,6 +65,7 @@ class Operations:
         monotonic: Callable[[], float],
         outbox: Outbox | None = None,
         tally: Tally | None = None,
+        addresses: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._store = store
         self._outbox = outbox
@@ -94,6 +78,7 @@ class Operations:
         self._pending = pending
         self._now = now
         self._monotonic = monotonic
+        self._rerouting = Rerouting(store, calls, addresses, self._lifetime_micros, now, self._tally)
 
     async def cancel(
         self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False
@@ -101,7 +86,7 @@ class Operations:
         """End events that wait, as `ignored`. One that a worker has, or that may be out already, is left alone."""
         words = _words("cancelled", actor, reason)
 
-        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+        async def change(found: Sequence[Found]) -> Mapping[int, int | None]:
             gone = await self._turn("cancel", "record_cancelled", found, words, actor, reason)
             for one in found:
                 if one.id in gone and one.event is not None:
@@ -113,7 +98,7 @@ class Operations:
     async def retry(self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False) -> list[Done]:
         """Let events that wait for their next try have it now, and open again those that ended without being sent."""
 
-        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+        async def change(found: Sequence[Found]) -> Mapping[int, int | None]:
             waiting = [one.id for one in found if one.status not in FINAL]
             ended = [one for one in found if one.status in FINAL and one.event is not None]
             await self._room(len(ended))
@@ -128,7 +113,7 @@ class Operations:
     ) -> list[Done]:
         """Store a copy of each event, with an id of its own and no memory of idempotency keys, whatever its status."""
 
-        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+        async def change(found: Sequence[Found]) -> Mapping[int, int | None]:
             copies = [self._copy(one.event) for one in found if one.event is not None]
             await self._room(len(copies))
 
@@ -143,11 +128,36 @@ class Operations:
 
         return await self._each(ids, actor.operator, self._resend, None if rehearsal else change)
 
+    async def reroute(
+        self, ids: Iterable[int], actor: Actor, *, to: str, reason: str = "", rehearsal: bool = False
+    ) -> list[Done]:
+        """Let events go on by the channel `to`, under their own ids, whether they wait or have ended. What routing
+        rules say of the channel counts no more; of the template and the brand it does."""
+        words = _words(f"goes on by {to}, sent there", actor, reason)
+
+        async def change(found: Sequence[Found]) -> Mapping[int, int | None]:
+            await self._room(sum(one.status in FINAL for one in found))
+            async with self._store.transaction() as transaction:
+                changed = await self._rerouting.write(found, to, words, transaction)
+                left = ((one.id, {"from": one.channel, "to": to}) for one in found if one.id in changed)
+                await self._note("reroute", left, actor, reason, transaction)
+                noted = await self._notice("reroute", found, changed, words, transaction)
+            self._tell(noted)
+            return dict.fromkeys(changed)
+
+        return await self._each(
+            ids,
+            actor.operator,
+            lambda found: self._rerouting.verdict(found, to, self._prolonged),
+            None if rehearsal else change,
+            lambda found: self._rerouting.obstacle(found, to),
+        )
+
     async def hold(self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False) -> list[Done]:
         """Keep events that wait from being sent until they are released. One that a worker has is left alone."""
         words = _words("held", actor, reason)
 
-        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+        async def change(found: Sequence[Found]) -> Mapping[int, int | None]:
             return dict.fromkeys(await self._turn("hold", "record_reason", found, words, actor, reason))
 
         return await self._each(ids, actor.operator, _hold, None if rehearsal else change)
@@ -158,7 +168,7 @@ class Operations:
         """Let events go that are paused. One whose expiration has passed meanwhile ends as `expired`."""
         words = _words("released", actor, reason)
 
-        async def change(found: Sequence[_Found]) -> Mapping[int, int | None]:
+        async def change(found: Sequence[Found]) -> Mapping[int, int | None]:
             return dict.fromkeys(await self._turn("release", "record_reason", found, words, actor, reason))
 
         return await self._each(ids, actor.operator, self._release, None if rehearsal else change)
@@ -167,14 +177,20 @@ class Operations:
         self,
         ids: Iterable[int],
         operator: Operator,
-        judge: Callable[[_Found], Verdict],
-        change: Callable[[Sequence[_Found]], Coroutine[Any, Any, Mapping[int, int | None]]] | None,
+        judge: Callable[[Found], Verdict],
+        change: Callable[[Sequence[Found]], Coroutine[Any, Any, Mapping[int, int | None]]] | None,
+        obstacle: Callable[[Found], Coroutine[Any, Any, str]] | None = None,
     ) -> list[Done]:
+        """`obstacle` is asked about those that can be changed otherwise, and says what stands in the way."""
         if not operator.may("admin"):
             raise AccessDenied
         asked = list(dict.fromkeys(one if one > KEY_MASK else self._high | one for one in ids))
         found = {one.id: one for one in await self._look(asked) if self._reaches(operator, one)}
         verdicts = {one.id: judge(one) for one in found.values()}
+        if obstacle is not None:
+            for each in found.values():
+                if verdicts[each.id][0] and (why := await obstacle(each)):
+                    verdicts[each.id] = (False, why)
         possible = [found[one] for one in asked if one in found and verdicts[one][0]]
         changed = await change(possible) if change is not None and possible else {}
         done = []
@@ -188,13 +204,13 @@ class Operations:
             done.append(Done(one, ok, text, changed.get(one)))
         return done
 
-    def _reaches(self, operator: Operator, found: _Found) -> bool:
+    def _reaches(self, operator: Operator, found: Found) -> bool:
         return operator.may("admin", found.type, self._brands.get(found.type, ""))
 
-    async def _look(self, ids: Sequence[int]) -> list[_Found]:
+    async def _look(self, ids: Sequence[int]) -> list[Found]:
         rows = await self._store.rows("look", _ids(ids)) if ids else []
         return [
-            _Found(
+            Found(
                 row["id"],
                 row["type"],
                 row["status"],
@@ -216,7 +232,7 @@ class Operations:
             raise Unavailable(f"{coming} events more do not fit into the queue ({depth}/{self._pending})")
 
     async def _turn(
-        self, action: str, query: str, found: Sequence[_Found], words: str, actor: Actor, reason: str
+        self, action: str, query: str, found: Sequence[Found], words: str, actor: Actor, reason: str
     ) -> Set[int]:
         """Change the rows of the queue that are still as they were found; `query` writes `words` to their events."""
         async with self._store.transaction() as transaction:
@@ -242,7 +258,7 @@ class Operations:
                 await self._note("retry", ((row["id"], {}) for row in hastened), actor, reason, transaction)
         return {row["id"] for row in hastened}
 
-    async def _reopen(self, found: Sequence[_Found], actor: Actor, reason: str) -> Set[int]:
+    async def _reopen(self, found: Sequence[Found], actor: Actor, reason: str) -> Set[int]:
         words = _words("put back", actor, reason)
         ended = [_reopened(one, one.event) for one in found if one.event is not None]
         async with self._store.transaction() as transaction:
@@ -274,7 +290,7 @@ class Operations:
         self._tell(noted)
         return reopened
 
-    async def _notice(self, action: str, found: Sequence[_Found], changed: Set[int], words: str, on: Any) -> bool:
+    async def _notice(self, action: str, found: Sequence[Found], changed: Set[int], words: str, on: Any) -> bool:
         """Write down what plugins are to be told of the events that were changed; whether there is anything."""
         if self._outbox is None:
             return False
@@ -306,7 +322,7 @@ class Operations:
 
     # ----------------------------------------------------------------------------------------------------- judgements
 
-    def _retry(self, found: _Found) -> Verdict:
+    def _retry(self, found: Found) -> Verdict:
         if found.event is None:
             return False, "what the caller sent is not kept any more"
         now = self._now()
@@ -330,7 +346,7 @@ class Operations:
             return False, f"may be with {found.handed_off} already; its receipt is awaited until {_time(found.due)}"
         return True, f"is tried now rather than at {_time(found.due)}" + self._prolonged(found.expires)
 
-    def _release(self, found: _Found) -> Verdict:
+    def _release(self, found: Found) -> Verdict:
         if found.state != HELD:
             status = found.status if found.state != LEASED else "being sent"
             return False, f"is {status}, not paused"
@@ -341,7 +357,7 @@ class Operations:
             return True, f"is released, and sent at {_time(found.due)}"
         return True, "is released"
 
-    def _resend(self, found: _Found) -> Verdict:
+    def _resend(self, found: Found) -> Verdict:
         if found.event is None:
             return False, "what the caller sent is not kept any more"
         return True, "is sent again as a new event" + self._prolonged(optional_micros(found.event.expiration))
@@ -370,7 +386,7 @@ def _ids(ids: Sequence[int]) -> list[dict[str, Any]]:
     return [{"id": one} for one in ids]
 
 
-def _cancel(found: _Found) -> Verdict:
+def _cancel(found: Found) -> Verdict:
     if found.status in FINAL:
         return False, f"is {found.status} already"
     if found.state == LEASED:
@@ -380,7 +396,7 @@ def _cancel(found: _Found) -> Verdict:
     return True, "is cancelled"
 
 
-def _hold(found: _Found) -> Verdict:
+def _hold(found: Found) -> Verdict:
     if found.status in FINAL:
         return False, f"is {found.status} already"
     if found.state == LEASED:
@@ -390,7 +406,7 @@ def _hold(found: _Found) -> Verdict:
     return True, "is held"
 
 
-def _reopened(found: _Found, event: Event) -> dict[str, Any]:
+def _reopened(found: Found, event: Event) -> dict[str, Any]:
     return {
         "id": found.id,
         "status": found.status,

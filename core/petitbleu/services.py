@@ -231,6 +231,8 @@ class Services:
     delivers: bool
     """Whether this process hands messages to providers, and may hear from them."""
     outbox: Outbox
+    safe_mode: str = ""
+    """What everybody is to see where `safe_mode` keeps messages from their addresses; empty: they go out."""
 
 
 class OpenServices(Protocol):

@@ -17,13 +17,16 @@ from typing import Any
 from ..config.settings import OperatorSettings, Sessions
 from ..errors import AccessDenied, SessionExpired
 from ..networks import within
+from ..operating import OpenSession
 from ..store.models import SessionRow, TokenRow
-from ..store.payload import micros
+from ..store.payload import micros, moment
 from ..types import Credentials, Operator, Session
 from .passwords import Passwords
 from .remembered import Remembered
 from .tokens import PREFIX, narrowed, token_hash, well_formed
 
+OPENING = 16
+"""Characters of a token's hash by which people tell sessions apart; 64 bits of it."""
 _NOTED = 300_000_000
 """Microseconds between two notes of when a token was used."""
 
@@ -110,6 +113,7 @@ class Authenticator:
             login=login,
             created=now,
             expires=now + int(self._settings.lifetime * 1_000_000),
+            address=address[:64],
         )
         return Session(operator, token, security_token, self._settings.lifetime)
 
@@ -196,6 +200,24 @@ class Authenticator:
         live = SessionRow.filter(expires__gt=micros(self._now()))
         return dict(Counter(await live.values_list("login", flat=True)))
 
+    async def sessions(self, limit: int, login: str = "") -> list[OpenSession]:
+        """Those that hold, of everybody or of one operator, the latest first."""
+        live = SessionRow.filter(expires__gt=micros(self._now()), **({"login": login} if login else {}))
+        return [_open(row) for row in await live.order_by("-created").limit(limit)]
+
+    async def end_one(self, session_id: str, on: Any) -> OpenSession | None:
+        """End the session whose token's hash begins so, within the transaction `on`. None: none holds."""
+        now = micros(self._now())
+        if len(session_id) != OPENING:
+            return None
+        live = SessionRow.filter(token_hash__startswith=session_id, expires__gt=now).using_db(on)
+        row = await live.get_or_none()
+        if row is None:
+            return None
+        await live.update(expires=now)
+        self._sessions.put(row.token_hash, _Known(row.login, row.security_hash, now))
+        return _open(row)
+
     async def end_all(self, login: str, on: Any) -> int:
         """End every session of an operator, within the transaction `on`; other processes follow within
         `settings.cache`."""
@@ -213,6 +235,10 @@ class Authenticator:
             self._limit_reached("sessions.per_operator")
             for row in await live.order_by("created").limit(extra):
                 await self._end(row, now)
+
+
+def _open(row: SessionRow) -> OpenSession:
+    return OpenSession(row.token_hash[:OPENING], row.login, row.address, moment(row.created), moment(row.expires))
 
 
 def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:

@@ -1,4 +1,4 @@
-"""`petitbleu events cancel`, `retry`, `resend`, `hold` and `release`."""
+"""`petitbleu events cancel`, `retry`, `resend`, `reroute`, `hold` and `release`."""
 
 from __future__ import annotations
 
@@ -51,15 +51,16 @@ async def _changed(
 ) -> AsyncIterator[Sequence[Done]]:
     """Piece by piece, each in a transaction of its own."""
     desk, most, who = instance.services.desk.events, instance.config.limits.changes, actor(args)
+    to = getattr(args, "to", "")
     if not isinstance(which, EventFilter):
         for start in range(0, len(which), most):
             some = which[start : start + most]
-            yield (await desk.change(action, some, who, reason=args.reason, rehearsal=args.dry_run)).items
+            yield (await desk.change(action, some, who, to=to, reason=args.reason, rehearsal=args.dry_run)).items
         return
     cursor = ""
     while True:
         page = await desk.change(
-            action, which, who, reason=args.reason, rehearsal=args.dry_run, limit=most, cursor=cursor
+            action, which, who, to=to, reason=args.reason, rehearsal=args.dry_run, limit=most, cursor=cursor
         )
         yield page.items
         cursor = page.cursor
@@ -114,10 +115,16 @@ def _hold_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all-open", action="store_true", help="everything that is not sent, e.g. after a restore")
 
 
+def _reroute_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments(parser)
+    parser.add_argument("--to", required=True, metavar="CHANNEL", help="the channel they go on by")
+
+
 COMMANDS = (
     _command("cancel", "end events that wait, unsent"),
     _command("retry", "try events again now that wait, or that ended unsent"),
     _command("resend", "send copies of events, as new events"),
+    _command("reroute", "let events go on by another channel", _reroute_arguments),
     _command("hold", "keep events that wait from being sent", _hold_arguments),
     _command("release", "let events go that are held"),
 )

@@ -331,6 +331,7 @@ class Sessions(Section):
     guess_delay_cap: Duration = Field(10.0, description="The longest such wait.")
     guess_memory: Duration = Field(900.0, description="How long wrong passwords are held against a caller.")
     guess_waiting: Count = Field(20, description="Calls of one login and address that may wait so; others are refused.")
+    refusals: Count = Field(100, description="Failed sign-ins of a minute that a process writes into the audit.")
 
 
 class RetrySettings(Section):

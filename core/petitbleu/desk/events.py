@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal, get_args
 
@@ -62,6 +62,7 @@ class DeskEvents:
         now: Callable[[], int],
         sizes: Sizes,
         changes: int,
+        channels: Collection[str],
     ) -> None:
         self._status = status
         self._operations = operations
@@ -71,6 +72,7 @@ class DeskEvents:
         self._now = now
         self._sizes = sizes
         self._changes = changes
+        self._channels = channels
 
     async def search(self, wanted: EventFilter, operator: Operator, limit: int, cursor: str = "") -> Page[FoundEvent]:
         query = _query(wanted, self._sizes.checked(limit) + 1)
@@ -101,6 +103,7 @@ class DeskEvents:
         which: Sequence[int] | EventFilter,
         actor: Actor,
         *,
+        to: str = "",
         reason: str = "",
         rehearsal: bool = False,
         limit: int = 0,
@@ -111,6 +114,10 @@ class DeskEvents:
         if not actor.operator.may("admin"):
             raise AccessDenied
         clean(reason)
+        if (action == "reroute") != bool(to):
+            raise QueryRefused("a channel to send by is what reroute needs, and nothing else")
+        if to and to not in self._channels:
+            raise QueryRefused(f"there is no channel {to[:64]!r}; there are {', '.join(sorted(self._channels))}")
         ids, following = which, ""
         if isinstance(which, EventFilter):
             ids, following = await self._meant(which, actor.operator, limit, cursor)
@@ -118,7 +125,8 @@ class DeskEvents:
             self._sizes.limit_reached("limits.changes")
             raise QueryRefused(f"{len(which)} events; one call changes {self._changes} at most")
         operation = getattr(self._operations, action)
-        return Page(await operation(ids, actor, reason=reason, rehearsal=rehearsal), following)
+        more = {"to": to} if to else {}
+        return Page(await operation(ids, actor, reason=reason, rehearsal=rehearsal, **more), following)
 
     async def _meant(
         self, wanted: EventFilter, operator: Operator, limit: int, given: str

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from ..audit import Change, record
 from ..auth import Authenticator, Tokens
-from ..config.settings import OperatorSettings
+from ..calls import Calls
+from ..config import Config, RawConfig, shown
 from ..errors import AccessDenied, NotFound
-from ..operating import Actor, ApiToken, NewToken, OperatorFacts, PluginFacts, Setting
+from ..operating import Actor, ApiToken, NewToken, OpenSession, OperatorFacts, PluginFacts, Setting
+from ..plugins import Loaded
 from ..store import Store
 from ..types import Operator
+from .listing import Sizes
+from .plugins import plugin_facts
 
 
 class DeskInstallation:
-    """Implements `operating.InstallationDesk`. `settings` and `plugins` are read when they are asked for."""
+    """Implements `operating.InstallationDesk` for the configuration as it was read, and what it loaded."""
 
     def __init__(
         self,
         store: Store,
-        settings: Callable[[], Sequence[Setting]],
-        plugins: Callable[[], Sequence[PluginFacts]],
-        operators: Mapping[str, OperatorSettings],
+        raw: RawConfig,
+        config: Config,
+        loaded: Loaded,
+        calls: Calls,
         auth: Authenticator,
         tokens: Tokens,
+        sizes: Sizes,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._settings = settings
-        self._plugins = plugins
-        self._operators = operators
+        self._raw = raw
+        self._config = config
+        self._loaded = loaded
+        self._calls = calls
+        self._operators = config.operators
+        self._sizes = sizes
         self._auth = auth
         self._tokens = tokens
         self._now = now
 
     async def settings(self, operator: Operator) -> Sequence[Setting]:
         _check(operator)
-        return self._settings()
+        return shown(self._raw, self._config)
 
     async def plugins(self, operator: Operator) -> Sequence[PluginFacts]:
         _check(operator)
-        return self._plugins()
+        return plugin_facts(self._loaded, self._calls, self._config.delivery)
 
     async def operators(self, operator: Operator) -> Sequence[OperatorFacts]:
         _check(operator)
@@ -56,6 +65,20 @@ class DeskInstallation:
             )
             for login, one in self._operators.items()
         ]
+
+    async def sessions(self, operator: Operator, limit: int, login: str = "") -> Sequence[OpenSession]:
+        _check(operator)
+        return await self._auth.sessions(self._sizes.checked(limit), login)
+
+    async def end_session(self, session_id: str, actor: Actor) -> OpenSession:
+        _check(actor.operator)
+        async with self._store.transaction() as transaction:
+            ended = await self._auth.end_one(session_id, transaction)
+            if ended is None:
+                raise NotFound(f"there is no open session {session_id[:64]!r}")
+            detail = {"session": ended.id, "from": ended.address}
+            await record(self._store, [Change("sessions.end", ended.login, detail)], actor, transaction)
+        return ended
 
     async def end_sessions(self, login: str, actor: Actor) -> int:
         _check(actor.operator)

@@ -207,6 +207,8 @@ class SessionRow(Model):
     login = fields.CharField(max_length=128)
     created = fields.BigIntField()
     expires = fields.BigIntField()
+    address = fields.CharField(max_length=64, db_default="")
+    """From where it was opened."""
 
     class Meta:
         table = "sessions"

@@ -191,6 +191,20 @@ QUERIES = {
                j.chain, j.avoid, (SELECT coalesce(max(number), 0) FROM attempts WHERE attempts.event = e.id)
         FROM {rows:id bigint, priority int, channel text, chain text, avoid text, due bigint, expires bigint}
              JOIN events e ON e.id = j.id""",
+    # of what waits and is with nobody; what somebody else holds is left alone
+    "lock_waiting": """
+        SELECT id FROM queue WHERE state < 2 AND handed_off = '' AND id IN (SELECT id FROM {rows:id bigint})
+        ORDER BY id {skip_locked}""",
+    "move_waiting": """
+        UPDATE queue SET channel = j.channel, chain = j.chain, avoid = '', tries = 0,
+               state = CASE WHEN j.due > {now} THEN 0 ELSE 1 END,
+               due = CASE WHEN j.due > {now} THEN j.due ELSE {now} END,
+               expires = CASE WHEN queue.expires <= {now} THEN {now} + {0} ELSE queue.expires END
+        FROM {rows:id bigint, channel text, chain text, due bigint} WHERE queue.id = j.id""",
+    "record_moved": """
+        UPDATE events SET channel = j.channel, reason = {0}, cause = '',
+               process_requested = CASE WHEN j.due > {now} THEN j.due ELSE {now} END
+        FROM {rows:id bigint, channel text, due bigint} WHERE events.id = j.id""",
     "insert_attempts": """
         INSERT INTO attempts (event, number, channel, provider, template, started, ended, outcome, scope, code, text,
                               reference)
@@ -201,6 +215,9 @@ QUERIES = {
     # one pass over the narrow table: the partial indexes lack `due`, and looking rows up one by one takes twice as long
     "backlog": """
         SELECT lane, state, count(*) AS events, min(due) AS due, {now} AS now FROM queue GROUP BY lane, state""",
+    "open_events": """
+        SELECT lane, channel, type, state, count(*) AS events, min(due) AS due, {now} AS now FROM queue
+        GROUP BY lane, channel, type, state""",
     # the flow to providers
     "pauses": "SELECT key, until, number, since, reason, probing FROM pauses",
     "pause": """

@@ -68,6 +68,10 @@ class Drafts:
             for channel in _folders(event_type)
         ]
 
+    def folder(self, event_type: str, channel: str) -> Path:
+        """Where a draft is, or would be."""
+        return self._root / event_type / channel
+
     def load(self, event_type: str, channel: str) -> Draft:
         """Raises `TemplateError` with everything that is wrong, one problem a line."""
         return _Reader(self._root, event_type, self._channel(event_type, channel), self._limits).draft()

@@ -208,20 +208,22 @@ class Templates:
         """Every draft and every published template, sorted; one may be there without the other."""
         await self.refresh()
         found = await asyncio.to_thread(_load, drafts)
-        return [await self._state(key, found.get(key)) for key in sorted({*found, *self._current})]
+        return [
+            await self._state(key, found.get(key), str(drafts.folder(*key))) for key in sorted({*found, *self._current})
+        ]
 
-    async def _state(self, key: Key, draft: Draft | TemplateError | None) -> TemplateState:
+    async def _state(self, key: Key, draft: Draft | TemplateError | None, folder: str) -> TemplateState:
         version = self.current(*key)
         if draft is None:
-            return TemplateState(*key, version, "none")
+            return TemplateState(*key, version, "none", folder=folder)
         if isinstance(draft, TemplateError):
-            return TemplateState(*key, version, "broken", problem=draft.text)
+            return TemplateState(*key, version, "broken", problem=draft.text, folder=folder)
         seeds, languages = tuple(one.name for one in draft.seeds), draft.snapshot.languages
         if version is None:
-            return TemplateState(*key, None, "new", draft.labels, "", seeds, languages)
+            return TemplateState(*key, None, "new", draft.labels, "", seeds, languages, folder)
         row = await TemplateVersionRow.get(event_type=key[0], channel=key[1], number=version).only("id", "digest")
         state = "published" if row.digest == draft.snapshot.digest else "changed"
-        return TemplateState(*key, version, state, draft.labels, "", seeds, languages)
+        return TemplateState(*key, version, state, draft.labels, "", seeds, languages, folder)
 
     def check(self, draft: Draft) -> None:
         """Render the draft for every seed in its language, and in every language there is.

@@ -8,18 +8,23 @@ compares with the session's, and which other sites cannot read.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from petitbleu import AccessDenied, Credentials, Operator, Services, Session, SessionExpired
+from petitbleu import AccessDenied, Actor, Credentials, Operator, Services, Session, SessionExpired
 
 from .settings import ConsoleSettings
 
 ROOT = "/console/"
 COOKIE = "petitbleu_console"
+ORIGIN = "console"
+"""What the audit calls this way in."""
+RIGHT = "read"
+"""Without it there is nothing to see here."""
 RENEWED = 30
 """Seconds after which a page renews the time in the cookie."""
 
@@ -69,15 +74,12 @@ class Entrance:
 
     async def sign_in(self, request: web.Request, login: str, password: str) -> Session:
         """Raises `AccessDenied`, later and later for who guesses."""
-        return await self._services.auth.logon(login, password, _address(request))
+        return await self._services.desk.entrance.sign_in(login, password, RIGHT, ORIGIN, _address(request))
 
-    async def sign_out(self, request: web.Request) -> None:
-        ticket = read_ticket(request.cookies.get(COOKIE, ""))
-        if ticket is not None:
-            try:
-                await self._services.auth.logoff(ticket.token)
-            except AccessDenied:
-                return
+    async def sign_out(self, request: web.Request, operator: Operator, ticket: Ticket) -> None:
+        # it may have ended meanwhile
+        with contextlib.suppress(AccessDenied):
+            await self._services.desk.entrance.sign_out(ticket.token, Actor(operator, ORIGIN, _address(request)))
 
     def admit(self, request: web.Request, response: web.StreamResponse, session: Session) -> None:
         self._set(request, response, Ticket(session.token, session.security_token, self._now()))

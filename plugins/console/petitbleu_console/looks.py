@@ -19,7 +19,14 @@ def filters(services: Services) -> dict[str, Callable[..., Any]]:
     def precise(value: datetime | None) -> str:
         return "" if value is None else f"{value.astimezone(services.time_zone):%H:%M:%S.%f}"[:-3]
 
-    return {"moment": moment, "precise": precise, "span": span, "count": count}
+    return {
+        "moment": moment,
+        "precise": precise,
+        "span": span,
+        "count": count,
+        "measure": measure,
+        "measured": lambda alert: measure(alert.value, alert.unit),
+    }
 
 
 def span(seconds: float | None) -> str:
@@ -33,6 +40,13 @@ def span(seconds: float | None) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} d"
+
+
+def measure(value: float | None, unit: str) -> str:
+    """What an alert is about, by its unit."""
+    if value is None:
+        return "–"
+    return span(value) if unit == "seconds" else f"{value:g} %" if unit == "percent" else count(value)
 
 
 def count(value: float | None) -> str:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from petitbleu import AccessDenied, Actor, Operator, PetitbleuError, Services
 
 from . import looks
-from .entrance import ROOT, Entrance, Ticket, holds_key, is_ours
+from .entrance import ORIGIN, ROOT, Entrance, Ticket, holds_key, is_ours
 from .settings import ConsoleSettings
 from .wording import LANGUAGES, Words, preferred, words
 
@@ -43,7 +43,7 @@ class Visit:
     @property
     def actor(self) -> Actor:
         """As whom the core writes down what this visit changes."""
-        return Actor(self.operator, "console", self.request.remote or "")
+        return Actor(self.operator, ORIGIN, self.request.remote or "")
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -120,7 +120,10 @@ class Site:
 
     def _render(self, file: str, say: Words, /, **values: Any) -> str:
         template = self._environment.get_template(file)
-        return template.render(_=say, say=say, root=ROOT, instance=self.services.instance, **values)
+        services = self.services
+        return template.render(
+            _=say, say=say, root=ROOT, instance=services.instance, safe_mode=services.safe_mode, **values
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +231,6 @@ def _sign_in(site: Site) -> Handler:
             session = await site.entrance.sign_in(request, login, form.get("password", ""))
         except AccessDenied:
             return site.door(request, 403, to=to, wrong="Wrong login or password.", login=login)
-        if not session.operator.may("read"):
-            await site.services.auth.logoff(session.token)
-            return site.door(request, 403, to=to, wrong="Wrong login or password.", login=login)
         response = web.Response(status=303, headers={**HEADERS, "Location": to})
         site.entrance.admit(request, response, session)
         return response
@@ -244,7 +244,7 @@ def _sign_out(site: Site) -> Handler:
         form = await _form(request)
         response = web.Response(status=303, headers={**HEADERS, "Location": ROOT + "sign-in"})
         if found is not None and is_ours(request) and holds_key(found[1], form.get("key", "")):
-            await site.entrance.sign_out(request)
+            await site.entrance.sign_out(request, *found)
             site.entrance.forget(response)
         return response
 

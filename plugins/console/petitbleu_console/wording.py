@@ -13,7 +13,8 @@ from pathlib import Path
 LANGUAGES = ("en", "fr")
 VOCABULARY = frozenset(
     (
-        *("cancel", "retry", "resend", "hold", "release"),
+        *("cancel", "retry", "resend", "reroute", "hold", "release"),
+        *("alert", "queue", "error rate", "time in queue", "time to send", "time to process", "database"),
         *("underway", "received", "bounced", "complained"),
         *("delivered", "deferred", "failed", "unknown"),
         *("sent", "expired", "ignored", "not_covered", "pending"),

@@ -15,7 +15,11 @@ TEMPLATES = {
     "note/record": {
         "body.txt.j2": "Hello {{ rtEvent.ctx.name }}, order {{ rtEvent.ctx.order.id }}",
         "seeds.yaml": "seeds:\n  - name: zoe\n    address: zoe@example.com\n    ctx: {name: Zoé, order: {id: 7}}\n",
-    }
+    },
+    "note/letter": {
+        "body.txt.j2": "Hello {{ rtEvent.ctx.name }}, by letter",
+        "seeds.yaml": "seeds:\n  - {name: zoe, address: '+33612345678', ctx: {name: Zoé}}\n",
+    },
 }
 EVERY_RIGHT = ("push", "read", "data", "publish", "suppress", "audit", "admin")
 OPERATORS: dict[str, dict[str, Any]] = {
@@ -28,7 +32,7 @@ HOSTILE = "<script>alert(1)</script> \"quoted\" 'single' \u202eright to left\u20
 
 
 def modules(channel: RecordingChannel) -> dict[str, object]:
-    return {"recorder": channel, "console": petitbleu_console}
+    return {"recorder": channel, "console": petitbleu_console, "printer": RecordingChannel("letter", "mobilePhone")}
 
 
 @dataclass

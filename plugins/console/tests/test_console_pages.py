@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from html import unescape
 from typing import Any
 
 import aiohttp
@@ -27,9 +29,9 @@ async def server(tmp_path: Any, channel: RecordingChannel, petitbleu_database: s
         modules=modules(channel),
         templates=TEMPLATES,
         operators=OPERATORS,
-        event_types={"other": {}},
+        event_types={"other": {}, "note": {"brand": "shop"}},
         database=petitbleu_database,
-        settings={"sessions": {"guess_delay": 0.01}},
+        settings={"sessions": {"guess_delay": 0.01}, "brands": {"shop": {}}},
     ) as running:
         yield running
 
@@ -134,7 +136,7 @@ async def test_a_form_without_our_key_or_from_elsewhere_does_nothing(server: Ser
         )
         assert chief.status == 403
     states = await server.services.desk.templates.list(EVERYTHING)
-    assert [one.version for one in states] == [1]
+    assert [one.version for one in states] == [1, 1]
 
 
 async def test_every_answer_is_sealed_against_scripts_and_frames(server: Server, chief: Visitor) -> None:
@@ -156,15 +158,18 @@ async def test_every_answer_is_sealed_against_scripts_and_frames(server: Server,
 # --------------------------------------------------------------------------------------------------------------- rights
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{view.method} {view.path}")
-async def test_a_page_is_for_who_has_the_right(visit: Any, view: Any) -> None:
+async def test_a_page_is_for_who_has_the_right(visit: Any) -> None:
     visitor = visit()
     await visitor.sign_in("reader")
     await visitor.go("events")
-    path = view.path.format(id="1", action="retry", type="note", channel="record", login="chief", number="1")
-    text = await (visitor.go(path) if view.method == "GET" else visitor.post(path, {}))
-    assert ("You have no right to this." in text) == (view.right != "read")
-    assert visitor.status < 500
+    parts = {"id": "1", "action": "retry", "type": "note", "channel": "record", "login": "chief", "number": "1"}
+    for view in VIEWS:
+        path = view.path.format(session="0123456789abcdef", **parts)
+        key = visitor.key
+        text = await (visitor.go(path) if view.method == "GET" else visitor.post(path, {"key": key}))
+        assert ("You have no right to this." in text) == (view.right != "read"), f"{view.method} {view.path}"
+        assert visitor.status < 500
+        await visitor.go("events")
 
 
 async def test_the_menu_has_what_the_operator_may_see(visit: Any, chief: Visitor) -> None:
@@ -205,6 +210,48 @@ async def test_one_box_finds_an_event(server: Server, chief: Visitor, find: str)
     text = await chief.go("events", params={"find": find.format(id=event, key=event & 0xFFFFFFFFFFFFFF)})
     assert "order-7" in text
     assert "order-8" not in text
+
+
+async def test_a_line_of_a_report_leads_to_its_events(
+    server: Server, chief: Visitor, channel: RecordingChannel
+) -> None:
+    channel.answers += [Failed("recorder", "550 no", Scope.MESSAGE, "550")]
+    failed, sent = await pushed(server, externalId="no"), await pushed(server, externalId="yes")
+    await chief.go("reports", params={"kind": "service_level", "span": "hour", "by": "channel"})
+    links = {unescape(one) for one in re.findall(r'href="/console/(events[?][^"]+)"', chief.html)}
+    (of_errors,) = [one for one in links if "cause=message" in one]
+    assert "ended_since=" in of_errors
+    await chief.go(of_errors)
+    assert (f"events/{failed}" in chief.html, f"events/{sent}" in chief.html) == (True, False)
+    # what was asked for stands in the form, and is asked again with it
+    form = dict(re.findall(r'name="(\w+)" value="([^"]+)"', chief.html))
+    assert form["cause"] == "message"
+    await chief.go("events", params={"ended_since": form["ended_since"], "cause": "message"})
+    assert (f"events/{failed}" in chief.html, f"events/{sent}" in chief.html) == (True, False)
+    await chief.go("events", params={"ended_before": form["ended_since"]})
+    assert f"events/{failed}" not in chief.html
+
+
+async def test_events_are_found_by_brand(server: Server, chief: Visitor) -> None:
+    event = await pushed(server)
+    for brand, found in (("shop", True), ("outlet", False)):
+        await chief.go("events", params={"brand": brand})
+        assert (f"events/{event}" in chief.html) == found
+
+
+async def test_an_event_goes_by_another_channel(server: Server, chief: Visitor) -> None:
+    event, other = await pushed(server, mobilePhone="+33612345678"), await pushed(server)
+    await chief.go(f"events/{other}")
+    assert "send by letter" not in chief.text
+    await chief.go(f"events/{event}")
+    assert "send by letter" in chief.text
+    text = await chief.post("events/bulk", {"action": "reroute", "to": "letter", "status": "sent"})
+    assert "was sent by record, goes on by letter" in text
+    assert "has no mobilePhone, which the channel letter needs" in text
+    await chief.post(f"events/{event}/reroute", {"to": "letter"})
+    await server.settled(event)
+    assert "goes on by letter, sent there by chief" in await chief.go(f"events/{event}")
+    assert "attempt 2 by letter/recorder" in chief.text
 
 
 async def test_an_events_way_is_told(server: Server, chief: Visitor, channel: RecordingChannel) -> None:
@@ -271,6 +318,10 @@ async def test_a_template_is_looked_at_previewed_published_and_rolled_back(serve
     assert "changed" in text
     assert "+Salut" in text
     assert "ctx.nick" in text
+    assert str(body.parent) in text
+    assert "Salut {{ rtEvent.ctx.name }}" in await chief.go("templates/note/record/source?version=draft")
+    text = await chief.go("templates/note/record/source?version=1")
+    assert "Hello {{ rtEvent.ctx.name }}" in text
     text = await chief.go("templates/note/record/preview", params={"seed": "zoe", "version": "1"})
     assert "Hello Zoé, order 7" in text
     event = '{"email": "a@example.com", "ctx": {"name": "Léa", "nick": "L"}}'
@@ -340,15 +391,25 @@ async def test_now_and_the_reports_tell_what_went_on(server: Server, chief: Visi
     text = await chief.go("now")
     assert "error rate" in text
     assert "33.3 %" in text
+    assert "orange from 1 %, red from 5 %" in text
+    assert "Nothing waits." in text
+    channel.answers += [Deferred("recorder", "450 later", Scope.MESSAGE, "450")]
+    waiting = await pushed(server)
+    await server.travel(2)
+    async with asyncio.timeout(10):
+        while "realtime record" not in await chief.go("now"):
+            await asyncio.sleep(0.2)
+    await chief.go(next(unescape(one) for one in re.findall(r'href="/console/(events[?][^"]+)"', chief.html)))
+    assert f"events/{waiting}" in chief.html
     async with chief.session.get(f"{server.url}/console/now/throughput") as answer:
         series = await answer.json()
     assert series["labels"] == ["in", "out", "errors"]
-    assert [sum(values) for values in series["data"][1:]] == [3, 2, 1]
+    assert [sum(values) for values in series["data"][1:]] == [4, 2, 1]
     text = await chief.go("reports", params={"kind": "history", "by": "status", "span": "hour"})
     assert "failed" in text
     await chief.go("reports", params={"kind": "service_level", "form": "csv", "span": "hour"})
     header, line = chief.html.splitlines()
-    assert dict(zip(header.split(","), line.split(","), strict=True))["incoming"] == "3"
+    assert dict(zip(header.split(","), line.split(","), strict=True))["incoming"] == "4"
 
 
 async def test_a_live_page_asks_for_a_sign_in_by_script_too(visit: Any) -> None:
@@ -379,6 +440,39 @@ async def test_the_configuration_tells_where_each_setting_is_from_and_no_secret(
     assert "$argon2id" not in chief.html
     assert str(server.folder / "petitbleu.yaml:") in text
     assert "delivery.lease 30 default" in await chief.go("configuration", params={"find": "delivery.lease"})
+
+
+async def test_the_audit_tells_who_came_in_who_did_not_and_who_went(visit: Any, chief: Visitor) -> None:
+    await visit().sign_in("reader", "wrong")
+    await visit().sign_in("hunter2", "reader")
+    await visit().sign_in("pusher")
+    reader = visit()
+    await reader.sign_in("reader")
+    await reader.post("sign-out", {})
+    await chief.go("audit", params={"action": "sessions"})
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in re.findall(r"<tr>(<td.*?)</tr>", chief.html)]
+    assert [row[1:] for row in reversed(rows)] == [
+        ["chief", "console 127.0.0.1", "sessions.begin", "chief", ""],
+        ["reader", "console 127.0.0.1", "sessions.refused", "reader", "wrong: password"],
+        ["", "console 127.0.0.1", "sessions.refused", "", "wrong: login"],
+        ["pusher", "console 127.0.0.1", "sessions.refused", "pusher", "wrong: right read"],
+        ["reader", "console 127.0.0.1", "sessions.begin", "reader", ""],
+        ["reader", "console 127.0.0.1", "sessions.leave", "reader", ""],
+    ]
+
+
+async def test_one_session_is_ended_and_no_other(visit: Any, chief: Visitor) -> None:
+    visitors = [visit(), visit()]
+    for one in visitors:
+        await one.sign_in("reader")
+    await chief.go("operators", params={"sessions": "reader"})
+    latest, earlier = re.findall(r"sessions/([0-9a-f]{16})/end", chief.html)
+    assert "A session of reader is ended" in await chief.post(f"sessions/{latest}/end", {})
+    assert "Password" in await visitors[1].go("events")
+    assert "Sign out" in await visitors[0].go("events")
+    assert re.findall(r"sessions/([0-9a-f]{16})/end", (await chief.go("operators"), chief.html)[1]).count(earlier) == 1
+    await chief.post(f"sessions/{latest}/end", {})
+    assert chief.status == 409
 
 
 async def test_sessions_are_ended_and_the_audit_says_by_whom(visit: Any, chief: Visitor) -> None:

@@ -1,4 +1,4 @@
-"""What operators do to events: cancel, retry, resend, hold, release; one, several, or all that a filter means."""
+"""What operators do to events, from cancel to release: to one, to several, or to all that a filter means."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ class ChangedPath(Given):
     id: EventId = Field(description="The event's id, whole or without its high byte.")
 
 
+TO = Field("", max_length=64, description="Of `reroute`, and of nothing else: the channel to send by.")
+
+
 class EventChange(Given):
     """How to change one event."""
 
+    to: str = TO
     reason: str = REASON
     dry_run: bool = Field(False, description="Only say what would happen.")
 
@@ -41,8 +45,12 @@ class EventsFilter(Given):
     origin: str = ""
     queue: str = ""
     template: str = ""
+    brand: str = ""
+    cause: str = ""
     created_since: str = ""
     created_before: str = ""
+    ended_since: str = ""
+    ended_before: str = ""
 
 
 class EventChanges(Given):
@@ -51,6 +59,7 @@ class EventChanges(Given):
     action: EventAction
     ids: tuple[EventId, ...] | None = Field(None, min_length=1, max_length=1000)
     filter: EventsFilter | None = None
+    to: str = TO
     reason: str = REASON
     dry_run: bool = Field(False, description="Only say what would happen.")
     limit: int = Field(0, ge=0, le=1000, description="Of a filter's events, so many at once; 0: `limits.changes`.")
@@ -91,7 +100,7 @@ def _told(done: Done) -> Changed:
 async def _change_one(action: EventAction, call: Call, path: ChangedPath, body: EventChange | None) -> Answer:
     asked = body or EventChange()
     page = await call.door.services.desk.events.change(
-        action, [int(path.id)], call.actor, reason=asked.reason, rehearsal=asked.dry_run
+        action, [int(path.id)], call.actor, to=asked.to, reason=asked.reason, rehearsal=asked.dry_run
     )
     (done,) = page.items
     if done.missing:
@@ -111,6 +120,7 @@ async def change_events(call: Call, body: EventChanges) -> Answer:
         body.action,
         which,
         call.actor,
+        to=body.to,
         reason=body.reason,
         rehearsal=body.dry_run,
         limit=body.limit,
@@ -132,6 +142,11 @@ _SUMMARIES: dict[str, tuple[str, str]] = {
     "cancel": ("End an event that waits, unsent", "One that a worker has, or that may be out already, is left alone."),
     "retry": ("Try an event again now", "One that waits for its next try, or ended without being sent."),
     "resend": ("Send a copy of an event", "The copy is a new event; no idempotency key stands in its way."),
+    "reroute": (
+        "Let an event go on by another channel",
+        "Under its own id, whether it waits or has ended. It needs an address for the channel `to`, and a published "
+        "template of its type.",
+    ),
     "hold": ("Keep an event that waits from being sent", "Until it is released."),
     "release": ("Let an event go that is held", "One whose expiration has passed meanwhile ends as `expired`."),
 }

@@ -190,8 +190,12 @@ class EventsQuery(Given):
     email: str = Field("", description="Only to this email address.")
     mobile_phone: str = Field("", description="Only to this phone number, with + and country code.")
     template: str = Field("", description="Only by this template version, such as `welcome/email v3`.")
+    brand: str = Field("", description="Only in the name of this brand.")
+    cause: str = Field("", description="Only what ended unsent, or failed to be sent, for this cause.")
     created_since: str = Field("", description="Only those that came then or later (ISO 8601, with a time).")
     created_before: str = Field("", description="Only those that came earlier (ISO 8601, with a time).")
+    ended_since: str = Field("", description="Only those that ended then or later (ISO 8601, with a time).")
+    ended_before: str = Field("", description="Only those that ended earlier (ISO 8601, with a time).")
     limit: int = Field(50, ge=1, le=10_000, description="Events at once; an instance may allow fewer (`limits.rows`).")
     cursor: str = Field("", description="What the piece before answered as `cursor`.")
 

@@ -60,6 +60,9 @@ async def test_one_event_is_changed(ask: Any, rest_server: Server) -> None:
     assert (await ask("POST", f"{href}/release")).status == 200
     assert (await ask("POST", f"{href}/cancel")).status == 200
     assert (await ask("POST", f"{href}/retry")).status == 200
+    there = await ask("POST", f"{href}/reroute", {"to": "sms"})
+    assert (there.status, there.json["type"]) == (409, "/api/#conflict")
+    assert "mobilePhone" in there.json["detail"]
     copy = await ask("POST", f"/api/v1/events/{int(second) & 0xFFFF}/resend")
     assert copy.json["id"] == second
     assert (await ask("GET", f"/api/v1/events/{copy.json['newId']}")).json["externalId"] == "W-1"

@@ -28,7 +28,12 @@ from ..messages import framed, shown
 from ..site import Site, View, Visit
 
 ACTIONS: tuple[EventAction, ...] = get_args(EventAction)
-_ASKED = ("find", "type", "status", "feedback", "channel", "since", "before")
+REROUTE: EventAction = "reroute"
+_TIMES_ASKED = ("created_since", "created_before", "ended_since", "ended_before")
+_RARER = ("queue", "origin", "template", "cause", "ended_since", "ended_before")
+"""What is asked for less often, and is folded away until it is."""
+_ASKED = ("find", "type", "status", "feedback", "channel", "brand", "created_since", "created_before", *_RARER)
+"""The box, and fields of `EventFilter` by their names: a report's line leads here with what it counts."""
 _TONES = {
     "sent": "good",
     "delivered": "good",
@@ -57,7 +62,7 @@ class Step:
 
 
 async def _list(site: Site, visit: Visit) -> web.StreamResponse:
-    asked = {name: visit.query.get(name, "").strip() for name in _ASKED}
+    asked = _asked(site, visit.query)
     if asked["find"].isdecimal() and len(asked["find"]) < 20:
         try:
             found = await site.services.desk.events.record(int(asked["find"]), visit.operator)
@@ -82,6 +87,7 @@ async def _list(site: Site, visit: Visit) -> web.StreamResponse:
         "events.html.j2",
         asked=asked,
         narrowed=bool(_given(asked)),
+        rarer=any(asked[name] for name in _RARER),
         events=events,
         more=more,
         problem=problem,
@@ -89,9 +95,23 @@ async def _list(site: Site, visit: Visit) -> web.StreamResponse:
         statuses=list(site.services.statuses.values()),
         names=site.services.statuses,
         channels=sorted(channel.name for channel in site.services.channels()),
+        queues=[queue.value for queue in Queue],
         actions=ACTIONS,
         may_change=visit.operator.may("admin"),
     )
+
+
+def _asked(site: Site, given: Mapping[str, str]) -> dict[str, str]:
+    """What was asked for. Times become those of the instance's time zone, as the fields for them have it."""
+    asked = {name: given.get(name, "").strip() for name in _ASKED}
+    for name in _TIMES_ASKED:
+        try:
+            at = datetime.fromisoformat(asked[name])
+        except ValueError:
+            continue  # the search says what is wrong with it
+        if at.tzinfo is not None:
+            asked[name] = at.astimezone(site.services.time_zone).replace(tzinfo=None).isoformat()
+    return asked
 
 
 def _given(asked: Mapping[str, str]) -> dict[str, str]:
@@ -102,31 +122,24 @@ def _filter(asked: Mapping[str, str]) -> EventFilter:
     """What stands in the one box is an address where it looks like one, an externalId otherwise."""
     find = asked["find"]
     kind = "email" if "@" in find else "mobile_phone" if find.startswith("+") else "external_id"
-    return EventFilter(
-        type=asked["type"],
-        status=asked["status"],
-        feedback=asked["feedback"],
-        channel=asked["channel"],
-        created_since=asked["since"],
-        created_before=asked["before"],
-        **{kind: find},
-    )
+    return EventFilter(**{**{name: asked[name] for name in _ASKED if name != "find"}, kind: find})
 
 
 async def _bulk(site: Site, visit: Visit) -> web.StreamResponse:
     """Shows first what would happen; does it when it is said again."""
-    action, asked = _action(visit.form.get("action", "")), {name: visit.form.get(name, "").strip() for name in _ASKED}
+    action, asked = _action(visit.form.get("action", "")), _asked(site, visit.form)
     if not _given(asked):
         raise QueryRefused(visit.say("Narrow the search first: this would be every event there is."))
-    change = site.services.desk.events.change
+    change, to = site.services.desk.events.change, visit.form.get("to", "")
     if visit.form.get("sure") != "yes":
-        page = await change(action, _filter(asked), visit.actor, rehearsal=True, limit=site.settings.lines, cursor="")
+        limit = site.settings.lines
+        page = await change(action, _filter(asked), visit.actor, to=to, rehearsal=True, limit=limit)
         return site.page(
-            visit, "bulk.html.j2", action=action, asked=_given(asked), done=page.items, more=bool(page.cursor)
+            visit, "bulk.html.j2", action=action, to=to, asked=_given(asked), done=page.items, more=bool(page.cursor)
         )
     cursor, changed, left = "", 0, 0
     for _ in range(_MOST):
-        page = await change(action, _filter(asked), visit.actor, cursor=cursor)
+        page = await change(action, _filter(asked), visit.actor, to=to, cursor=cursor)
         changed += sum(one.ok for one in page.items)
         left += sum(not one.ok for one in page.items)
         cursor = page.cursor
@@ -156,13 +169,15 @@ async def _one(site: Site, visit: Visit) -> web.StreamResponse:
     )
 
 
-async def _possible(site: Site, visit: Visit, event_id: int) -> Sequence[tuple[EventAction, str]]:
-    """What can be done to the event now, each with the words for what would happen."""
+async def _possible(site: Site, visit: Visit, event_id: int) -> Sequence[tuple[EventAction, str, str]]:
+    """What can be done to the event now, the channel it is to go by, and the words for what would happen."""
     if not visit.operator.may("admin"):
         return ()
     change = site.services.desk.events.change
-    asked = [(action, await change(action, [event_id], visit.actor, rehearsal=True)) for action in ACTIONS]
-    return [(action, done.text) for action, page in asked for done in page.items if done.ok]
+    ways = [(action, "") for action in ACTIONS if action != REROUTE]
+    ways += [(REROUTE, name) for name in sorted(channel.name for channel in site.services.channels())]
+    asked = [(action, to, await change(action, [event_id], visit.actor, to=to, rehearsal=True)) for action, to in ways]
+    return [(action, to, done.text) for action, to, page in asked for done in page.items if done.ok]
 
 
 async def _part(site: Site, visit: Visit) -> web.StreamResponse:
@@ -175,7 +190,8 @@ async def _part(site: Site, visit: Visit) -> web.StreamResponse:
 
 
 async def _change(site: Site, visit: Visit) -> web.StreamResponse:
-    (done,) = (await site.services.desk.events.change(_action(visit.part("action")), [_id(visit)], visit.actor)).items
+    action, to = _action(visit.part("action")), visit.form.get("to", "")
+    (done,) = (await site.services.desk.events.change(action, [_id(visit)], visit.actor, to=to)).items
     where = done.new_id or done.id
     said = done.text if done.ok else f"{visit.say('Not done')}: {done.text}"
     return site.back(visit, f"{ROOT}events/{where}", said)

@@ -32,6 +32,8 @@ async def _operators_with(site: Site, visit: Visit, token: str) -> web.StreamRes
         visit,
         "operators.html.j2",
         operators=await desk.operators(visit.operator),
+        sessions=await desk.sessions(visit.operator, site.settings.lines, visit.query.get("sessions", "")),
+        of=visit.query.get("sessions", ""),
         tokens=await desk.tokens(visit.operator),
         token=token,
         longest=LONGEST,
@@ -43,6 +45,11 @@ async def _sign_out(site: Site, visit: Visit) -> web.StreamResponse:
     ended = await site.services.desk.installation.end_sessions(login, visit.actor)
     text = visit.say("{login} is signed out everywhere: {number} sessions", login=login, number=ended)
     return site.back(visit, ROOT + "operators", text)
+
+
+async def _end_session(site: Site, visit: Visit) -> web.StreamResponse:
+    ended = await site.services.desk.installation.end_session(visit.part("session"), visit.actor)
+    return site.back(visit, ROOT + "operators", visit.say("A session of {login} is ended", login=ended.login))
 
 
 async def _create_token(site: Site, visit: Visit) -> web.StreamResponse:
@@ -74,6 +81,7 @@ VIEWS = (
     View("GET", "plugins", RIGHT, _plugins),
     View("GET", "operators", RIGHT, _operators),
     View("POST", "operators/{login}/sign-out", RIGHT, _sign_out),
+    View("POST", "sessions/{session}/end", RIGHT, _end_session),
     View("POST", "tokens", RIGHT, _create_token),
     View("POST", "tokens/{number}/revoke", RIGHT, _revoke_token),
     View("GET", "configuration", RIGHT, _configuration),

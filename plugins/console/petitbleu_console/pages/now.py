@@ -1,4 +1,4 @@
-"""What goes on at this moment: the last hour in figures and curves, the queue, and what the checks say."""
+"""What goes on at this moment: figures beside their thresholds, the queue, curves, and what the checks say."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..site import Site, View, Visit
 SPAN = timedelta(hours=1)
 CURRENT = timedelta(minutes=5)
 """What the figures are about; the curves show the whole span."""
+_TONES = {"ok": "good", "warning": "warning", "alert": "alert"}
 
 
 async def _page(site: Site, visit: Visit) -> web.StreamResponse:
@@ -35,6 +36,9 @@ async def _figures(site: Site, visit: Visit) -> dict[str, Any]:
         "times": times.values,
         "pending": pending,
         "most": most,
+        "queue": await site.services.desk.queue(visit.operator),
+        "alerts": await site.services.desk.alerts(visit.operator),
+        "tones": _TONES,
         "health": await site.services.desk.health(),
     }
 

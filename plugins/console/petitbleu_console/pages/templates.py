@@ -74,6 +74,19 @@ async def _wants(site: Site, visit: Visit, version: str) -> Sequence[tuple[str, 
     return sorted(lacks.items())
 
 
+async def _source(site: Site, visit: Visit) -> web.StreamResponse:
+    name, state = _name(visit), await _state(site, visit)
+    return site.page(
+        visit,
+        "source.html.j2",
+        name=name,
+        folder="" if state is None else state.folder,
+        drafted=state is not None and state.draft not in ("none", "broken"),
+        versions=await site.services.desk.templates.versions(name, visit.operator),
+        source=await site.services.desk.templates.source(name, visit.operator, visit.query.get("version", "")),
+    )
+
+
 async def _preview(site: Site, visit: Visit) -> web.StreamResponse:
     """With a seed by its name, or with an event that was pasted."""
     name, asked = _name(visit), visit.form or visit.query
@@ -185,6 +198,7 @@ def _lines(diff: str) -> Sequence[DiffLine]:
 VIEWS = (
     View("GET", "templates", "read", _list),
     View("GET", "templates/{type}/{channel}", "read", _one),
+    View("GET", "templates/{type}/{channel}/source", "read", _source),
     View("GET", "templates/{type}/{channel}/preview", "publish", _preview),
     View("POST", "templates/{type}/{channel}/preview", "publish", _preview),
     View("GET", "templates/{type}/{channel}/part", "publish", _part),

@@ -1,0 +1,12 @@
+"""From where a session was opened."""
+
+from tortoise import fields, migrations
+from tortoise.migrations import operations as ops
+
+
+class Migration(migrations.Migration):
+    dependencies = [("petitbleu", "0013_alerts")]
+
+    operations = [
+        ops.AddField(model_name="SessionRow", name="address", field=fields.CharField(db_default="", max_length=64)),
+    ]
