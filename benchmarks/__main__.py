@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvloop
 
-from . import channels, claims, depth, hanging, intake, latency, memory, post_office, receipts, throughput
+from . import author, channels, claims, depth, hanging, intake, latency, memory, post_office, receipts, throughput
 from .bench import Bench, stage
 from .processes import Failed, busy_seconds, cpu_seconds
 from .report import Figure, table, with_company, write
@@ -39,6 +39,7 @@ MEASURES: Mapping[str, Measure] = {
     "hanging": hanging.hanging,
     "memory": memory.memory,
     "relaxed": throughput.relaxed,
+    "author": author.author,
 }
 """By name, in the order in which all of them are measured."""
 
