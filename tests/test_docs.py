@@ -51,7 +51,7 @@ EXPECTED_PAGES = {
     "config/README.md",
     "benchmarks/README.md",
     *(f"docs/{page}.md" for page in ("admins", "architecture", "callers", "dependencies", "operators")),
-    *(f"docs/{page}.md" for page in ("desk", "json", "plugins", "promises", "templates")),
+    *(f"docs/{page}.md" for page in ("desk", "hooks", "json", "plugins", "promises", "recipes", "templates")),
     *(f"plugins/{folder.name}/README.md" for folder in (ROOT / "plugins").iterdir() if folder.is_dir()),
 }
 
@@ -83,8 +83,6 @@ _FENCE = re.compile(
 MARKS = {
     "run": {"python"},
     "config": {"yaml"},
-    "example": {"ini", "python"},
-    "suite": {"python"},
 }
 
 

@@ -1,4 +1,4 @@
-"""docs/plugins.md tells the truth about every hook, every hook is really called, and its example plugin works."""
+"""docs/hooks.md tells the truth about every hook, docs/plugins.md shows when it is called, and it really is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import petitbleu
+import petitbleu.testing
 import pytest
 from aiohttp import ClientSession
 from petitbleu import (
@@ -35,7 +36,8 @@ from petitbleu.plugins import load
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "config"
 SHIPPED = sorted(folder.name for folder in (ROOT / "plugins").iterdir() if folder.is_dir())
-REFERENCE = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+REFERENCE = (ROOT / "docs" / "hooks.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "plugins.md").read_text("utf-8")
 CTX = Element(link="https://shop.example.com/reset")
 
 # ---------------------------------------------------------------------------------------------------------------- hooks
@@ -81,12 +83,20 @@ def implemented() -> dict[str, list[str]]:
 
 def documented() -> dict[str, str]:
     """By hook, its section of the reference."""
-    parts = re.split(r"^### `(petitbleu_\w+)`$", REFERENCE, flags=re.M)[1:]
+    parts = re.split(r"^## `(petitbleu_\w+)`$", REFERENCE, flags=re.M)[1:]
     return {name: re.split(r"^## ", body, flags=re.M)[0] for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def test_every_hook_is_documented_in_the_order_of_the_specifications() -> None:
     assert list(documented()) == list(HOOKS)
+
+
+def test_the_picture_shows_every_hook() -> None:
+    picture = re.split(r"^## ", PAGE, flags=re.M)[1]
+    assert picture.startswith("When each hook is called")
+    shown = re.findall(r"\b[a-z_]+\b", picture)
+    assert [name for name in HOOKS if name.removeprefix("petitbleu_") not in shown] == []
+    assert max(map(len, picture.splitlines())) <= 140
 
 
 @pytest.mark.parametrize("hook", HOOKS.values(), ids=lambda hook: hook.name)
@@ -98,7 +108,18 @@ def test_a_hook_is_documented_as_it_is(hook: Hook) -> None:
     assert [block.strip() for block in re.findall(r"```python\n(.*?)```", section, re.S)] == [hook.signature]
     if hook.mode == "ask":
         assert re.search(r"^- None: ", section, re.M)
+    if hook.mode in ("ask", "address"):
         assert re.search(r"^- .*failure", section, re.M)
+    # what it means for all others is said at the top
+    assert re.search(rf"^- \*{hook.mode}\*: ", REFERENCE, re.M)
+
+
+def test_every_public_name_has_its_place_on_the_page() -> None:
+    _, own, testing = re.split(r"^## Public names$|^Those of `petitbleu.testing`", REFERENCE, flags=re.M)
+    for part, package in ((own, petitbleu), (testing, petitbleu.testing)):
+        rows = re.findall(r"^\| .* \| (`.*`) \|$", part, re.M)
+        named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+        assert sorted(named) == sorted(package.__all__)
 
 
 @pytest.mark.parametrize("hook", HOOKS.values(), ids=lambda hook: hook.name)
