@@ -575,7 +575,7 @@ def test_nothing_is_written_into_the_package(tmp_path: Path, monkeypatch: pytest
 def test_every_number_that_bounds_something_is_told() -> None:
     """What is none: numbers that name something, and what belongs to one event type or brand."""
     config = plan(SAMPLE, ["delivery.retry.email.tries=4"]).config
-    others = {"instance", "event_types", "brands", "statuses", "plugin_settings", "operators"}
+    others = {"instance", "event_types", "brands", "statuses", "plugin_settings", "operators", "watchdog"}
     sections = {name: value for name, value in config if name not in others}
     told = config.bounds()
     assert told == {name: value for name, value in numbers("", sections) if name != "http.port"}

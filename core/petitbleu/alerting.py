@@ -22,6 +22,7 @@ from .alerts import (
     QUEUING,
     SENDING,
     WARNING,
+    WATCHDOG,
     WATCHED,
     Gate,
     Pace,
@@ -38,6 +39,7 @@ from .store import Store
 from .store.payload import optional_moment
 from .tally import MINUTE
 from .types import Alert, Operator
+from .watchdog import Beat, Watchdog
 
 logger = logging.getLogger("petitbleu.alerts")
 
@@ -47,8 +49,12 @@ LEASE = 60
 SECOND = 1_000_000
 AGAIN = 60.0
 """Seconds after which a message that could not be sent is tried again, once its own time is over."""
-MOST_SHARE = 20
-"""A look that took a second is not followed by another one for so many."""
+MOST_SHARE = 10
+"""A look that took a second is not followed by another one for so many, as long as that is at most so many times the
+usual pause:"""
+MOST_PAUSES = 4
+FORGOTTEN = 10
+"""So many usual pauses without a look, and what values said before says nothing."""
 _AT_ONCE = Pace(0, 0, 1.0)
 
 Row = Mapping[str, Any]
@@ -58,7 +64,7 @@ class Alerting:
     """`terms` are by the name of what they are for, `database` those of seconds without an answer. Rates and averages
     are those of the last `window` microseconds; fewer failed events than `errors` are no rate. Looks every `every`
     seconds. `holder` names this process among all that use the database; `clock` counts seconds. Without a `notifier`
-    others send messages."""
+    others send messages. The events of a `watchdog` count for nothing else."""
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class Alerting:
         holder: str,
         outbox: Outbox | None = None,
         notifier: Notifier | None = None,
+        watchdog: Watchdog | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -83,12 +90,15 @@ class Alerting:
         self._holder = holder
         self._outbox = outbox
         self._notifier = notifier
+        self._watchdog = watchdog
         self._clock = clock
         self._sleep = sleep
         self._answered = clock()
         self._database = Standing()
         self._was, self._since, self._told = OK, 0, OK
         self._rows: Mapping[str, Row] | None = None
+        self.beat: Beat | None = None
+        """What was last known of the watchdog."""
 
     # ------------------------------------------------------------------------------------------------------- by itself
 
@@ -107,7 +117,8 @@ class Alerting:
                 logger.warning("alerts cannot be judged: %s: %s", type(error).__name__, error)
             self.judge_database()
             await self.tell_database()
-            await self._sleep(max(self._every, MOST_SHARE * (self._clock() - began)))
+            tired = MOST_SHARE * (self._clock() - began)
+            await self._sleep(min(max(self._every, tired), MOST_PAUSES * self._every))
 
     async def turn(self) -> bool:
         """Measure and judge, unless another process is at it or just was; whether it was done."""
@@ -129,10 +140,12 @@ class Alerting:
         (queue,) = await self._store.rows("measure_queue")
         waited = 0.0 if queue["due"] is None else max(0.0, (queue["now"] - queue["due"]) / SECOND)
         since = now - self._window
-        ended = {row["fact"]: row for row in await self._store.rows("measure_ended", since - since % MINUTE)}
+        own = "" if self._watchdog is None else self._watchdog.event_type
+        ended = {row["fact"]: row for row in await self._store.rows("measure_ended", since - since % MINUTE, own)}
         sent = ended.pop(SENT, None)
         failed = sum(int(row["events"]) for row in ended.values())
         all_ended = failed + (int(sent["events"]) if sent is not None else 0)
+        beat = None if self._watchdog is None else await self._watchdog.look()
         # what waits now says as much as what was sent: of a queue that stands still nothing is
         return {
             QUEUE: float(queue["events"]),
@@ -140,6 +153,7 @@ class Alerting:
             QUEUING: max(_average(sent, "queuing"), waited),
             SENDING: _average(sent, "sending"),
             PROCESSING: max(_average(sent, "processing"), waited),
+            **({} if beat is None else {WATCHDOG: beat.age(now)}),
         }
 
     # --------------------------------------------------------------------------------------------------------- judging
@@ -165,7 +179,7 @@ class Alerting:
         standing = Standing(
             Gate(bool(row["warning"]), row["warning_turned"]), Gate(bool(row["alert"]), row["alert_turned"])
         )
-        if now - row["measured"] > 4 * self._every * SECOND:
+        if now - row["measured"] > FORGOTTEN * self._every * SECOND:
             standing = standing.settled
         new = judge(standing, value, self._terms[row["name"]], self._pace, now)
         return {
@@ -226,6 +240,7 @@ class Alerting:
     async def current(self) -> Sequence[Alert]:
         """How all stands."""
         self._rows = {row["name"]: row for row in await self._store.rows("alerts")}
+        self.beat = None if self._watchdog is None else await self._watchdog.look()
         return self.known()
 
     async def read(self, operator: Operator) -> Sequence[Alert]:

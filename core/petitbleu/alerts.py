@@ -29,7 +29,7 @@ class Watched:
 
 
 QUEUE, ERROR_RATE, QUEUING, SENDING, PROCESSING = "queue", "error_rate", "queuing", "sending", "processing"
-DATABASE = "database"
+WATCHDOG, DATABASE = "watchdog", "database"
 
 WATCHED = MappingProxyType(
     {
@@ -38,6 +38,7 @@ WATCHED = MappingProxyType(
         QUEUING: Watched("time in queue", "seconds", "between the time an event is due and the try that sends it"),
         SENDING: Watched("time to send", "seconds", "for handing a message to its provider"),
         PROCESSING: Watched("time to process", "seconds", "between the time an event is due and its being sent"),
+        WATCHDOG: Watched("watchdog", "seconds", "since the last watchdog event was pushed that was sent"),
         DATABASE: Watched("database", "seconds", "since the database last answered"),
     }
 )
@@ -123,6 +124,7 @@ __all__ = [
     "QUEUING",
     "SENDING",
     "WARNING",
+    "WATCHDOG",
     "WATCHED",
     "Gate",
     "Pace",

@@ -97,6 +97,7 @@ def _scrape(instance: Instance, process: str) -> Scrape:
         __version__,
         limits,
         config.limits.deadline,
+        instance.store.now,
         process,
     )
 
@@ -139,6 +140,8 @@ async def running(
         chores.append(instance.telling.watch())
         chores.append(instance.rollup.watch())
         chores.append(instance.alerting.watch())
+        if role != "worker" and instance.watchdog is not None:
+            chores.append(instance.watchdog.watch(instance.gate))
         if role != "intake":
             chores.append(instance.telling.run())
             chores.append(instance.receipts.run(instance.config.delivery.poll, instance.decisions.decide))

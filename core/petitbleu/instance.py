@@ -48,6 +48,7 @@ from .decisions import Decisions
 from .delivery import Delivery
 from .desk.listing import Sizes
 from .encryption import check_keys
+from .errors import ConfigError, ConfigProblem, EventsRefused
 from .failover import Failover
 from .failpoints import Failpoints, read_failpoints
 from .health import Watch
@@ -90,6 +91,7 @@ from .templates import Drafts, Templates
 from .throttle import Feedback, Limit, ProviderLimits, Shared, Throttle
 from .types import Channel, Event, Queue, Retry
 from .wakeup import Wakeup
+from .watchdog import Watchdog
 from .worker import Limits as WorkerLimits
 from .worker import Worker
 
@@ -136,6 +138,7 @@ class Instance:
     rollup: Rollup
     alerting: Alerting
     notifier: Notifier
+    watchdog: Watchdog | None
 
     def queue_of(self, event_type: str) -> Queue:
         """Where events of a type go that come by a way that names no queue."""
@@ -508,7 +511,8 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         config.delivery.deadline,
         config.instance.name,
     )
-    alerting = _alerting(config, store, _holder(queue), outbox, notifier if delivers else None)
+    watchdog = _watchdog(planned, store, _holder(queue), intake)
+    alerting = _alerting(config, store, _holder(queue), outbox, notifier if delivers else None, watchdog)
     sizes = Sizes(config.limits.rows, metrics.limit_reached)
     counter = Desk(
         desk.DeskEvents(
@@ -597,6 +601,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         Rollup(store, by_minute, by_hour, zone, _holder(queue)),
         alerting,
         notifier,
+        watchdog,
     )
 
 
@@ -622,12 +627,39 @@ def _terms(config: Config) -> dict[str, Terms]:
     return {"": terms(ChannelSuppression()), **{name: terms(own) for name, own in common.channels.items()}}
 
 
-def _alerting(config: Config, store: Store, holder: str, outbox: Outbox | None, notifier: Notifier | None) -> Alerting:
+def _watchdog(planned: Plan, store: Store, holder: str, intake: Intake) -> Watchdog | None:
+    """Raises `ConfigError` where its event would be refused."""
+    given = planned.config.watchdog
+    if not given.type:
+        return None
+    queue = planned.config.event_types[given.type].queue
+    watchdog = Watchdog(store, given.type, queue, given.attributes, given.ctx, given.every, holder)
+    try:
+        intake.check([watchdog.event(store.now())])
+    except EventsRefused as refused:
+        place = str((planned.raw.tree.at("watchdog") or planned.raw.tree).place)
+        problems = [
+            ConfigProblem(place, f"watchdog.{one.attribute or 'attributes'}", one.text) for one in refused.problems
+        ]
+        raise ConfigError(problems) from None
+    return watchdog
+
+
+def _alerting(
+    config: Config,
+    store: Store,
+    holder: str,
+    outbox: Outbox | None,
+    notifier: Notifier | None,
+    watchdog: Watchdog | None,
+) -> Alerting:
     given = config.alerts
     terms = {name: alerts.Terms(one.warning, one.alert) for name, one in given if isinstance(one, Thresholds)}
+    if watchdog is None:
+        del terms[alerts.WATCHDOG]
     pace = alerts.Pace(int(given.raise_after * 1_000_000), int(given.clear_after * 1_000_000), given.clear_below)
     window, errors = int(given.window * 1_000_000), given.error_rate.errors
-    return Alerting(store, terms, pace, window, errors, given.every, holder, outbox, notifier)
+    return Alerting(store, terms, pace, window, errors, given.every, holder, outbox, notifier, watchdog)
 
 
 def _purge(config: Config, store: Store, holder: str, metrics: Metrics) -> Purge:

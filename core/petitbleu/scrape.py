@@ -50,6 +50,8 @@ _EVERYWHERE = {
     "petitbleu_outbox_ended",
     "petitbleu_alert_level",
     "petitbleu_alert_value",
+    "petitbleu_watchdog_age_seconds",
+    "petitbleu_watchdog_seconds",
 }
 """What is the same in every process of an installation."""
 
@@ -74,7 +76,8 @@ class Reading:
 
 
 class Scrape(Collector):
-    """Answers scrapes of `registry`. `limits` are told as they are configured, `deadline` is in seconds.
+    """Answers scrapes of `registry`. `limits` are told as they are configured, `deadline` is in seconds,
+    `now` gives microseconds.
 
     `process` becomes a label of what is this process's own, for when scrapes reach one of several by chance.
     """
@@ -93,6 +96,7 @@ class Scrape(Collector):
         version: str,
         limits: Mapping[str, float],
         deadline: float,
+        now: Callable[[], int],
         process: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -108,6 +112,7 @@ class Scrape(Collector):
         self._version = version
         self._limits = limits
         self._deadline = deadline
+        self._now = now
         self._process = process
         self._clock = clock
         self._reading = Reading()
@@ -238,7 +243,15 @@ class Scrape(Collector):
             level.add_metric([one.name], alerts.LEVELS.index(one.level))
             if one.value is not None:
                 value.add_metric([one.name], one.value)
-        return level, value
+        age = GaugeMetricFamily(
+            "petitbleu_watchdog_age_seconds", "Since the last watchdog event was pushed that was sent."
+        )
+        took = GaugeMetricFamily("petitbleu_watchdog_seconds", "From its being pushed to its being sent.")
+        if (beat := self._alerting.beat) is not None:
+            age.add_metric([], beat.age(self._now()))
+            if beat.took is not None:
+                took.add_metric([], beat.took)
+        return level, value, age, took
 
     def _providers(self) -> Iterable[Metric]:
         labels = ["channel", "provider"]

@@ -280,6 +280,7 @@ _REFERENCES = (
     ("routing.rules.*.template", "event_types"),
     ("routing.rules.*.when.type", "event_types"),
     ("operators.*.event_types.*", "event_types"),
+    ("watchdog.type", "event_types"),
     ("operators.*.brands.*", "brands"),
 )
 """Where names stand, and the section that must declare them."""

@@ -600,6 +600,11 @@ class DatabaseThresholds(Thresholds):
     alert: Duration | None = Field(60.0, description="For an alert.")
 
 
+class WatchdogThresholds(Thresholds):
+    warning: Duration | None = Field(180.0, description="Time since a watchdog event got through: for a warning.")
+    alert: Duration | None = Field(300.0, description="For an alert.")
+
+
 class AlertMessage(Section):
     channel: str = Field(min_length=1, description="The channel by which it is sent, past the queue.")
     to: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1, description="Addresses of the channel.")
@@ -620,10 +625,28 @@ class AlertSettings(Section):
     queuing: QueuingThresholds = Field(default_factory=QueuingThresholds, description="How long events wait.")
     sending: SendingThresholds = Field(default_factory=SendingThresholds, description="How slow providers are.")
     processing: ProcessingThresholds = Field(default_factory=ProcessingThresholds, description="How long all takes.")
+    watchdog: WatchdogThresholds = Field(
+        default_factory=WatchdogThresholds, description="Whether messages really go out, where there is a watchdog."
+    )
     database: DatabaseThresholds = Field(
         default_factory=DatabaseThresholds, description="Whether the database answers, as each process sees it."
     )
     messages: tuple[AlertMessage, ...] = Field((), description="Who is sent a message when an alert changes.")
+
+
+class WatchdogSettings(Section):
+    type: str = Field("", description="The event type that is pushed again and again; none: there is no watchdog.")
+    attributes: dict[str, str] = Field(
+        default_factory=dict, description="Attributes of the event, as callers give them: email, wishedChannel."
+    )
+    ctx: dict[str, Any] = Field(default_factory=dict, description="What its template needs.")
+    every: Duration = Field(60.0, description="How often.")
+
+    @model_validator(mode="after")
+    def _has_a_type(self) -> Self:
+        if not self.type and (self.attributes or self.ctx):
+            raise ValueError("needs a type; without one there is no watchdog")
+        return self
 
 
 class RenderSettings(Section):
@@ -684,6 +707,9 @@ class Sections(Section):
     retention: Retention = Field(default_factory=Retention, description="How long what is done with is kept.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="When to warn.")
     alerts: AlertSettings = Field(default_factory=AlertSettings, description="Thresholds, and who is told.")
+    watchdog: WatchdogSettings = Field(
+        default_factory=WatchdogSettings, description="An event of our own that proves that messages go out."
+    )
     templates: TemplateSettings = Field(default_factory=TemplateSettings, description="Where templates are.")
     statuses: dict[Status, int] = Field(
         default_factory=dict, description="Numbers that SOAP callers read as @status, where they differ from ours."

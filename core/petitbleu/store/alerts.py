@@ -12,6 +12,7 @@ ALERTS = {
                sum(processing) AS processing
         FROM statistics
         WHERE span IN (0, 60) AND start >= {0} AND fact IN ('sent', 'failed', 'expired', 'not_covered')
+              AND type <> {1}
         GROUP BY fact""",
     "make_alerts": "INSERT INTO alerts (name) SELECT name FROM {rows:name text} WHERE true ON CONFLICT DO NOTHING",
     "alerts": """
@@ -30,4 +31,7 @@ ALERTS = {
         UPDATE alerts SET telling = {now} + {0} WHERE name = {1} AND level <> told AND telling <= {now}
         RETURNING level, told, telling""",
     "alert_told": "UPDATE alerts SET told = {0}, telling = 0 WHERE name = {1} AND telling = {2}",
+    "note_watchdog": """
+        INSERT INTO installation (name, value) VALUES ('watchdog', {0})
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value""",
 }
