@@ -8,13 +8,27 @@ hand-over went.
 
 from __future__ import annotations
 
+from typing import Any
+
 from tortoise import fields
 from tortoise.indexes import Index
-from tortoise.models import Model
+from tortoise.models import Model, ModelMeta
+
+
+class _Quick(ModelMeta):
+    """Reads no comments from the source: that takes longer than all else when this module is imported."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> Any:
+        return super().__new__(cls, name, bases, {"_no_comments": True, **attrs})
+
+
+class Row(Model, metaclass=_Quick):
+    class Meta:
+        abstract = True
 
 
 # Work to do. The indexes that serve it are partial ones and stand in the migration.
-class QueueRow(Model):
+class QueueRow(Row):
     id = fields.BigIntField(primary_key=True, generated=False)
     state = fields.SmallIntField(db_default=1)
     """0 waits for `due`, 1 is ready, 2 is leased, 3 is paused."""
@@ -48,7 +62,7 @@ class QueueRow(Model):
         table = "queue"
 
 
-class EventRow(Model):
+class EventRow(Row):
     id = fields.BigIntField(primary_key=True, generated=False)
     type = fields.CharField(max_length=128)
     lane = fields.SmallIntField()
@@ -78,7 +92,7 @@ class EventRow(Model):
         indexes = (Index(fields=("external_id",)), Index(fields=("email",)), Index(fields=("created",)))
 
 
-class PayloadRow(Model):
+class PayloadRow(Row):
     id = fields.BigIntField(primary_key=True, generated=False)
     body = fields.TextField()
 
@@ -86,7 +100,7 @@ class PayloadRow(Model):
         table = "payloads"
 
 
-class AttemptRow(Model):
+class AttemptRow(Row):
     id = fields.BigIntField(primary_key=True)
     event = fields.BigIntField(db_index=True)
     number = fields.IntField()
@@ -107,7 +121,7 @@ class AttemptRow(Model):
 
 
 # A part of a message that a receipt may come for, under the name the receipt will have for it.
-class AwaitedRow(Model):
+class AwaitedRow(Row):
     id = fields.BigIntField(primary_key=True)
     event = fields.BigIntField(db_index=True)
     number = fields.IntField()
@@ -123,7 +137,7 @@ class AwaitedRow(Model):
 
 
 # A receipt as it came. `look` is when to find its attempt; null: that is done, or given up if `event` is null too.
-class ReceiptRow(Model):
+class ReceiptRow(Row):
     id = fields.BigIntField(primary_key=True)
     channel = fields.CharField(max_length=64)
     provider = fields.CharField(max_length=128, db_default="")
@@ -144,7 +158,7 @@ class ReceiptRow(Model):
 
 
 # What is to be decided about an event that was sent, at `due`: `no_receipt`, if none came until then, or `bounced`.
-class WatchRow(Model):
+class WatchRow(Row):
     event = fields.BigIntField(primary_key=True, generated=False)
     number = fields.IntField()
     due = fields.BigIntField(db_index=True)
@@ -155,7 +169,7 @@ class WatchRow(Model):
 
 
 # That an event went on by another channel, after its attempt `number`.
-class RecyclingRow(Model):
+class RecyclingRow(Row):
     id = fields.BigIntField(primary_key=True)
     event = fields.BigIntField(db_index=True)
     at = fields.BigIntField()
@@ -169,7 +183,7 @@ class RecyclingRow(Model):
 
 
 # Never changed, never deleted: messages point to it.
-class TemplateVersionRow(Model):
+class TemplateVersionRow(Row):
     id = fields.BigIntField(primary_key=True)
     event_type = fields.CharField(max_length=128)
     channel = fields.CharField(max_length=64)
@@ -186,7 +200,7 @@ class TemplateVersionRow(Model):
 
 # What was done to a template: `publish`, `rollback` or `unpublish`. The last row of a type and channel rules;
 # `version` is null after `unpublish`.
-class PublicationRow(Model):
+class PublicationRow(Row):
     id = fields.BigIntField(primary_key=True)
     event_type = fields.CharField(max_length=128)
     channel = fields.CharField(max_length=64)
@@ -201,7 +215,7 @@ class PublicationRow(Model):
 
 
 # A log-on. Only hashes of its secrets are kept.
-class SessionRow(Model):
+class SessionRow(Row):
     token_hash = fields.CharField(max_length=64, primary_key=True)
     security_hash = fields.CharField(max_length=64)
     login = fields.CharField(max_length=128)
@@ -217,7 +231,7 @@ class SessionRow(Model):
 
 # A token of a program. Only its hash is kept; `start` is what people know it again by. `event_types` and `brands` are
 # JSON lists, null for no limit.
-class TokenRow(Model):
+class TokenRow(Row):
     id = fields.BigIntField(primary_key=True)
     login = fields.CharField(max_length=128)
     name = fields.CharField(max_length=128)
@@ -238,7 +252,7 @@ class TokenRow(Model):
 
 # Which event an idempotency key stands for. `key` is a hash of origin, type and externalId, or of a call's own key;
 # past `until` the row counts for nothing, and the next holder of the key replaces it.
-class IdempotencyRow(Model):
+class IdempotencyRow(Row):
     key = fields.CharField(max_length=64, primary_key=True)
     event = fields.BigIntField()
     digest = fields.CharField(max_length=64)
@@ -252,7 +266,7 @@ class IdempotencyRow(Model):
 
 # A provider that is left alone, or a destination behind it. While `probing` is in the future, the process `prober`
 # tries it again.
-class PauseRow(Model):
+class PauseRow(Row):
     key = fields.CharField(max_length=400, primary_key=True)
     until = fields.BigIntField()
     number = fields.IntField()
@@ -267,7 +281,7 @@ class PauseRow(Model):
 
 # A limit that all processes share. `due` is when its rate allows the next message; the row also is the lock on the
 # holders of its places.
-class QuotaRow(Model):
+class QuotaRow(Row):
     key = fields.CharField(max_length=400, primary_key=True)
     due = fields.BigIntField()
 
@@ -276,7 +290,7 @@ class QuotaRow(Model):
 
 
 # Places of such a limit that a process has until `until`.
-class QuotaHolderRow(Model):
+class QuotaHolderRow(Row):
     id = fields.BigIntField(primary_key=True)
     key = fields.CharField(max_length=400)
     holder = fields.CharField(max_length=36)
@@ -291,7 +305,7 @@ class QuotaHolderRow(Model):
 
 # An address that is not written to. The unique index begins with what it is looked up by. Brand "" is every brand;
 # past `expires` the row counts for nothing.
-class SuppressionRow(Model):
+class SuppressionRow(Row):
     id = fields.BigIntField(primary_key=True)
     channel = fields.CharField(max_length=64)
     address = fields.CharField(max_length=320)
@@ -310,7 +324,7 @@ class SuppressionRow(Model):
 
 
 # Soft errors of an address, as JSON: event, time, and by what they were heard of. The row also is the lock on them.
-class SoftErrorRow(Model):
+class SoftErrorRow(Row):
     id = fields.BigIntField(primary_key=True)
     channel = fields.CharField(max_length=64)
     address = fields.CharField(max_length=320)
@@ -324,7 +338,7 @@ class SoftErrorRow(Model):
 
 # Something that happened to an event, as one subscription of a plugin is to be told it. `news` is what was so `at` that
 # time, as JSON; `queued` is since when it is to be told. While it is told, it is due again when `lease` has ended.
-class NoticeRow(Model):
+class NoticeRow(Row):
     id = fields.BigIntField(primary_key=True)
     subscription = fields.CharField(max_length=160)
     event = fields.BigIntField(db_index=True)
@@ -346,7 +360,7 @@ class NoticeRow(Model):
 
 
 # How the receiver of a subscription is doing: so many `failures` in a row; until `until` nobody tells it anything.
-class SubscriptionRow(Model):
+class SubscriptionRow(Row):
     name = fields.CharField(max_length=160, primary_key=True)
     failures = fields.IntField(db_default=0)
     until = fields.BigIntField(db_default=0)
@@ -361,7 +375,7 @@ class SubscriptionRow(Model):
 
 
 # Who did what to what, by which way and from where. `detail` is JSON without secrets; rows are never changed.
-class AuditRow(Model):
+class AuditRow(Row):
     id = fields.BigIntField(primary_key=True)
     at = fields.BigIntField(db_index=True)
     by = fields.CharField(max_length=128)
@@ -377,7 +391,7 @@ class AuditRow(Model):
 
 # How many events a fact was about, of one key, from `start` on for `span` seconds; 0 is a minute that was not yet
 # summed up. See `tally.py`. Times are in microseconds, `depth` is of fact `queued` and counts open events.
-class StatisticRow(Model):
+class StatisticRow(Row):
     id = fields.BigIntField(primary_key=True)
     span = fields.IntField()
     start = fields.BigIntField()
@@ -427,7 +441,7 @@ class StatisticRow(Model):
 # How something with thresholds stands: at `level` since `since`, at `was` before; at `value` when it was last
 # `measured`; see `alerts.py`. People were last sent the level `told`; until `telling` somebody sends, or waits after a
 # failure.
-class AlertRow(Model):
+class AlertRow(Row):
     name = fields.CharField(max_length=32, primary_key=True)
     level = fields.SmallIntField(db_default=0)
     was = fields.SmallIntField(db_default=0)
@@ -445,7 +459,7 @@ class AlertRow(Model):
         table = "alerts"
 
 
-class CounterRow(Model):
+class CounterRow(Row):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.BigIntField()
 
@@ -454,7 +468,7 @@ class CounterRow(Model):
 
 
 # Work that one process at a time does for all: `holder` has it, `until` then.
-class ChoreRow(Model):
+class ChoreRow(Row):
     name = fields.CharField(max_length=32, primary_key=True)
     holder = fields.CharField(max_length=64, db_default="")
     until = fields.BigIntField(db_default=0)
@@ -472,7 +486,7 @@ class ChoreRow(Model):
 # What an installation knows about itself. `epoch`: which PostgreSQL database this is; `needs`: the migration that a
 # version must know, or a later one, to work with these tables; `secret`: what addresses that are forgotten are hashed
 # with; `keys`: with which keys payloads may be encrypted.
-class InstallationRow(Model):
+class InstallationRow(Row):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.TextField()
 
