@@ -141,7 +141,7 @@ async def test_a_server_pushes_it_by_itself(tmp_path: Path, sqlite_url: str) -> 
     ):
 
         async def until(*words: str) -> str:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while True:
                     async with client.get(f"{server.url}/metrics") as response:
                         page = await response.text()
