@@ -149,8 +149,8 @@ async def test_a_server_pushes_it_by_itself(tmp_path: Path, sqlite_url: str) -> 
                         return page
                     await asyncio.sleep(0.1)
 
-        page = await until("petitbleu_watchdog_seconds 0.", 'petitbleu_alert_level{alert="watchdog"} 0.0')
-        assert "petitbleu_watchdog_age_seconds 0." in page
+        page = await until("\npetitbleu_watchdog_seconds ", 'petitbleu_alert_level{alert="watchdog"}')
+        assert "\npetitbleu_watchdog_age_seconds " in page
         assert {message.content.parts["text"] for message in channel.messages} == {"woof"}
 
 
