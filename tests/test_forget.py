@@ -110,6 +110,7 @@ async def test_no_table_keeps_the_address_whatever_it_is_for(store: Store) -> No
         row |= {"names": json.dumps([ZOE])} if "names" in row else {}
         row |= {"reason": "hard"} if table.name == "suppressions" else {}
         row |= {"body": json.dumps({"addresses": {"email": ZOE}})} if table.name == "payloads" else {}
+        row |= {"body": f"to {ZOE}".encode()} if table.name == "rendered" else {}
         await insert(store, table.name, row)
     before = await everything(store)
     assert before.count("zoe@example.com") >= 30

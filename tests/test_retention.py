@@ -380,6 +380,7 @@ def test_an_operator_purges_at_a_word(tmp_path: Path, sqlite_url: str, capsys: p
     assert main(["purge", "--at-once", "--json", *settings]) == 0
     removed = {"events": 3, "payloads": 3, "attempts": 6, "sessions": 0, "idempotency": 0}
     removed |= {"suppressions": 0, "soft_errors": 0, "audit": 0, "outbox": 0, "statistics": 0}
+    removed |= {"rendered": 0, "archive": 0}
     assert json.loads(capsys.readouterr().out) == {"removed": removed, "dry_run": False}
 
 

@@ -28,6 +28,7 @@ from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING
 from .metrics import Metrics
 from .queue import WorkQueue
 from .recycling import Recycling, longer
+from .rendered import Copies
 from .rendering import LimitReached
 from .safemode import Withheld
 from .steps import Step
@@ -85,6 +86,7 @@ class Delivery:
         recycling: Recycling = NO_RECYCLING,
         receipt_wait: float = 600.0,
         suppressions: Suppressions | None = None,
+        copies: Copies | None = None,
     ) -> None:
         self._queue = queue
         self._calls = calls
@@ -101,6 +103,7 @@ class Delivery:
         self._recycling = recycling
         self._ends = Consequences(channels, now, random, self._metrics, throttle, failovers, recycling, receipt_wait)
         self._suppressions = suppressions
+        self._copies = copies
 
     async def process(self, work: Work) -> None:
         with self._metrics.under_way(work.claimed.event.queue):
@@ -127,6 +130,8 @@ class Delivery:
                     if self._failpoints:
                         self._failpoints.passed("after_reply")
                     step = self._ends.outcome(work, outcome)
+                    if self._copies is not None and made.event.type in self._copies.types:
+                        step.rendered = self._copies.copy(made, step.at)
                     if self._suppressions is not None:
                         step.note = self._suppressions.note_outcome(
                             event.id, work.channel, work.address, work.brand, outcome, work.doubted

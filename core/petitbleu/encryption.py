@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from .rendered import seal, unsealed
 from .store import Store, StoreError
+from .store.vault import key_of
 
 BATCH = 200
 """Rows that one transaction seals anew."""
+_SEALED = {"reseal": "id, body FROM payloads", "reseal_rendered": "id, event, body FROM rendered"}
 
 
 async def check_keys(store: Store) -> None:
@@ -40,8 +43,8 @@ async def check_keys(store: Store) -> None:
 async def counted(store: Store) -> Counter[str]:
     """Stored texts by the key they are sealed with; `""` is none."""
     found: Counter[str] = Counter()
-    async for row in _walk(store):
-        found[_key_of(row["body"])] += 1
+    async for _, row in _walk(store):
+        found[key_of(row["body"])] += 1
     return found
 
 
@@ -57,22 +60,21 @@ async def encrypt(
     second look; until none is left, older keys stay remembered.
     """
     changed, clock = 0, asyncio.get_running_loop().time
-    old: list[Mapping[str, Any]] = []
+    old: list[tuple[str, dict[str, Any]]] = []
 
     async def write() -> None:
         nonlocal changed, old
         began = clock()
         async with store.transaction() as transaction:
-            for row in old:
-                new = store.vault.seal(row["id"], store.vault.open(row["id"], row["body"]))
-                changed += await store.change("reseal", new, row["id"], row["body"], on=transaction)
+            for query, row in old:
+                changed += await store.change(query, _anew(store, row), row["id"], row["body"], on=transaction)
         told(len(old))
         old = []
         await sleep((clock() - began) * (1 / share - 1))
 
-    async for row in _walk(store):
+    async for query, row in _walk(store):
         if not store.vault.is_current(row["body"]):
-            old.append(row)
+            old.append((query, row))
         if len(old) >= BATCH:
             await write()
     await write()
@@ -82,19 +84,24 @@ async def encrypt(
     return changed
 
 
-async def _walk(store: Store) -> Any:
-    after = -(1 << 63)
-    while True:
-        rows = await store.read("SELECT id, body FROM payloads WHERE id > ? ORDER BY id LIMIT ?", [after, BATCH])
-        for row in rows:
-            yield row
-        if len(rows) < BATCH:
-            return
-        after = rows[-1]["id"]
+async def _walk(store: Store) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """Everything sealed, each with the statement that stores it anew. What tells of an event has its id as `event`."""
+    for query, columns in _SEALED.items():
+        after = -(1 << 63)
+        while True:
+            rows = await store.read(f"SELECT {columns} WHERE id > ? ORDER BY id LIMIT ?", [after, BATCH])
+            for row in rows:
+                yield query, row
+            if len(rows) < BATCH:
+                break
+            after = rows[-1]["id"]
 
 
-def _key_of(text: str) -> str:
-    return text.split(":", 3)[2] if text.startswith("enc:1:") else ""
+def _anew(store: Store, row: dict[str, Any]) -> str | bytes:
+    vault = store.vault
+    if "event" in row:
+        return seal(vault, row["event"], unsealed(vault, row["event"], row["body"]))
+    return vault.seal(row["id"], vault.open(row["id"], row["body"]))
 
 
 __all__ = ["check_keys", "counted", "encrypt"]

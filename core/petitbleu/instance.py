@@ -19,12 +19,14 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 from . import alerts, desk
 from .addresses import email_address, phone_number, registration_token
 from .alerting import Alerting
 from .answers import CoreAnswers, Rule, branded
+from .archive import Archiver, Folder
+from .archive import Terms as ArchiveTerms
 from .auth import Authenticator, Tokens
 from .calls import Calls
 from .channels import EMAIL, MOBILE_PHONE, wishes
@@ -68,6 +70,7 @@ from .plugins import Loaded, load
 from .queue import WorkQueue
 from .receipts import Receipts
 from .recycling import Recycling, RecyclingRule
+from .rendered import Copies
 from .rendering import Renderer, RenderLimits
 from .reports import Reports
 from .retention import Pace, Periods, Purge
@@ -139,6 +142,7 @@ class Instance:
     alerting: Alerting
     notifier: Notifier
     watchdog: Watchdog | None
+    archive: Archiver | None
 
     def queue_of(self, event_type: str) -> Queue:
         """Where events of a type go that come by a way that names no queue."""
@@ -169,13 +173,11 @@ class Surroundings:
     random: Callable[[], float] = random.random
 
 
-Source: TypeAlias = Path | RawConfig | None
-"""Where a configuration comes from: its folder (None: the usual one), or what was read there."""
-
-
-def plan(source: Source, overrides: Sequence[str], plugins: Mapping[str, object] = MappingProxyType({})) -> Plan:
+def plan(
+    directory: Path | None, overrides: Sequence[str], plugins: Mapping[str, object] = MappingProxyType({})
+) -> Plan:
     """`plugins` are those that need not be installed. Raises `ConfigError` or `PluginError`."""
-    raw = source if isinstance(source, RawConfig) else read_config(find_config(source), overrides)
+    raw = read_config(find_config(directory), overrides)
     loaded = load(raw.plugin_names(), given=plugins)
     types = Calls(loaded, 1.0).settings_types()
     config = build_config(raw, types)
@@ -246,7 +248,7 @@ def brand_of(config: Config, event_type: str, asked: str) -> str:
 
 @asynccontextmanager
 async def open_instance(
-    source: Source,
+    directory: Path | None,
     overrides: Sequence[str],
     *,
     plugins_running: bool = False,
@@ -260,7 +262,7 @@ async def open_instance(
     for good, and with `takes` those that fetch events by themselves may bring them in.
     """
     around = surroundings or Surroundings()
-    planned = plan(source, overrides, around.plugins)
+    planned = plan(directory, overrides, around.plugins)
     if planned.calls.safe_mode is not None:
         logger.warning("%s", planned.calls.safe_mode.banner())
     watchful = guard(hold=planned.config.delivery.hold_after_restore)
@@ -380,6 +382,15 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
     subscriptions = calls.subscriptions()
     outbox = Outbox(store, subscriptions, answers.brand_of, brands, metrics) if subscriptions else None
     queue.outbox = outbox
+    masks = Masks(
+        tuple(map(parsed, config.masking)),
+        {name: tuple(map(parsed, declared.masking)) for name, declared in config.event_types.items()},
+    )
+    copied = {
+        name: int(1e6 * (own if (own := one.retention.rendered) is not None else config.retention.rendered))
+        for name, one in config.event_types.items()
+        if one.rendered
+    }
     delivery = Delivery(
         queue,
         calls,
@@ -396,6 +407,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         recycling,
         config.delivery.receipts.wait,
         suppressions,
+        Copies(copied, masks, store.vault) if copied else None,
     )
     unmatched = config.delivery.receipts.unmatched
     receipts = Receipts(store, calls, unmatched, metrics, suppressions, addresses, answers.brand_of, outbox, tally)
@@ -470,11 +482,6 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
 
     async def pending() -> tuple[int, int]:
         return await within(config.limits.deadline, queue.depth(time.monotonic)), most
-
-    masks = Masks(
-        tuple(map(parsed, config.masking)),
-        {name: tuple(map(parsed, declared.masking)) for name, declared in config.event_types.items()},
-    )
 
     async def load_event(event_id: int) -> Event | None:
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])
@@ -569,6 +576,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         outbox=telling,
         safe_mode="" if calls.safe_mode is None else calls.safe_mode.banner(),
     )
+    archive = _archiver(config, store, masks, metrics, _holder(queue))
     return Instance(
         config,
         planned.loaded,
@@ -587,7 +595,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         services,
         worker,
         metrics,
-        _purge(config, store, _holder(queue), metrics),
+        _purge(config, store, _holder(queue), metrics, archive),
         horizon,
         watch,
         Wakeup(store.listener, metrics) if store.dialect == "postgres" and config.delivery.announce else None,
@@ -604,6 +612,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         alerting,
         notifier,
         watchdog,
+        archive,
     )
 
 
@@ -664,8 +673,18 @@ def _alerting(
     return Alerting(store, terms, pace, window, errors, given.every, holder, outbox, notifier, watchdog)
 
 
-def _purge(config: Config, store: Store, holder: str, metrics: Metrics) -> Purge:
+def _archiver(config: Config, store: Store, masks: Masks, metrics: Metrics, holder: str) -> Archiver | None:
+    settings = config.retention.archive
+    if settings.path is None:
+        return None
+    own = {name: kept for name, one in config.event_types.items() if (kept := one.retention.archive) is not None}
+    terms = ArchiveTerms(settings.keep, {name: kept or None for name, kept in own.items()})
+    return Archiver(store, Folder(settings.path, store.vault, holder, store.now), terms, masks, metrics)
+
+
+def _purge(config: Config, store: Store, holder: str, metrics: Metrics, archive: Archiver | None) -> Purge:
     keep = config.retention
+    counted = {name: kept for name, one in config.event_types.items() if (kept := one.retention.statistics) is not None}
 
     def periods(own: TypeRetention) -> Periods:
         seconds = (
@@ -688,7 +707,9 @@ def _purge(config: Config, store: Store, holder: str, metrics: Metrics) -> Purge
         audit=int(keep.audit * 1_000_000),
         outbox=int(keep.outbox * 1_000_000),
         statistics=int(keep.statistics * 1_000_000),
+        statistics_of={name: int(one * 1_000_000) for name, one in counted.items()},
+        archive=archive,
     )
 
 
-__all__ = ["Instance", "Plan", "Source", "Surroundings", "assemble", "open_instance", "open_services", "plan"]
+__all__ = ["Instance", "Plan", "Surroundings", "assemble", "open_instance", "open_services", "plan"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,13 @@ class Masks:
             return dict(data)
         return {name: _without(value, paths) if name.lower() == CTX else value for name, value in data.items()}
 
+    def hidden(self, event_type: str, data: Mapping[str, Any]) -> set[str]:
+        """The texts that are not shown."""
+        paths = [*self.common, *self.types.get(event_type, ())]
+        if not paths:
+            return set()
+        return {text for name, value in data.items() if name.lower() == CTX for text in _hidden(value, paths)}
+
 
 def parsed(text: str) -> Path:
     """A path as it is written. Raises `ValueError`."""
@@ -50,6 +57,25 @@ def _without(value: Any, paths: Sequence[Path]) -> Any:
         # the order of children, and text beside them, are no values of their own
         shown[name] = MASK if () in rest else _without(item, rest) if rest else item
     return Element(shown) if isinstance(value, Element) else shown
+
+
+def _hidden(value: Any, paths: Sequence[Path]) -> Iterator[str]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _hidden(item, paths)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            step = str(name).lower().removeprefix("@")
+            rest = [left for path in paths for left in _after(path, step)]
+            yield from _texts(item) if () in rest else _hidden(item, rest)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
+    elif value is not None:
+        yield str(value)
 
 
 def _after(path: Path, step: str) -> list[Path]:

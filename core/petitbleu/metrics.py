@@ -103,6 +103,9 @@ class Metrics:
         )
         self._limits_reached = counter("limits_reached", "How often a limit of the configuration held.", "limit")
         self._woken = counter("wakeups", "Announcements of work between processes.", "way")
+        self._archived = Counter(
+            "petitbleu_archived_events", "Events that were written into the archive.", registry=registry
+        )
         self._purged = counter("purged_rows", "Rows deleted since their time was over.", "table")
         self._put_backs = counter(
             "put_backs", "Events put back because a provider was given no more.", "channel", "provider", "reason"
@@ -191,6 +194,9 @@ class Metrics:
 
     def safe_mode(self, on: bool) -> None:
         self._safe_mode.set(on)
+
+    def archived(self, events: int) -> None:
+        self._archived.inc(events)
 
     def purged(self, table: str, rows: int) -> None:
         self._purged(table).inc(rows)

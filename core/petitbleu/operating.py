@@ -93,6 +93,8 @@ class EventAttempt:
     reference: str
     feedback: str
     awaited: int
+    rendered: bool = False
+    """Whether `EventDesk.rendered` still has the message that was handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,24 @@ class EventRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RenderedMessage:
+    """What attempt `number` gave to the provider, as it was kept `until` then: `parts` by the channel's part names,
+    such as `subject`, `text` and `html`; `fields` as the template set them, `files` by their names with their sizes in
+    bytes. What `masking` hides is `***`. `instead_of` is whom safe mode kept it from."""
+
+    number: int
+    channel: str
+    address: str
+    brand: str
+    template: str
+    parts: Mapping[str, str]
+    fields: Mapping[str, Any]
+    files: Mapping[str, int]
+    instead_of: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """What became of one request. `text` says what was done (or would be), or why not."""
 
@@ -160,6 +180,12 @@ class EventDesk(Protocol):
 
     async def record(self, event_id: int, operator: Operator, *, data: bool = False) -> EventRecord:
         """Right `read`, and `data` for what the caller sent."""
+        ...
+
+    async def rendered(self, event_id: int, number: int, operator: Operator) -> RenderedMessage:
+        """The message of attempt `number`, word for word. It is kept for event types with `rendered: true`, for
+        `retention.rendered`, and not where the worker died before the provider answered; `EventAttempt.rendered` tells
+        which attempts have one. Right `data`. Raises `NotFound` where there is none (any more)."""
         ...
 
     async def change(
@@ -560,29 +586,10 @@ class OpenSession:
     expires: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Reloaded:
-    """What came of a reload at a server; `server` is its machine and process. `done` is None while it is at it, and
-    False where the configuration could not be taken over: `reason` says why, and nothing has changed there."""
-
-    server: str
-    done: bool | None
-    reason: str = ""
-
-
 class InstallationDesk(Protocol):
     """The installation itself. All of it wants the right `admin`, and no narrowing."""
 
     async def settings(self, operator: Operator) -> Sequence[Setting]: ...
-
-    async def reload(self, actor: Actor) -> str:
-        """Ask all servers on the database to take over the configuration as it is now, each from its own disk. Gives
-        the request by which `reloads` knows their answers."""
-        ...
-
-    async def reloads(self, request: str, operator: Operator) -> Sequence[Reloaded]:
-        """Of every server that has heard of it so far; a server hears of it within some seconds."""
-        ...
 
     async def plugins(self, operator: Operator) -> Sequence[PluginFacts]: ...
 

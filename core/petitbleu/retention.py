@@ -14,10 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
+from .archive import Archiver
 from .errors import PetitbleuError
 from .metrics import Metrics
 from .store import Store
@@ -28,9 +30,9 @@ logger = logging.getLogger("petitbleu.retention")
 CHORE = "purge"
 TABLES = ("attempts", "payloads", "events")
 """Of an event, in the order in which they are deleted."""
-WITH = {"attempts": ("awaited", "receipts"), "events": ("recyclings", "watches")}
+WITH = {"attempts": ("awaited", "receipts"), "events": ("recyclings", "watches", "rendered")}
 """What goes along with a table's rows."""
-_NAMES = {"idempotency": "keys"}
+_NAMES = {"idempotency": "keys", "rendered": "copies"}
 """Of tables that their statements call otherwise."""
 SECOND = 1_000_000
 SWEEP = 86_400 * SECOND
@@ -76,7 +78,8 @@ class Busy(PetitbleuError):
 class Purge:
     """Deletes by `periods`, which differ by event type, and `others` for the types not among them. Sessions go
     `sessions` microseconds after their end, counts of soft errors `soft_errors` after the last one, what the audit says
-    after `audit`, notices after `outbox`, counts of events after `statistics`. `every` is in seconds. `holder` names
+    after `audit`, notices after `outbox`, counts of events after `statistics`, or `statistics_of` their type. Events
+    go into the `archive` before they are deleted, if there is one. `every` is in seconds. `holder` names
     this process among all that use the database; `clock` counts seconds."""
 
     def __init__(
@@ -96,18 +99,24 @@ class Purge:
         audit: int,
         outbox: int,
         statistics: int,
+        statistics_of: Mapping[str, int] = MappingProxyType({}),
+        archive: Archiver | None = None,
     ) -> None:
         self._store = store
         self._periods = periods
         self._others = others
-        self._others_over: dict[str, tuple[int, ...]] = {
+        self._archive = archive
+        # a type without a name, since there must be one
+        by_type = [{"kind": kind, "keep": keep} for kind, keep in {"": 0, **statistics_of}.items()]
+        self._others_over: dict[str, tuple[Any, ...]] = {
+            "rendered": (),
             "sessions": (sessions,),
             "idempotency": (),
             "suppressions": (),
             "soft_errors": (soft_errors,),
             "audit": (audit,),
             "outbox": (outbox,),
-            "statistics": (statistics,),
+            "statistics": (statistics, by_type),
             "unmatched": (others.attempts,),
         }
         self._every = int(every * SECOND)
@@ -166,6 +175,8 @@ class Purge:
         await self._walk(row["now"], [(0, row["now"] - self._shortest())], self._pace.batch, count)
         for table, age in self._others_over.items():
             found[table] = (await self._store.rows(f"count_{_NAMES.get(table, table)}", *age))[0]["found"]
+        if self._archive is not None:
+            found["archive"] = await self._archive.overdue()
         return found
 
     async def age(self, on: BaseDBAsyncClient | None = None) -> float:
@@ -190,6 +201,8 @@ class Purge:
 
         async def delete(due: Mapping[str, list[dict[str, Any]]]) -> None:
             began = self._clock()
+            if self._archive is not None and due["events"]:
+                await self._archive.keep([row["id"] for row in due["events"]])
             if any(due.values()):
                 removed.update(await self._store.again(lambda: self._delete(due, now - self._shortest())))
             await self._rest(self._clock() - began, pace)
@@ -198,6 +211,9 @@ class Purge:
             await self._walk(now, ranges, pace.batch, delete)
             for table, age in self._others_over.items():
                 removed.update(await self._clear(table, (*age, pace.batch), pace))
+            if self._archive is not None:
+                removed["archive"] = await self._archive.expire()
+                self._count({"archive": removed["archive"]})
             swept = now if sweep else chore["swept"]
             await self._store.rows("complete_chore", now, swept, self._terms, CHORE, self._holder)
         finally:
@@ -250,7 +266,7 @@ class Purge:
         self._count(removed)
         return removed
 
-    async def _clear(self, table: str, words: tuple[int, ...], pace: Pace) -> Counter[str]:
+    async def _clear(self, table: str, words: tuple[Any, ...], pace: Pace) -> Counter[str]:
         removed: Counter[str] = Counter()
         query = f"purge_{_NAMES.get(table, table)}"
         gone = pace.batch

@@ -9,10 +9,13 @@ from collections.abc import Mapping, Set
 from datetime import tzinfo
 from typing import Any
 
+import orjson
+
 from .addresses import instant
 from .errors import AccessDenied, QueryRefused
 from .lifecycle import PAUSED, PENDING, PROCESSING
 from .queue import LANES
+from .rendered import text_of
 from .services import FoundEvent, StatusName
 from .store import CELL_SHIFT, KEY_MASK, Store
 from .store.payload import micros, moment, optional_moment
@@ -79,7 +82,7 @@ class Status:
             f"SELECT e.*, {_STATUS} AS now_status {_FROM} {where} ORDER BY {order or 'e.id'} LIMIT ? OFFSET ?",
             [*values, query.limit, query.offset],
         )
-        return [_found(row) for row in rows]
+        return [found_event(row) for row in rows]
 
     async def newest(
         self, query: EventQuery, operator: Operator, before: tuple[int, int] | None = None
@@ -94,7 +97,7 @@ class Status:
             f"SELECT e.*, {_STATUS} AS now_status {_FROM} {where} ORDER BY e.created DESC, e.id DESC LIMIT ?",
             [*values, query.limit],
         )
-        return [((row["created"], row["id"]), _found(row)) for row in rows]
+        return [((row["created"], row["id"]), found_event(row)) for row in rows]
 
     async def ids(self, query: EventQuery, operator: Operator, after: int, until: int) -> list[int]:
         """The ids above `after` of events that came until then (microseconds), the smallest first, as far as the right
@@ -112,12 +115,24 @@ class Status:
         return int(rows[0]["found"])
 
     async def attempts(self, event_id: int) -> list[dict[str, Any]]:
-        """Each with `awaited`, the number of parts for which a receipt may come."""
+        """Each with `awaited`, the number of parts for which a receipt may come, and whether its message is kept."""
         return await self._store.read(
-            "SELECT a.*, (SELECT count(*) FROM awaited w WHERE w.event = a.event AND w.number = a.number) AS awaited "
+            "SELECT a.*, (SELECT count(*) FROM awaited w WHERE w.event = a.event AND w.number = a.number) AS awaited, "
+            "EXISTS (SELECT 1 FROM rendered r WHERE r.event = a.event AND r.number = a.number) AS rendered "
             "FROM attempts a WHERE event = ? ORDER BY id",
             [event_id],
         )
+
+    async def rendered(self, event_id: int, number: int) -> dict[str, Any] | None:
+        """What was handed over: the `message`, and `until` when it is kept."""
+        rows = await self._store.read(
+            "SELECT until, body FROM rendered WHERE event = ? AND number = ? ORDER BY id DESC LIMIT 1",
+            [event_id, number],
+        )
+        if not rows:
+            return None
+        text = text_of(self._store.vault, event_id, bytes(rows[0]["body"]))
+        return {"until": rows[0]["until"], "message": orjson.loads(text)}
 
     async def by_reference(self, channel: str, reference: str) -> int | None:
         """The event of the latest message that a provider gave this reference. Reads every attempt."""
@@ -226,7 +241,7 @@ def _integer(attribute: str, text: str) -> int:
     return number
 
 
-def _found(row: Mapping[str, Any]) -> FoundEvent:
+def found_event(row: Mapping[str, Any]) -> FoundEvent:
     return FoundEvent(
         id=row["id"],
         type=row["type"],

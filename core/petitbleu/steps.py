@@ -91,6 +91,8 @@ class Step:
     """What the attempt showed about the address."""
     brand: str = ""
     """In whose name it was to be sent, once that is known."""
+    rendered: tuple[bytes, int] | None = None
+    """A copy of the message, and until when it is kept."""
 
     def __post_init__(self) -> None:
         if self.status not in TRANSITIONS[PROCESSING] or (self.due is None) != (self.status in FINAL):
@@ -139,6 +141,7 @@ def step_row(step: Step, tally: Tally) -> dict[str, Any]:
         "cause": step.cause,
         "fact": step.status if final else RECYCLED if step.moved is not None else RETRIED if attempt else None,
     }
+    row["rendered"], row["until"] = (None, None) if step.rendered is None or attempt is None else step.rendered
     row |= _times(event, attempt, step.at) if attempt is not None and step.status == SENT else _UNTIMED
     if attempt is None:
         return row | _NO_ATTEMPT

@@ -46,6 +46,7 @@ from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.receipts import Receipts
 from petitbleu.recycling import Recycling, RecyclingRule
+from petitbleu.rendered import Copies
 from petitbleu.store import Store
 from petitbleu.store.payload import moment
 from petitbleu.suppression import Terms
@@ -171,6 +172,7 @@ class Rig:
         rules: Sequence[RecyclingRule] = (),
         receipt_wait: float = 600.0,
         hook_deadline: float = 1.0,
+        copies: Copies | None = None,
     ) -> None:
         loaded: Loaded = load([], [])
         loaded.add_core(script)
@@ -213,6 +215,7 @@ class Rig:
             recycling,
             receipt_wait,
             suppressions,
+            copies,
         )
         self.receipts = Receipts(
             store, calls, 3600.0, metrics, suppressions, addresses, lambda event: "shop", self.outbox

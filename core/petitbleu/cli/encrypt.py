@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+from collections import Counter
 
 from ..commands import Command
 from ..encryption import counted, encrypt
@@ -18,19 +20,25 @@ async def _encrypt(args: argparse.Namespace) -> int:
         return 0
     async with open_instance(args.config, args.set) as instance:
         store = instance.store
+        folder = instance.archive.folder if instance.archive is not None else None
         before = await counted(store)
         if not store.vault.first and not args.dry_run:
             raise PetitbleuError("encryption.keys has no key; petitbleu encrypt --new-key makes one")
         if not args.dry_run:
             progress = Progress("encrypted", sum(before.values()) - before[store.vault.first])
             await encrypt(store, 1.0 if args.at_once else 0.5, progress.step)
+            if folder is not None:
+                for file in await asyncio.to_thread(folder.files):
+                    await asyncio.to_thread(folder.seal_anew, file)
         after = before if args.dry_run else await counted(store)
-    names = sorted({*before, *after, *store.vault.ids})
+        archived = Counter[str]() if folder is None else await asyncio.to_thread(folder.keys)
+    names = sorted({*before, *after, *archived, *store.vault.ids})
+    columns = {"before": before, "after": after} | ({} if folder is None else {"archived": archived})
     if args.json:
-        as_json([{"key": name or None, "before": before[name], "after": after[name]} for name in names])
+        as_json([{"key": name or None, **{word: of[name] for word, of in columns.items()}} for name in names])
     else:
-        rows = [(name or "none", before[name], after[name]) for name in names]
-        table(("KEY", "EVENTS BEFORE", "AFTER"), rows)
+        rows = [(name or "none", *(of[name] for of in columns.values())) for name in names]
+        table(("KEY", "TEXTS BEFORE", "AFTER", "ARCHIVED EVENTS")[: len(columns) + 1], rows)
     return 0
 
 

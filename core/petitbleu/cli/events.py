@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from ..commands import Command
-from ..errors import EventProblem, EventsRefused, IntakeError, PetitbleuError, XmlRefused
+from ..errors import EventProblem, EventsRefused, IntakeError, NotFound, PetitbleuError, XmlRefused
 from ..eventjson import event_from_json
 from ..eventxml import events_in
 from ..instance import open_instance
@@ -166,6 +166,27 @@ async def _show(args: argparse.Namespace) -> int:
     return 0
 
 
+async def _message(args: argparse.Namespace) -> int:
+    async with open_instance(args.config, args.set) as instance:
+        desk = instance.services.desk.events
+        number = args.attempt
+        if number is None:
+            kept = [one.number for one in (await desk.record(args.id, LOCAL)).attempts if one.rendered]
+            if not kept:
+                raise NotFound(f"no message of event {args.id} is kept")
+            number = kept[-1]
+        found = await desk.rendered(args.id, number, LOCAL)
+    if args.json:
+        as_json(found)
+        return 0
+    print(f"attempt {found.number} by {found.channel} to {found.address} with {found.template}")
+    for name, text in found.parts.items():
+        print(f"-- {name}\n{text}")
+    for name, size in found.files.items():
+        print(f"-- {name}, {size} bytes")
+    return 0
+
+
 def way(record: EventRecord) -> list[str]:
     """The event's story, a line a step."""
     event = record.event
@@ -208,6 +229,12 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _message_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", type=int, help="as it was returned, or without its high byte")
+    parser.add_argument("--attempt", type=int, metavar="N", help="of this attempt (default: of the last one)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", type=int, help="as it was returned, or without its high byte")
     parser.add_argument("--data", action="store_true", help="also what the caller sent")
@@ -217,5 +244,6 @@ def _show_arguments(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command("list", "the latest events", _list, _list_arguments),
     Command("show", "one event's way", _show, _show_arguments),
+    Command("message", "a message as it was sent, of types with rendered: true", _message, _message_arguments),
 )
 TOP_COMMANDS = (Command("push", "push events from files", _push, _push_arguments),)

@@ -18,7 +18,8 @@ async def _forget(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise PetitbleuError(f"{args.address} {error}") from None
     async with open_instance(args.config, args.set) as instance:
-        forget = Forget(instance.store, args.wait)
+        archive = instance.archive.folder if instance.archive is not None else None
+        forget = Forget(instance.store, args.wait, archive=archive)
         if args.dry_run:
             done = await forget.rehearse(who)
         else:
@@ -30,7 +31,13 @@ async def _forget(args: argparse.Namespace) -> int:
                 "blanked": +done.blanked,
                 "kept_as_hash": done.kept_as_hash,
                 "left": done.left,
-                "searched": {"tables": done.tables, "columns": done.columns, "rows": done.rows, "files": done.files},
+                "searched": {
+                    "tables": done.tables,
+                    "columns": done.columns,
+                    "rows": done.rows,
+                    "files": done.files,
+                    "archived": done.archived,
+                },
                 "other_addresses": sorted(done.others),
                 "dry_run": args.dry_run,
             }
@@ -51,6 +58,8 @@ def _tell(done: Forgotten, rehearsal: bool) -> None:
     if rehearsal:
         print("nothing is changed (--dry-run)")
     searched = [f"{done.tables} tables, {done.columns} columns, {done.rows} rows", *map(str, done.files)]
+    if done.archived is not None:
+        searched.append(f"{done.archived} archived events")
     if not done.left and not rehearsal:
         print(f"left: nothing (searched once more: {'; '.join(searched)})")
     for one in done.left:

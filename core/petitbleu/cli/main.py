@@ -14,6 +14,7 @@ from ..commands import Command
 from ..errors import PetitbleuError
 from . import (
     alerts,
+    archive,
     demo,
     doctor,
     encrypt,
@@ -24,7 +25,6 @@ from . import (
     operations,
     plugins,
     purge,
-    reload,
     report,
     suppressions,
     templates,
@@ -34,6 +34,7 @@ from . import (
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
     "events": ("what became of events, and what to do about them", (*events.COMMANDS, *operations.COMMANDS)),
+    "archive": ("events that were deleted from the database", archive.COMMANDS),
     "report": ("how many events there were, how fast, and what failed", report.COMMANDS),
     "suppressions": ("addresses that are not written to", suppressions.COMMANDS),
     "operators": ("logins", instance.OPERATOR_COMMANDS),
@@ -47,7 +48,6 @@ COMMANDS = (
     *new_plugin.COMMANDS,
     *events.TOP_COMMANDS,
     *purge.COMMANDS,
-    *reload.COMMANDS,
     *doctor.COMMANDS,
     *alerts.COMMANDS,
     *forget.COMMANDS,

@@ -12,6 +12,7 @@ _TABLES = (
     "events",
     "payloads",
     "attempts",
+    "rendered",
     "sessions",
     "idempotency",
     "suppressions",
@@ -19,6 +20,7 @@ _TABLES = (
     "audit",
     "outbox",
     "statistics",
+    "archive",
 )
 
 

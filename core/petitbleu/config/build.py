@@ -36,7 +36,7 @@ M = TypeVar("M", bound=Settings)
 
 
 class Config(Sections):
-    """Every section typed. `templates.directory` and an SQLite database's path are absolute."""
+    """Every section typed. `templates.directory`, `retention.archive.path` and an SQLite file's path are absolute."""
 
     directory: Path
     plugin_settings: Mapping[str, Settings]
@@ -133,6 +133,9 @@ def build_config(raw: RawConfig, plugin_settings_types: Mapping[str, type[Settin
     values["database"] = SecretStr(_absolute_url(sections.database.get_secret_value(), _data_directory(raw)))
     directory = (raw.directory / sections.templates.directory).absolute()
     values["templates"] = sections.templates.model_copy(update={"directory": directory})
+    if (archive := sections.retention.archive).path is not None:
+        moved = archive.model_copy(update={"path": (_data_directory(raw) / archive.path).absolute()})
+        values["retention"] = sections.retention.model_copy(update={"archive": moved})
     return Config.model_construct(**values, directory=raw.directory.absolute(), plugin_settings=plugin_settings)
 
 

@@ -132,9 +132,6 @@ class Http(Section):
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
     body_limit: Bytes = Field(8_388_608, description="Bytes of a request body at most.")
     requests: Count = Field(1000, description="Requests under way at once; further ones are answered 503.")
-    farewell: Duration = Field(
-        1.0, description="How long callers may use the connections they keep, once more each, when the server stops."
-    )
     shutdown: Duration = Field(10.0, description="How long open requests may take to finish when the server stops.")
 
 
@@ -172,6 +169,11 @@ class TypeRetention(Section):
     events: Duration | None = Field(None, description="How long its ended events are kept, as retention.events.")
     payloads: Duration | None = Field(None, description="How long what callers sent is kept, as retention.payloads.")
     attempts: Duration | None = Field(None, description="How long their attempts are kept, as retention.attempts.")
+    rendered: Duration | None = Field(None, description="How long what was sent is kept, as retention.rendered.")
+    archive: Duration | Literal[False] | None = Field(
+        None, description="How long they stay in the archive, as retention.archive.keep; false: they do not come there."
+    )
+    statistics: Duration | None = Field(None, description="How long they are counted, as retention.statistics.")
 
 
 class TypeSuppression(Section):
@@ -196,6 +198,7 @@ class EventTypeSettings(Section):
     )
     ctx: CtxContract | None = Field(None, description="What the ctx of these events must hold, checked at the door.")
     masking: tuple[MaskPath, ...] = Field((), description="Paths into ctx that are never shown, with those of masking.")
+    rendered: bool = Field(False, description="Whether a copy of each message that was sent is kept for operators.")
 
     @property
     def ignored_reasons(self) -> frozenset[Reason]:
@@ -457,10 +460,21 @@ class LimitSettings(Section):
     origins: Count = Field(100, description="Origins that reports tell apart; further ones are counted as other.")
 
 
+class ArchiveSettings(Section):
+    path: Path | None = Field(
+        None, description="Folder, from the configuration's directory, for what is deleted here; off without it."
+    )
+    keep: Duration = Field(31104000.0, description="How long events stay there.")
+
+
 class Retention(Section):
     events: Duration = Field(2592000.0, description="How long ended events are kept, with all that belongs to them.")
     payloads: Duration = Field(2592000.0, description="How long what callers sent is kept once the event has ended.")
     attempts: Duration = Field(2592000.0, description="How long attempts are kept once the event has ended.")
+    rendered: Duration = Field(86400.0, description="How long what was sent is kept, of types with rendered: true.")
+    archive: ArchiveSettings = Field(
+        default_factory=ArchiveSettings, description="Where events go that are deleted here."
+    )
     every: Duration = Field(3600.0, description="How often to delete what is over.")
     batch: Count = Field(200, description="Events that one transaction deletes.")
     share: float = Field(0.1, gt=0, le=1, description="Part of the time that deleting may take.")

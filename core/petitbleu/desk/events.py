@@ -19,6 +19,7 @@ from ..operating import (
     EventRecord,
     EventRecycling,
     Page,
+    RenderedMessage,
 )
 from ..operations import Operations
 from ..services import FoundEvent
@@ -91,11 +92,23 @@ class DeskEvents:
         kept = await self._load_event(event.id) if data else None
         return EventRecord(
             event,
-            [_attempt(row) for row in await self._status.attempts(event.id)],
-            [_receipt(row) for row in await self._status.receipts(event.id)],
-            [_recycling(row) for row in await self._status.recyclings(event.id)],
+            [attempt_of(row) for row in await self._status.attempts(event.id)],
+            [receipt_of(row) for row in await self._status.receipts(event.id)],
+            [recycling_of(row) for row in await self._status.recyclings(event.id)],
             self._masks.masked(kept.type, kept.data) if kept is not None else None,
         )
+
+    async def rendered(self, event_id: int, number: int, operator: Operator) -> RenderedMessage:
+        found = await self._status.find(EventQuery(Comparison("id", "=", (str(event_id),))), operator)
+        if not found:
+            raise NotFound(f"there is no event {event_id}")
+        event = found[0]
+        if not operator.may("data", event.type, self._brands.get(event.type, "")):
+            raise AccessDenied
+        copy = await self._status.rendered(event.id, number)
+        if copy is None:
+            raise NotFound(f"no message of attempt {number} of event {event_id} is kept")
+        return RenderedMessage(number=number, until=moment(copy["until"]), **copy["message"])
 
     async def change(
         self,
@@ -160,7 +173,7 @@ def _query(wanted: EventFilter, limit: int = 1) -> EventQuery:
     return EventQuery(where, Queue(wanted.queue) if wanted.queue else None, limit=limit)
 
 
-def _attempt(row: Mapping[str, Any]) -> EventAttempt:
+def attempt_of(row: Mapping[str, Any]) -> EventAttempt:
     return EventAttempt(
         row["number"],
         row["channel"],
@@ -175,10 +188,11 @@ def _attempt(row: Mapping[str, Any]) -> EventAttempt:
         row["reference"],
         row["feedback"],
         row["awaited"],
+        bool(row["rendered"]),
     )
 
 
-def _receipt(row: Mapping[str, Any]) -> EventReceipt:
+def receipt_of(row: Mapping[str, Any]) -> EventReceipt:
     return EventReceipt(
         row["number"],
         row["channel"],
@@ -193,5 +207,5 @@ def _receipt(row: Mapping[str, Any]) -> EventReceipt:
     )
 
 
-def _recycling(row: Mapping[str, Any]) -> EventRecycling:
+def recycling_of(row: Mapping[str, Any]) -> EventRecycling:
     return EventRecycling(moment(row["at"]), row["number"], row["origin"], row["target"], row["reason"])

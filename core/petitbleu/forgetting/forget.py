@@ -11,15 +11,18 @@ import asyncio
 import mmap
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from ..archive import Folder
 from ..audit import Change, record
 from ..errors import PetitbleuError
 from ..operating import Actor
+from ..rendered import text_of
 from ..store import Store
 from ..store.whole import (
     Found,
@@ -35,6 +38,7 @@ from ..store.whole import (
     tables,
 )
 from ..suppression import Reason, forgotten_key
+from .archived import ARCHIVE, elsewhere, look, take_out
 from .spellings import Person
 
 CHUNK = 100
@@ -62,6 +66,8 @@ class Forgotten:
     files: list[Path] = field(default_factory=list)
     others: set[str] = field(default_factory=set)
     """Other addresses in the events that went: probably the same person's."""
+    archived: int | None = None
+    """Events of the archive that were searched; None: there is no archive."""
 
 
 @dataclass(slots=True)
@@ -76,12 +82,18 @@ class _Seen:
 
 
 class Forget:
-    """`patience` is for how many seconds a worker that has one of the person's events is waited for."""
+    """`patience` is for how many seconds a worker that has one of the person's events is waited for; `archive` is
+    where this installation keeps events that are deleted."""
 
     def __init__(
-        self, store: Store, patience: float = 60.0, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+        self,
+        store: Store,
+        patience: float = 60.0,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        archive: Folder | None = None,
     ) -> None:
         self._store = store
+        self._archive = archive
         self._patience = patience
         self._sleep = sleep
 
@@ -96,6 +108,10 @@ class Forget:
                 result.removed[table.name] += row[table.owner] in seen.events
         result.blanked.update(one.table.name for one in seen.rows)
         result.left = self._lasting(seen)
+        if self._archive is not None:
+            found = await asyncio.to_thread(look, self._archive, person)
+            result.removed[ARCHIVE], result.blanked[ARCHIVE] = found.own, found.mentions
+            result.archived = found.searched
         return result
 
     async def forget(
@@ -125,6 +141,7 @@ class Forget:
         result.left = [*done.left, *self._lasting(seen)]
         changed = sorted({*result.removed, *result.blanked})
         await clear_away(self._store, changed, whole=whole)
+        await self._forget_archived(person, result)
         result.files = await files(self._store)
         # what must stay in a table stands in the file, too
         for file in () if seen.lasting else result.files:
@@ -133,6 +150,16 @@ class Forget:
                     f"{file}: in parts of the file that are free; stop the server, then repeat with --vacuum"
                 )
         return result
+
+    async def _forget_archived(self, person: Person, result: Forgotten) -> None:
+        # after the database: whatever is archived now was there before
+        if self._archive is not None:
+            gone, blanked = await asyncio.to_thread(take_out, self._archive, person)
+            result.removed[ARCHIVE], result.blanked[ARCHIVE] = gone, blanked
+            found = await asyncio.to_thread(look, self._archive, person)
+            result.archived = found.searched
+            result.left += found.left
+        result.left += await elsewhere(self._store, self._archive)
 
     # ------------------------------------------------------------------------------------------------------- looking
 
@@ -204,7 +231,7 @@ class Forget:
             if row is None:
                 return
             changed = {
-                column: person.blanked(text)
+                column: _blanked(person, name, text)
                 for column in found.table.columns
                 if (name, column) not in LASTING and person.within(text := self._read(found.table, column, row))
             }
@@ -217,7 +244,7 @@ class Forget:
                 else:
                     done.removed[name] += 1
                 await delete_row(self._store, found, transaction)
-            elif name == "soft_errors" or any(column in found.table.key for column in changed):
+            elif name in ("soft_errors", "rendered") or any(column in found.table.key for column in changed):
                 await delete_row(self._store, found, transaction)
                 done.removed[name] += 1
             else:
@@ -227,6 +254,8 @@ class Forget:
                 done.blanked[name] += 1
 
     def _read(self, table: Table, column: str, row: Mapping[str, Any]) -> str:
+        if table.name == "rendered":
+            return text_of(self._store.vault, row["event"], bytes(row[column]))
         text = _text(row[column])
         return self._store.vault.open(row["id"], text) if table.name == "payloads" else text
 
@@ -238,6 +267,13 @@ class Forget:
         detail = {"removed": dict(+done.removed), "blanked": dict(+done.blanked)}
         async with self._store.transaction() as transaction:
             await record(self._store, [Change("forget", object_, detail)], actor, transaction)
+
+
+def _blanked(person: Person, table: str, text: str) -> str:
+    if table == "payloads":
+        with suppress(ValueError):
+            return orjson.dumps(person.blanked_data(orjson.loads(text))).decode()
+    return person.blanked(text)
 
 
 def _text(value: object) -> str:

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 from urllib.parse import quote
 
 import idna
@@ -46,6 +47,16 @@ class Person:
     def blanked(self, text: str) -> str:
         """The text without the address."""
         return self._pattern.sub(BLANK, _normal(text))
+
+    def blanked_data(self, value: Any) -> Any:
+        """The same of JSON, in names and numbers, too."""
+        if isinstance(value, dict):
+            return {self.blanked(name): self.blanked_data(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.blanked_data(item) for item in value]
+        if isinstance(value, str):
+            return self.blanked(value)
+        return BLANK if isinstance(value, int | float) and self.within(str(value)) else value
 
     def is_at(self, address: object) -> bool:
         """Whether a whole value is this address."""

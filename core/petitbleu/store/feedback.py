@@ -18,6 +18,9 @@ FEEDBACK = {
         SELECT id, at, attempts, channel, moved, reason
         FROM {rows:id bigint, at bigint, attempts int, channel text, moved text, reason text}
         WHERE moved IS NOT NULL""",
+    "insert_rendered": """
+        INSERT INTO rendered (event, number, until, body) SELECT id, number, until, rendered
+        FROM {rows:id bigint, number int, until bigint, rendered bytea} WHERE rendered IS NOT NULL""",
     # as they come
     "insert_receipts": """
         INSERT INTO receipts (channel, provider, names, event, number, state, text, code, scope, permanent, at,

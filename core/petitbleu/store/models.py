@@ -120,6 +120,18 @@ class AttemptRow(Row):
         table = "attempts"
 
 
+# What an attempt handed over, packed by `rendered.py`: of event types that ask for it, and no longer than `until`.
+class RenderedRow(Model):
+    id = fields.BigIntField(primary_key=True)
+    event = fields.BigIntField(db_index=True)
+    number = fields.IntField()
+    until = fields.BigIntField(db_index=True)
+    body = fields.BinaryField()
+
+    class Meta:
+        table = "rendered"
+
+
 # A part of a message that a receipt may come for, under the name the receipt will have for it.
 class AwaitedRow(Row):
     id = fields.BigIntField(primary_key=True)
@@ -485,7 +497,7 @@ class ChoreRow(Row):
 
 # What an installation knows about itself. `epoch`: which PostgreSQL database this is; `needs`: the migration that a
 # version must know, or a later one, to work with these tables; `secret`: what addresses that are forgotten are hashed
-# with; `keys`: with which keys payloads may be encrypted; `reload`: the latest request to do so.
+# with; `keys`: with which keys payloads may be encrypted.
 class InstallationRow(Row):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.TextField()

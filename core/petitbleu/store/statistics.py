@@ -63,11 +63,13 @@ STATISTICS = {
     "fold_away": "DELETE FROM statistics WHERE span = {0} AND start >= {1} AND start < {2}",
     "purge_statistics": """
         DELETE FROM statistics WHERE id {any}(SELECT id FROM statistics
-                                              WHERE span IN (0, 60, 3600, 86400) AND start <= {begun} - {0}
-                                              LIMIT {1} {skip_locked}){end}""",
+               WHERE span IN (0, 60, 3600, 86400) AND start <= {begun} - coalesce(
+                     (SELECT keep FROM {rows:kind text, keep bigint} WHERE kind = statistics.type), CAST({0} AS bigint))
+               LIMIT {1} {skip_locked}){end}""",
     "count_statistics": """
         SELECT count(*) AS found FROM statistics
-        WHERE span IN (0, 60, 3600, 86400) AND start <= {begun} - {0}""",
+        WHERE span IN (0, 60, 3600, 86400) AND start <= {begun} - coalesce(
+              (SELECT keep FROM {rows:kind text, keep bigint} WHERE kind = statistics.type), CAST({0} AS bigint))""",
     "counted_origins": """
         SELECT DISTINCT origin FROM statistics WHERE span IN (0, 60) AND fact = 'accepted' LIMIT {0}""",
 }

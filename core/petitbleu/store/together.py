@@ -51,10 +51,18 @@ _FEEDBACK: Parts = (
     ("recycled", "insert_recyclings", "ours AS j"),
 )
 """Only where there is something of it: most statements need none."""
+_ASIDE = (
+    ("insert_awaited", "names"),
+    ("insert_watches", "watch"),
+    ("insert_recyclings", "moved"),
+    ("insert_rendered", "rendered"),
+)
+"""On SQLite: statements for the rows that have something in a column."""
+_RENDERED: Parts = (("shown", "insert_rendered", "ours AS j"),)
 _NOTED: Parts = (("noted", "insert_notices", "j"),)
 _NOTED_AGAIN: Parts = (("noted", "insert_notices", "missing AS j"),)
 _NOTED_OURS: Parts = (("noted", "insert_notices", "ours AS j"),)
-_statements = lru_cache(maxsize=16)(together)
+_statements = lru_cache(maxsize=32)(together)
 
 
 async def insert(store: Store, rows: Sequence[Row], lease: int, on: Any = None) -> None:
@@ -97,6 +105,8 @@ async def settle(
         parts, result = (_SETTLE, _CHANGED) if back else (_FINISH, "SELECT id FROM done")
         if any(_has_feedback(row) for row in rows):
             parts += _FEEDBACK
+        if any(row["rendered"] is not None for row in rows):
+            parts += _RENDERED
         if any(row["told"] is not None for row in rows):
             parts += _NOTED_OURS
         statement, columns = _statements(parts, result, store.queries.shift)
@@ -121,7 +131,7 @@ async def settle(
             await store.rows("count_steps", ours, on=transaction)
         if tried := [row for row in ours if row["number"] is not None]:
             await store.rows("insert_attempts", tried, on=transaction)
-        for query, column in (("insert_awaited", "names"), ("insert_watches", "watch"), ("insert_recyclings", "moved")):
+        for query, column in _ASIDE:
             if some := [row for row in ours if row[column] is not None]:
                 await store.rows(query, some, on=transaction)
         if told := [row for row in ours if row["told"] is not None]:

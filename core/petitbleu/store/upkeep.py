@@ -28,6 +28,26 @@ UPKEEP = {
     "purge_attempts": "DELETE FROM attempts WHERE event {any}(SELECT id FROM {rows:id bigint}){end}",
     "count_payloads": "SELECT count(*) AS found FROM payloads WHERE id {any}(SELECT id FROM {rows:id bigint}){end}",
     "count_attempts": "SELECT count(*) AS found FROM attempts WHERE event {any}(SELECT id FROM {rows:id bigint}){end}",
+    "purge_rendered": "DELETE FROM rendered WHERE event {any}(SELECT id FROM {rows:id bigint}){end}",
+    # copies of messages, whose events stay
+    "purge_copies": """
+        DELETE FROM rendered WHERE id {any}(SELECT id FROM rendered WHERE until <= {begun}
+                                            ORDER BY until LIMIT {0} {skip_locked}){end}""",
+    "count_copies": "SELECT count(*) AS found FROM rendered WHERE until <= {begun}",
+    # for the archive
+    "whole_events": "SELECT * FROM events WHERE id {any}(SELECT id FROM {rows:id bigint}){end} ORDER BY id",
+    "whole_payloads": "SELECT id, body FROM payloads WHERE id {any}(SELECT id FROM {rows:id bigint}){end}",
+    "whole_attempts": """
+        SELECT a.*, (SELECT count(*) FROM awaited w WHERE w.event = a.event AND w.number = a.number) AS awaited,
+               false AS rendered
+        FROM attempts a WHERE event {any}(SELECT id FROM {rows:id bigint}){end} ORDER BY id""",
+    "whole_receipts": """
+        SELECT * FROM receipts WHERE event {any}(SELECT id FROM {rows:id bigint}){end} ORDER BY id""",
+    "whole_recyclings": """
+        SELECT * FROM recyclings WHERE event {any}(SELECT id FROM {rows:id bigint}){end} ORDER BY id""",
+    "note_archive": """
+        INSERT INTO installation (name, value) VALUES ({0}, {1})
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value""",
     "purge_sessions": """
         DELETE FROM sessions WHERE token_hash {any}(SELECT token_hash FROM sessions WHERE expires <= {begun} - {0}
                                                     ORDER BY expires LIMIT {1} {skip_locked}){end}""",
@@ -51,10 +71,7 @@ UPKEEP = {
         RETURNING value""",
     "note_keys": "UPDATE installation SET value = {0} WHERE name = 'keys'",
     "reseal": "UPDATE payloads SET body = {0} WHERE id = {1} AND body = {2}",
-    "open_kinds": "SELECT type, channel, count(*) AS events FROM queue GROUP BY type, channel",
-    "ask_reload": """
-        INSERT INTO installation (name, value) VALUES ('reload', {0})
-        ON CONFLICT (name) DO UPDATE SET value = excluded.value""",
+    "reseal_rendered": "UPDATE rendered SET body = {0} WHERE id = {1} AND body = {2}",
     "make_secret": "INSERT INTO installation (name, value) VALUES ('secret', {0}) ON CONFLICT (name) DO NOTHING",
     # of somebody who is forgotten: not even what may be with a provider is waited for
     "withdraw": "DELETE FROM queue WHERE state <> 2 AND id IN (SELECT id FROM {rows:id bigint})",

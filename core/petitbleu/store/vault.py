@@ -1,8 +1,9 @@
-"""What callers sent, encrypted at rest: AES-256-GCM (NIST SP 800-38D), bound to the row it stands in.
+"""What callers sent and what was made of it, encrypted at rest: AES-256-GCM (NIST SP 800-38D), bound to its row.
 
 A sealed text is `enc:1:KEY:…`, the rest in base64: nonce, then ciphertext and tag. The nonce is the event's id, of
 which each is given out once, and 32 random bits for the case that an event's text is sealed again; so a key may serve
-any number of events. What is not sealed, from before encryption was switched on, is read as it is.
+any number of events. What else is sealed has numbers below 0, and bytes in place of base64. What is not sealed, from
+before encryption was switched on, is read as it is.
 """
 
 from __future__ import annotations
@@ -42,10 +43,7 @@ class Vault:
         """The text of event `number`, as it is stored."""
         if self._seal is None:
             return text
-        bound = number.to_bytes(8, "big", signed=True)
-        nonce = bound + self._random(_RANDOM)
-        sealed = nonce + self._seal.encrypt(nonce, text.encode(), bound)
-        return self._head + base64.b64encode(sealed).decode()
+        return self._head + base64.b64encode(self._sealed(self._seal, number, text.encode())).decode()
 
     def open(self, number: int, text: str) -> str:
         """The text again. Raises `StoreError` for a key that is not there, and for what was tampered with."""
@@ -58,14 +56,49 @@ class Vault:
         try:
             sealed = base64.b64decode(body, validate=True)
             nonce, rest = sealed[:_NONCE], sealed[_NONCE:]
-            return key.decrypt(nonce, rest, number.to_bytes(8, "big", signed=True)).decode()
+            return key.decrypt(nonce, rest, _bound(number)).decode()
         except (InvalidTag, ValueError) as error:
             text = f"event {number} is not as the key {name!r} sealed it: another key under that name, or changed since"
             raise StoreError(text) from error
 
-    def is_current(self, text: str) -> bool:
-        """Whether a stored text is as `seal` would make it now."""
-        return text.startswith(self._head) if self._seal is not None else not text.startswith(MARK)
+    def seal_bytes(self, number: int, data: bytes) -> bytes:
+        """As `seal`, of bytes that do not begin with `enc:`, under a number that is no event's."""
+        return data if self._seal is None else self._head.encode() + self._sealed(self._seal, number, data)
+
+    def open_bytes(self, data: bytes, what: str, number: int | None = None) -> bytes:
+        """The bytes again, of whatever number where none is given; errors call them `what`. Raises `StoreError`."""
+        name = key_of(data)
+        if not name:
+            return data
+        key = self._keys.get(name)
+        if key is None:
+            raise StoreError(f"{what} is encrypted with the key {name!r}, which encryption.keys does not have")
+        sealed = data[len(MARK) + len(name) + 1 :]
+        try:
+            bound = sealed[:8] if number is None else _bound(number)
+            return key.decrypt(sealed[:_NONCE], sealed[_NONCE:], bound)
+        except (InvalidTag, ValueError) as error:
+            raise StoreError(f"{what} is not as the key {name!r} sealed it") from error
+
+    def is_current(self, text: str | bytes) -> bool:
+        """Whether what is stored is as `seal` would make it now."""
+        return key_of(text) == self.first
+
+    def _sealed(self, key: AESGCM, number: int, data: bytes) -> bytes:
+        bound = _bound(number)
+        nonce = bound + self._random(_RANDOM)
+        return nonce + key.encrypt(nonce, data, bound)
+
+
+def _bound(number: int) -> bytes:
+    return number.to_bytes(8, "big", signed=True)
+
+
+def key_of(stored: str | bytes) -> str:
+    """The id of the key that something is sealed with; empty: none."""
+    if isinstance(stored, str):
+        return stored.split(":", 3)[2] if stored.startswith(MARK) else ""
+    return stored.split(b":", 3)[2].decode() if stored.startswith(MARK.encode()) else ""
 
 
 def key_bytes(text: str) -> bytes:
@@ -83,4 +116,4 @@ def new_key(random: Callable[[int], bytes] = os.urandom) -> str:
     return base64.b64encode(random(KEY_BYTES)).decode()
 
 
-__all__ = ["Vault", "key_bytes", "new_key"]
+__all__ = ["Vault", "key_bytes", "key_of", "new_key"]

@@ -92,7 +92,8 @@ async def rows_of(store: Store, table: Table) -> AsyncIterator[dict[str, Any]]:
 
 async def row_at(store: Store, found: Found, on: Any) -> Mapping[str, Any] | None:
     """The row as it is now, locked; None: it is gone."""
-    names = ", ".join(f'"{one}"' for one in dict.fromkeys((*found.table.key, *found.table.columns)))
+    owner = filter(None, [found.table.owner])
+    names = ", ".join(f'"{one}"' for one in dict.fromkeys((*found.table.key, *found.table.columns, *owner)))
     lock = "FOR UPDATE" if store.dialect == "postgres" else ""
     where = _keys(store, found.table, 1)
     sql = f'SELECT {names} FROM "{found.table.name}" WHERE {where} {lock}'  # noqa: S608 - from the catalog
