@@ -14,6 +14,7 @@ SEALED = (
     "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'self'"
 )
 """Of a customer's message: no script, no form, nothing fetched."""
+_NOTHING: tuple[object, ...] = (None, "", [], {}, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def shown(site: Site, channel: str, preview: Preview, frame: str) -> ShownMessag
     on_phone = declared is not None and declared.address != "email"
     title, body = preview.fields.get("title"), preview.fields.get("body")
     return ShownMessage(
-        fields=[(name, _plain(value)) for name, value in preview.fields.items() if value not in (None, "", [], {}, ())],
+        fields=[(name, _plain(value)) for name, value in preview.fields.items() if value not in _NOTHING],
         notes=preview.notes,
         parts=[ShownPart(name, text, name in html, on_phone) for name, text in preview.parts.items()],
         frame=frame,
@@ -61,7 +62,7 @@ def framed(text: str) -> web.Response:
 
 def _plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {_plain(one)}" for name, one in value.items())
+        return ", ".join(f"{name}: {_plain(one)}" for name, one in value.items() if one not in _NOTHING)
     if isinstance(value, list | tuple):
         return ", ".join(map(_plain, value))
     return str(value)

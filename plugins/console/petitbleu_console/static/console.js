@@ -7,6 +7,14 @@ const colours = () => {
   return { ink: named("--soft"), line: named("--line"), strokes: ["--blue", "--good", "--bad", "--warn"].map(named) };
 };
 
+// By the clock of the browser, in the way of the page's language: times within two days, dates beyond.
+function marks(chart, splits) {
+  const lang = document.documentElement.lang;
+  const days = splits.length > 1 && splits[splits.length - 1] - splits[0] > 172800;
+  const how = days ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  return splits.map((seconds) => new Intl.DateTimeFormat(lang, how).format(seconds * 1000));
+}
+
 const drawn = new WeakMap();
 
 // A figure names a JSON document: {"labels": […], "unit": "…", "data": [[times in seconds], [values], …]}
@@ -24,11 +32,11 @@ async function draw(figure) {
   figure.prepend(holder);
   const options = {
     width: holder.clientWidth, height: 240,
-    series: [{}, ...labels.map((label, place) => ({
+    series: [{ label: "⏱", value: (chart, value) => value === null ? "–" : marks(chart, [value])[0] }, ...labels.map((label, place) => ({
       label, stroke: strokes[place % strokes.length], width: 2, dash: place < 4 ? [] : [6, 4], points: { show: data[0].length < 40 },
       value: (chart, value) => value === null ? "–" : `${value.toLocaleString(document.documentElement.lang)} ${unit}`,
     }))],
-    axes: [axis, { ...axis, size: 64 }],
+    axes: [{ ...axis, values: marks }, { ...axis, size: 64 }],
     scales: { y: { range: (chart, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
   };
   const chart = new uPlot(options, data, holder);
