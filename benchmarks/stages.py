@@ -20,10 +20,10 @@ from typing import Any
 
 import uvloop
 from petitbleu import Delivered, Event, Message, Queue, incoming_event, parse_xml
-from petitbleu.app import GC_THRESHOLD
 from petitbleu.delivery import Delivery, Work
 from petitbleu.instance import Instance, open_instance
 from petitbleu.logs import set_up
+from petitbleu.serving import GC_THRESHOLD
 from petitbleu.steps import Claimed, Step, step_row
 from petitbleu.store.payload import decode, encode
 from petitbleu.tally import Tally

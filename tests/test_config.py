@@ -284,7 +284,7 @@ templates: {directory: tempaltes}
         "petitbleu.yaml:2:1: htpp: is not a setting here; did you mean 'http'?",
         "petitbleu.yaml:4:9: http.port: should be a whole number between 0 and 65535",
         "petitbleu.yaml:5:3: http.trusted: is not a setting here; settings here are host, port, body_limit, requests, "
-        "shutdown",
+        "farewell, shutdown",
         "petitbleu.yaml:6:13: durability: should be full or relaxed; did you mean 'relaxed'?",
         "petitbleu.yaml:10:20: plugins.mail.providers.main.host: should be text that is not empty",
         "petitbleu.yaml:10:30: plugins.mail.providers.main.port: should be a whole number between 1 and 65535",

@@ -169,6 +169,7 @@ async def test_the_gate_of_a_stopping_server_lets_through_who_is_inside(door: An
         return found
 
     gate = Gate(slowly)
+    gate.open()
     inside = asyncio.create_task(gate([incoming()], OPERATOR))
     await begun.wait()
     closing = asyncio.create_task(gate.close())

@@ -170,6 +170,16 @@ async def test_who_does_not_stop_is_killed_at_the_second_signal_or_at_the_limit(
         assert await asyncio.wait_for(task, 5) == 1
 
 
+async def test_new_processes_of_which_one_cannot_serve_do_not_begin(tmp_path: Path) -> None:
+    supervisor = Supervisor(Program(tmp_path, "sys.exit(3)").command, [], 2, 10.0, PAUSES)
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor.run(stop, asyncio.Event()))
+    with pytest.raises(PetitbleuError, match=r"^a new process cannot serve: it ended with code 3, see the log$"):
+        await supervisor.ready()
+    stop.set()
+    await running
+
+
 # --------------------------------------------------------------------------------------------------- the heartbeat
 
 
@@ -343,6 +353,7 @@ class Site:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
+        self._folder = folder
         self._arguments = ["--config", str(folder)]
         for setting in (
             f"database={database}",
@@ -356,12 +367,21 @@ class Site:
         self.acknowledged: list[int] = []
         self._readers: list[asyncio.Task[None]] = []
 
-    async def command(self, *words: str) -> None:
+    async def command(self, *words: str, code: int = 0) -> str:
+        """What it prints."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "petitbleu", *words, *self._arguments, stdout=DEVNULL, stderr=PIPE
+            sys.executable, "-m", "petitbleu", *words, *self._arguments, stdout=PIPE, stderr=PIPE
         )
-        _, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
+        out, err = await process.communicate()
+        assert process.returncode == code, err.decode()
+        return (out + err).decode()
+
+    def edit(self, old: str, new: str) -> None:
+        """Change the configuration."""
+        file = self._folder / "petitbleu.yaml"
+        text = file.read_text("utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new), "utf-8")
 
     async def serve(self, *words: str, ready: int = 1) -> Process:
         """A started server of which `ready` processes serve."""
@@ -395,7 +415,7 @@ class Site:
 
     async def said(self, text: str, times: int = 1) -> list[dict[str, Any]]:
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(40):
                 while len(self.having(text)) < times:
                     await asyncio.sleep(0.02)
         except TimeoutError:
@@ -404,15 +424,17 @@ class Site:
 
     async def push(self, number: int) -> int | None:
         """The id; None if the connection was cut before the answer."""
-        body = ENVELOPE.format(to=f"z{number}@example.com", number=number)
-        headers = {"Content-Type": "text/xml", "Connection": "close"}
         try:
-            async with aiohttp.request(
-                "POST", f"{self.url}/nl/jsp/soaprouter.jsp", data=body.encode(), headers=headers
-            ) as response:
-                text = await response.text()
+            async with aiohttp.ClientSession(headers={"Connection": "close"}) as session:
+                return await self.push_by(session, number)
         except aiohttp.ClientConnectionError:
             return None
+
+    async def push_by(self, session: aiohttp.ClientSession, number: int) -> int:
+        body = ENVELOPE.format(to=f"z{number}@example.com", number=number).encode()
+        headers = {"Content-Type": "text/xml"}
+        async with session.post(f"{self.url}/nl/jsp/soaprouter.jsp", data=body, headers=headers) as response:
+            text = await response.text()
         found = re.search(r"<[\w:]*plId[^>]*>(\d+)<", text)
         assert response.status == 200, text
         assert found, text
@@ -472,6 +494,12 @@ async def stopped(process: Process) -> AsyncIterator[Process]:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(40):
+        while not holds():
+            await asyncio.sleep(0.02)
 
 
 async def test_two_processes_on_one_file_and_one_port_deliver_each_event_once(site: Any) -> None:
@@ -583,3 +611,47 @@ async def test_rolling_restarts_under_load_lose_and_double_nothing(site: Any) ->
         await made.delivered()
     assert found_at_work > 0
     assert len(made.acknowledged) > 50
+
+
+async def test_a_reload_of_several_processes_refuses_no_call_and_loses_no_event(site: Any) -> None:
+    """Callers that keep their connections, whose library would not try again, and callers that make new ones."""
+    made: Site = await site(0.3)
+    numbers = iter(range(100_000))
+    going = True
+
+    async def keeping() -> None:
+        async with aiohttp.ClientSession() as session:
+            session._retry_connection = False
+            while going:
+                await made.push_by(session, next(numbers))
+                await asyncio.sleep(0.05)
+
+    async def connecting() -> None:
+        while going:
+            assert await made.push(next(numbers)) is not None
+            await asyncio.sleep(0.05)
+
+    async with stopped(await made.serve("--processes", "2", ready=2)) as process:
+        # whoever is started anew goes by what was taken over, whatever stands in the files by now
+        made.edit("  # shutdown: 10s", "  shutdowm: 10s")
+        os.kill(made.having("process started")[0]["pid"], signal.SIGKILL)
+        await made.said("serving", 3)
+        process.send_signal(signal.SIGHUP)
+        await until(lambda: any("http.shutdowm: is not a setting" in line["text"] for line in made.lines))
+        callers = [asyncio.create_task(one()) for one in (keeping, keeping, connecting, connecting)]
+        await until(lambda: len(made.acknowledged) > 20)
+        made.edit("  shutdowm: 10s", "  shutdown: 10s")
+        made.edit("  - console\n", "")
+        before = len(made.acknowledged)
+        assert [one["reloaded"] for one in json.loads(await made.command("reload", "--json"))] == [True]
+        await made.said("process ended", 3)
+        assert await made.get("/console/sign-in") == 404
+        after = len(made.acknowledged)
+        going = False
+        await asyncio.gather(*callers)
+        await made.delivered()
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert after > before
+    assert len(made.having("serving")) == 5
+    assert [line["code"] for line in made.having("process ended")] == [-signal.SIGKILL, 0, 0, 0, 0]

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import logging
-import os
 import socket
-import sys
-import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from aiohttp import web
@@ -22,17 +16,13 @@ from . import __version__
 from .claims import add_routes
 from .errors import TemplateError
 from .http import health_routes, measured, plain_errors, trusted_proxies
-from .instance import Instance, Plan, Surroundings, assemble, open_instance
-from .listening import BACKLOG, inherited, listen, url
+from .instance import Instance, Plan, Source, Surroundings, assemble, open_instance
+from .listening import BACKLOG, listen, url
 from .plugins import CORE
 from .scrape import Scrape
 from .store import open_store
-from .supervisor import stop_signals
 
 logger = logging.getLogger("petitbleu.server")
-
-GC_THRESHOLD = (50_000, 20, 50)
-"""Fewer collections than Python's own: nearly nothing of an event is in a cycle."""
 
 ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
 """Answered however busy the server is."""
@@ -47,18 +37,21 @@ class Server:
 
     instance: Instance
     url: str
+    sockets: Sequence[socket.socket] = ()
 
 
-def build_app(instance: Instance, role: Role = "all", process: str = "") -> web.Application:
+def build_app(
+    instance: Instance, role: Role = "all", process: str = "", leaving: asyncio.Event | None = None
+) -> web.Application:
     """Every route of the core and of the plugins; the role `worker` has the core's health pages only.
 
-    `process` names this one among several behind one port. Two claims on one method and path, or a route that cannot be
-    one, raise `PluginError`.
+    `process` names this one among several behind one port; from `leaving` on, connections end with their next answer.
+    Two claims on one method and path, or a route that cannot be one, raise `PluginError`.
     """
     calls, services, config = instance.calls, instance.services, instance.config
     app = web.Application(
         middlewares=[
-            measured(instance.metrics, config.http.requests, ALWAYS),
+            measured(instance.metrics, config.http.requests, ALWAYS, leaving or asyncio.Event()),
             trusted_proxies(config.instance.trusted_proxies),
             plain_errors,
         ],
@@ -104,20 +97,23 @@ def _scrape(instance: Instance, process: str) -> Scrape:
 
 @asynccontextmanager
 async def running(
-    directory: Path | None,
-    overrides: Sequence[str],
+    source: Source,
+    overrides: Sequence[str] = (),
     *,
     role: Role = "all",
     sockets: Sequence[socket.socket] = (),
+    label: bool = False,
+    prepared: Callable[[Instance], Awaitable[None]] | None = None,
     surroundings: Surroundings | None = None,
 ) -> AsyncIterator[Server]:
     """Listen and work; on leaving, stop taking requests, finish what is handed off and give back the rest.
 
-    `sockets` are those to accept on, if a parent process has opened them.
+    `sockets` are those to accept on, if somebody else has opened them; with `label` this is one of several processes
+    behind them, and its metrics say which. `prepared` is awaited when all is open and nothing is taken or delivered.
     """
     async with (
         open_instance(
-            directory,
+            source,
             overrides,
             plugins_running=True,
             delivers=role != "intake",
@@ -129,13 +125,20 @@ async def running(
         http = instance.config.http
         stop = asyncio.Event()
         runner = web.AppRunner(
-            build_app(instance, role, instance.queue.incarnation if sockets else ""),
+            build_app(instance, role, instance.queue.incarnation if label else "", stop),
             access_log=None,
             shutdown_timeout=http.shutdown,
             handle_signals=False,
         )
         await runner.setup()
         await _warm(instance)
+        if prepared is not None:
+            try:
+                await prepared(instance)
+            except BaseException:
+                await instance.gate.close()
+                await runner.cleanup()
+                raise
         chores = [_follow_templates(instance), _compare_clocks(instance), instance.purge.watch()]
         chores.append(instance.telling.watch())
         chores.append(instance.rollup.watch())
@@ -154,11 +157,13 @@ async def running(
             opened = sockets or listen(http.host, http.port)
             for one in opened:
                 await web.SockSite(runner, one, backlog=BACKLOG).start()
-            yield Server(instance, url(opened[0]))
+            instance.gate.open()
+            yield Server(instance, url(opened[0]), tuple(opened))
         finally:
-            instance.watch.draining = True
             stop.set()
             await instance.gate.close()
+            await _part(runner, http.farewell)
+            instance.watch.draining = True
             await runner.cleanup()
             if worker is not None:
                 await worker
@@ -166,6 +171,17 @@ async def running(
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await instance.intake.settle()
+
+
+async def _part(runner: web.AppRunner, seconds: float) -> None:
+    """Take no more connections, and let callers end those that they keep: a request that is on its way to one when it
+    is closed would be refused."""
+    for site in list(runner.sites):
+        await site.stop()
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while runner.server is not None and runner.server.connections and loop.time() < end:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.01)
 
 
 async def _follow_templates(instance: Instance) -> None:
@@ -193,63 +209,3 @@ async def _compare_clocks(instance: Instance) -> None:
             await instance.store.compare_clocks()
         except Exception as error:
             logger.warning("the database's clock cannot be read: %s", error)
-
-
-async def serve(
-    directory: Path | None, overrides: Sequence[str], role: Role = "all", descriptors: Sequence[int] = ()
-) -> None:
-    """Run until SIGTERM or SIGINT; a second one ends the process at once, as safely as a crash.
-
-    With `descriptors`, the sockets inherited from a supervisor, its end is a signal too, and it decides on haste.
-    """
-    stop, at_once = stop_signals()
-    if descriptors:
-        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_gone, stop)
-    hurry = None if descriptors else asyncio.create_task(_leave_on(at_once))
-    async with running(directory, overrides, role=role, sockets=inherited(descriptors)) as server:
-        plugins = [plugin.name for plugin in server.instance.loaded.plugins]
-        process = server.instance.queue.incarnation
-        # what is there by now stays; the many short-lived objects of events are freed without a collector
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLD)
-        for deprecation in server.instance.loaded.deprecations:
-            logger.warning("%s", deprecation, extra={"plugin": deprecation.plugin})
-        logger.info("serving", extra={"url": server.url, "role": role, "incarnation": process, "plugins": plugins})
-        with contextlib.suppress(asyncio.CancelledError):
-            await stop.wait()
-        logger.info("stopping")
-    if hurry is not None:
-        hurry.cancel()
-    _end_anyway(server.instance.config.delivery.hook_deadline)
-
-
-def _end_anyway(seconds: float) -> None:
-    """End this process if it does not end by itself, since all is in order: a task that ignores being cancelled, or a
-    thread, would keep it for ever."""
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        threads = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
-        tasks = [str(getattr(one.get_coro(), "__qualname__", "?")) for one in asyncio.all_tasks(loop)]
-        text = "something keeps the process from ending; it ends all the same"
-        logger.warning(text, extra={"threads": threads, "tasks": tasks})
-        for handler in logging.getLogger().handlers:
-            handler.close()
-        os._exit(0)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-
-
-def _parent_gone(stop: asyncio.Event) -> None:
-    # nobody writes here: what there is to read is the end
-    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-    stop.set()
-
-
-async def _leave_on(at_once: asyncio.Event) -> None:
-    await at_once.wait()
-    logger.warning("stopping at once")
-    os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -54,10 +55,11 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def measured(metrics: Metrics, requests: int, exempt: Set[str]) -> Middleware:
+def measured(metrics: Metrics, requests: int, exempt: Set[str], leaving: asyncio.Event) -> Middleware:
     """Count what is answered, and refuse at once what is more than `requests` at a time.
 
-    The paths of `exempt` are answered all the same: they tell what is wrong.
+    The paths of `exempt` are answered all the same: they tell what is wrong. From when `leaving` is set, each answer is
+    the last one on its connection.
     """
     under_way = 0
 
@@ -76,9 +78,13 @@ def measured(metrics: Metrics, requests: int, exempt: Set[str]) -> Middleware:
             with metrics.request():
                 response = await handler(request)
             status = response.status
+            if leaving.is_set():
+                response.force_close()
             return response
         except web.HTTPException as error:
             status = error.status
+            if leaving.is_set():
+                error.force_close()
             raise
         finally:
             under_way -= 1

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from . import alerts, desk
 from .addresses import email_address, phone_number, registration_token
@@ -173,11 +173,13 @@ class Surroundings:
     random: Callable[[], float] = random.random
 
 
-def plan(
-    directory: Path | None, overrides: Sequence[str], plugins: Mapping[str, object] = MappingProxyType({})
-) -> Plan:
+Source: TypeAlias = Path | RawConfig | None
+"""Where a configuration comes from: its folder (None: the usual one), or what was read there."""
+
+
+def plan(source: Source, overrides: Sequence[str], plugins: Mapping[str, object] = MappingProxyType({})) -> Plan:
     """`plugins` are those that need not be installed. Raises `ConfigError` or `PluginError`."""
-    raw = read_config(find_config(directory), overrides)
+    raw = source if isinstance(source, RawConfig) else read_config(find_config(source), overrides)
     loaded = load(raw.plugin_names(), given=plugins)
     types = Calls(loaded, 1.0).settings_types()
     config = build_config(raw, types)
@@ -248,7 +250,7 @@ def brand_of(config: Config, event_type: str, asked: str) -> str:
 
 @asynccontextmanager
 async def open_instance(
-    directory: Path | None,
+    source: Source,
     overrides: Sequence[str],
     *,
     plugins_running: bool = False,
@@ -262,7 +264,7 @@ async def open_instance(
     for good, and with `takes` those that fetch events by themselves may bring them in.
     """
     around = surroundings or Surroundings()
-    planned = plan(directory, overrides, around.plugins)
+    planned = plan(source, overrides, around.plugins)
     if planned.calls.safe_mode is not None:
         logger.warning("%s", planned.calls.safe_mode.banner())
     watchful = guard(hold=planned.config.delivery.hold_after_restore)
@@ -712,4 +714,4 @@ def _purge(config: Config, store: Store, holder: str, metrics: Metrics, archive:
     )
 
 
-__all__ = ["Instance", "Plan", "Surroundings", "assemble", "open_instance", "open_services", "plan"]
+__all__ = ["Instance", "Plan", "Source", "Surroundings", "assemble", "open_instance", "open_services", "plan"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from types import MappingProxyType
@@ -56,6 +56,13 @@ class TypeRules:
     repeatable: bool = False
 
 
+@dataclass(slots=True)
+class _Calls:
+    """Those that were checked against the same types and channels, and are not through yet."""
+
+    under_way: int = 0
+
+
 class _Refused(Exception):
     """One attribute cannot be used."""
 
@@ -79,8 +86,9 @@ class Intake:
         """`addresses` are the attributes that plugins' channels have for an address, with their checks."""
         self._queue = queue
         self._calls = calls
-        self._types = types
-        self._wishes = wishes
+        self._types = self._every_type = types
+        self._wishes = self._every_wish = wishes
+        self._calls_in = _Calls()
         self._limits = limits
         self._time_zone = time_zone
         self._now = now
@@ -103,6 +111,16 @@ class Intake:
             raise self._full(depth)
         if not events:
             return []
+        counted = self._calls_in
+        counted.under_way += 1
+        try:
+            return await self._take(events, operator, key, beyond, depth)
+        finally:
+            counted.under_way -= 1
+
+    async def _take(
+        self, events: Sequence[IncomingEvent], operator: Operator, key: str, beyond: int, depth: int
+    ) -> list[int]:
         checked = self.check(events, repeatable=bool(key))
         call = CallKey(operator.login, key) if key else None
         if any(not operator.may("push", event.type, self._types[event.type].brand) for event in checked):
@@ -118,6 +136,15 @@ class Intake:
             raise self._late("it is not known whether it stored the events") from None
         self._tell(replace(event, id=one.id) for event, one in zip(checked, stored, strict=True) if one.fresh)
         return [one.id for one in stored]
+
+    async def retire(self, types: Collection[str], channels: Collection[str]) -> None:
+        """From now on do not know these; what was retired before is known again. Returns when no call is on its way in
+        that knew them."""
+        self._types = {name: rules for name, rules in self._every_type.items() if name not in types}
+        self._wishes = {name: wish for name, wish in self._every_wish.items() if wish.channel not in channels}
+        before, self._calls_in = self._calls_in, _Calls()
+        while before.under_way:  # noqa: ASYNC110 - a call pays for a counter, not for telling
+            await asyncio.sleep(0.005)
 
     def check(self, events: Sequence[IncomingEvent], repeatable: bool = False) -> list[Event]:
         """The events, valid, with id 0; `repeatable` ones may be over by now. Raises `EventsRefused` with every problem
@@ -328,14 +355,17 @@ class Intake:
 
 
 class Gate:
-    """`services.Accept` for events that no request brings: it is closed before the server stops."""
+    """`services.Accept` for events that no request brings: they wait until the server serves, and it is closed before
+    the server stops."""
 
     def __init__(self, accept: Accept) -> None:
         self._accept = accept
         self._inside: set[asyncio.Future[list[int]]] = set()
+        self._opened = asyncio.Event()
         self._closed = False
 
     async def __call__(self, events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
+        await self._opened.wait()
         if self._closed:
             raise Unavailable("the server is stopping")
         inside = asyncio.ensure_future(self._accept(events, operator, key))
@@ -345,9 +375,13 @@ class Gate:
         finally:
             self._inside.discard(inside)
 
+    def open(self) -> None:
+        self._opened.set()
+
     async def close(self) -> None:
         """Nothing more comes in; returns when what is inside is through."""
         self._closed = True
+        self._opened.set()
         if self._inside:
             await asyncio.wait(self._inside)
 

@@ -586,10 +586,29 @@ class OpenSession:
     expires: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What came of a reload at a server; `server` is its machine and process. `done` is None while it is at it, and
+    False where the configuration could not be taken over: `reason` says why, and nothing has changed there."""
+
+    server: str
+    done: bool | None
+    reason: str = ""
+
+
 class InstallationDesk(Protocol):
     """The installation itself. All of it wants the right `admin`, and no narrowing."""
 
     async def settings(self, operator: Operator) -> Sequence[Setting]: ...
+
+    async def reload(self, actor: Actor) -> str:
+        """Ask all servers on the database to take over the configuration as it is now, each from its own disk. Gives
+        the request by which `reloads` knows their answers."""
+        ...
+
+    async def reloads(self, request: str, operator: Operator) -> Sequence[Reloaded]:
+        """Of every server that has heard of it so far; a server hears of it within some seconds."""
+        ...
 
     async def plugins(self, operator: Operator) -> Sequence[PluginFacts]: ...
 

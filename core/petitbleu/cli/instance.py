@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from ..app import Role, check_routes, serve
+from ..app import Role, check_routes
 from ..auth import hash_password
 from ..commands import Command
 from ..config import FILE, SAMPLE, findings, json_schema, shown
 from ..errors import PetitbleuError
 from ..instance import plan
 from ..logs import set_up
+from ..serving import serve, serve_as_told
 from ..store import open_store
 from ..supervisor import supervise
 from .output import as_json, table
@@ -47,7 +48,10 @@ async def _serve(args: argparse.Namespace) -> int:
     set_up(sys.stderr)
     if args.processes > 1:
         return await supervise(args.config, args.set, args.role, args.processes)
-    await serve(args.config, args.set, args.role, args.inherit)
+    if args.inherit:
+        await serve_as_told(args.role, args.inherit)
+    else:
+        await serve(args.config, args.set, args.role)
     return 0
 
 

@@ -132,6 +132,9 @@ class Http(Section):
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
     body_limit: Bytes = Field(8_388_608, description="Bytes of a request body at most.")
     requests: Count = Field(1000, description="Requests under way at once; further ones are answered 503.")
+    farewell: Duration = Field(
+        1.0, description="How long callers may use the connections they keep, once more each, when the server stops."
+    )
     shutdown: Duration = Field(10.0, description="How long open requests may take to finish when the server stops.")
 
 

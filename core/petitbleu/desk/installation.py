@@ -10,8 +10,9 @@ from ..auth import Authenticator, Tokens
 from ..calls import Calls
 from ..config import Config, RawConfig, shown
 from ..errors import AccessDenied, NotFound
-from ..operating import Actor, ApiToken, NewToken, OpenSession, OperatorFacts, PluginFacts, Setting
+from ..operating import Actor, ApiToken, NewToken, OpenSession, OperatorFacts, PluginFacts, Reloaded, Setting
 from ..plugins import Loaded
+from ..reload import answers, ask
 from ..store import Store
 from ..types import Operator
 from .listing import Sizes
@@ -47,6 +48,14 @@ class DeskInstallation:
     async def settings(self, operator: Operator) -> Sequence[Setting]:
         _check(operator)
         return shown(self._raw, self._config)
+
+    async def reload(self, actor: Actor) -> str:
+        _check(actor.operator)
+        return await ask(self._store, actor)
+
+    async def reloads(self, request: str, operator: Operator) -> Sequence[Reloaded]:
+        _check(operator)
+        return await answers(self._store, request)
 
     async def plugins(self, operator: Operator) -> Sequence[PluginFacts]:
         _check(operator)

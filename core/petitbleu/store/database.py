@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import logging
 import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import asyncpg
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.backends.base.config_generator import expand_db_url
-from tortoise.context import TortoiseContext
+from tortoise.context import TortoiseContext, get_current_context
 from tortoise.exceptions import BaseORMException, OperationalError
 from tortoise.migrations.executor import MigrationExecutor
 from tortoise.transactions import in_transaction
@@ -68,13 +69,21 @@ class Store:
         """
         complete = False
         try:
-            async with in_transaction(self._context.default_connection) as connection:
-                yield connection
-                complete = True
+            with self._at_hand():
+                async with in_transaction(self._context.default_connection) as connection:
+                    yield connection
+                    complete = True
         except Exception as error:
             if complete and self.dialect == "postgres" and (lost(error) or isinstance(error, TimeoutError)):
                 raise CommitUnknown from error
             raise
+
+    def _at_hand(self) -> AbstractContextManager[Any]:
+        """Tortoise looks for connections in what the running task has from the one that opened the store; another task
+        may have those of another store, or none."""
+        if get_current_context() is self._context:
+            return contextlib.nullcontext()
+        return copy.copy(self._context)  # which keeps what was there before
 
     @asynccontextmanager
     async def tried(self, on: BaseDBAsyncClient, patience: float) -> AsyncIterator[None]:

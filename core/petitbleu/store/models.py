@@ -497,7 +497,7 @@ class ChoreRow(Row):
 
 # What an installation knows about itself. `epoch`: which PostgreSQL database this is; `needs`: the migration that a
 # version must know, or a later one, to work with these tables; `secret`: what addresses that are forgotten are hashed
-# with; `keys`: with which keys payloads may be encrypted.
+# with; `keys`: with which keys payloads may be encrypted; `reload`: the latest request to do so.
 class InstallationRow(Row):
     name = fields.CharField(max_length=32, primary_key=True)
     value = fields.TextField()

@@ -71,6 +71,10 @@ UPKEEP = {
         RETURNING value""",
     "note_keys": "UPDATE installation SET value = {0} WHERE name = 'keys'",
     "reseal": "UPDATE payloads SET body = {0} WHERE id = {1} AND body = {2}",
+    "open_kinds": "SELECT type, channel, count(*) AS events FROM queue GROUP BY type, channel",
+    "ask_reload": """
+        INSERT INTO installation (name, value) VALUES ('reload', {0})
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value""",
     "reseal_rendered": "UPDATE rendered SET body = {0} WHERE id = {1} AND body = {2}",
     "make_secret": "INSERT INTO installation (name, value) VALUES ('secret', {0}) ON CONFLICT (name) DO NOTHING",
     # of somebody who is forgotten: not even what may be with a provider is waited for

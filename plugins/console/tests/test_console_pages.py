@@ -164,7 +164,7 @@ async def test_a_page_is_for_who_has_the_right(visit: Any) -> None:
     await visitor.go("events")
     parts = {"id": "1", "action": "retry", "type": "note", "channel": "record", "login": "chief", "number": "1"}
     for view in VIEWS:
-        path = view.path.format(session="0123456789abcdef", **parts)
+        path = view.path.format(session="0123456789abcdef", request="1", **parts)
         key = visitor.key
         text = await (visitor.go(path) if view.method == "GET" else visitor.post(path, {"key": key}))
         assert ("You have no right to this." in text) == (view.right != "read"), f"{view.method} {view.path}"
@@ -473,6 +473,15 @@ async def test_one_session_is_ended_and_no_other(visit: Any, chief: Visitor) -> 
     assert re.findall(r"sessions/([0-9a-f]{16})/end", (await chief.go("operators"), chief.html)[1]).count(earlier) == 1
     await chief.post(f"sessions/{latest}/end", {})
     assert chief.status == 409
+
+
+async def test_servers_are_asked_to_reload_and_the_page_waits_for_their_answers(server: Server, chief: Visitor) -> None:
+    await chief.go("configuration")
+    text = await chief.post("reload", {})
+    assert "No server has answered yet." in text
+    (request,) = set(re.findall(r'hx-get="/console/reload/([0-9a-f]+)"', chief.html))
+    assert "No server has answered yet." in await chief.go(f"reload/{request}")
+    assert "reload.request servers" in await chief.go("audit", params={"action": "reload"})
 
 
 async def test_sessions_are_ended_and_the_audit_says_by_whom(visit: Any, chief: Visitor) -> None:

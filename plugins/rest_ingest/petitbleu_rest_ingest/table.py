@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import alerts, audit, campaign, changes, events, health, pushing, suppressions, templates
+from . import alerts, audit, campaign, changes, events, health, pushing, reload, suppressions, templates
 from .operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -14,5 +14,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *audit.OPERATIONS,
     *health.OPERATIONS,
     *alerts.OPERATIONS,
+    *reload.OPERATIONS,
     *campaign.OPERATIONS,
 )

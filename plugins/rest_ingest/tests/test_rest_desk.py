@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from petitbleu.app import Server
+from petitbleu.reload import answer, heard
 from rest_known import MC, READER, count, three
 
 pytest_plugins = ("rest_rig",)
@@ -263,3 +266,22 @@ async def test_every_right_is_asked_for(ask: Any, rest_server: Server) -> None:
     assert (await ask("GET", "/api/v1/templates", auth=READER)).status == 200
     assert await audited(ask) == []
     assert (await ask("GET", "/api/v1/events?status=open", auth=MC)).json["events"][0]["status"] == "pending"
+
+
+# ------------------------------------------------------------------------------------------------------- installation
+
+
+async def test_servers_are_asked_to_reload_and_what_they_answer_is_told(ask: Any, rest_server: Server) -> None:
+    asked = await ask("POST", "/api/v1/reload")
+    request = asked.json["request"]
+    assert (asked.status, asked.json["href"]) == (202, asked.headers["Location"])
+    assert (await ask("GET", asked.json["href"])).json == {"servers": []}
+    await heard(rest_server.instance.store, request)
+    ((server,),) = (await ask("GET", asked.json["href"])).json.values()
+    assert server == {"server": f"{socket.gethostname()}/{os.getpid()}"}
+    await answer(rest_server.instance.store, request, "http.port: is changed; that takes a restart")
+    ((refused,),) = (await ask("GET", asked.json["href"])).json.values()
+    assert refused == server | {"done": False, "reason": "http.port: is changed; that takes a restart"}
+    assert await audited(ask, by="mc") == [("reload.request", "servers", {"request": request})]
+    for method, path in (("POST", "/api/v1/reload"), ("GET", asked.json["href"])):
+        assert (await ask(method, path, auth=READER)).status == 403

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from ..entrance import ROOT
@@ -73,8 +75,32 @@ async def _revoke_token(site: Site, visit: Visit) -> web.StreamResponse:
 async def _configuration(site: Site, visit: Visit) -> web.StreamResponse:
     settings = await site.services.desk.installation.settings(visit.operator)
     find = visit.query.get("find", "").strip().lower()
+    request = visit.query.get("reload", "")
     shown = [one for one in settings if find in f"{one.path} {one.value}".lower()]
-    return site.page(visit, "configuration.html.j2", settings=shown, find=find)
+    return site.page(
+        visit,
+        "configuration.html.j2",
+        settings=shown,
+        find=find,
+        request=request,
+        **await _servers(site, visit, request),
+    )
+
+
+async def _reload(site: Site, visit: Visit) -> web.StreamResponse:
+    request = await site.services.desk.installation.reload(visit.actor)
+    return site.back(visit, f"{ROOT}configuration?reload={request}")
+
+
+async def _reloads(site: Site, visit: Visit) -> web.StreamResponse:
+    request = visit.part("request")
+    return site.fragment(visit, "reloads.html.j2", request=request, **await _servers(site, visit, request))
+
+
+async def _servers(site: Site, visit: Visit, request: str) -> dict[str, Any]:
+    """What they have answered so far; a request without any was hardly heard yet."""
+    found = await site.services.desk.installation.reloads(request, visit.operator) if request else ()
+    return {"servers": found, "waiting": not found or any(one.done is None for one in found)}
 
 
 VIEWS = (
@@ -85,4 +111,6 @@ VIEWS = (
     View("POST", "tokens", RIGHT, _create_token),
     View("POST", "tokens/{number}/revoke", RIGHT, _revoke_token),
     View("GET", "configuration", RIGHT, _configuration),
+    View("POST", "reload", RIGHT, _reload),
+    View("GET", "reload/{request}", RIGHT, _reloads),
 )
