@@ -223,7 +223,7 @@ async def test_a_scrape_is_answered_without_the_database(world: World, monkeypat
 async def test_processes_behind_one_port_tell_their_own_series_apart(sqlite_url: str) -> None:
     sets = [f"database={sqlite_url}", "plugins.email.providers.main.port=1"]
     async with (
-        running(SAMPLE, sets, sockets=listen("127.0.0.1", 0)) as server,
+        running(SAMPLE, sets, sockets=listen("127.0.0.1", 0), label=True) as server,
         aiohttp.ClientSession() as session,
         session.get(f"{server.url}/metrics") as response,
     ):
