@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import alerts, audit, campaign, changes, events, health, pushing, reload, suppressions, templates
+from . import alerts, audit, campaign, changes, events, health, pushing, reload, reports, suppressions, templates
 from .operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -12,6 +12,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *templates.OPERATIONS,
     *suppressions.OPERATIONS,
     *audit.OPERATIONS,
+    *reports.OPERATIONS,
     *health.OPERATIONS,
     *alerts.OPERATIONS,
     *reload.OPERATIONS,

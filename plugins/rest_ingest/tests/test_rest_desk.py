@@ -285,3 +285,28 @@ async def test_servers_are_asked_to_reload_and_what_they_answer_is_told(ask: Any
     assert await audited(ask, by="mc") == [("reload.request", "servers", {"request": request})]
     for method, path in (("POST", "/api/v1/reload"), ("GET", asked.json["href"])):
         assert (await ask(method, path, auth=READER)).status == 403
+
+
+# ------------------------------------------------------------------------------------------------------------ reports
+
+
+async def test_reports_count_what_the_operator_may_read(ask: Any) -> None:
+    ids = await pushed(ask)
+    found = (await ask("GET", "/api/v1/reports/history?by=status")).json
+    counted = {line["keys"]["status"]: line["values"]["events"] for line in found["lines"]}
+    assert (found["kind"], counted["accepted"]) == ("history", len(ids))
+    level = (await ask("GET", "/api/v1/reports/service-level")).json
+    assert level["lines"][0]["values"]["incoming"] == len(ids)
+    other = (await ask("GET", "/api/v1/reports/history?channel=sms")).json
+    assert [line["values"]["events"] for line in other["lines"]] == [0]
+
+
+async def test_what_is_no_report_is_refused(ask: Any) -> None:
+    for asked, status in (
+        ("history?by=colour", 400),
+        ("service-level?by=status", 400),
+        ("history?since=2026-02-01T00:00:00Z&until=2026-01-01T00:00:00Z", 400),
+        ("history?since=yesterday", 400),
+        ("weather", 404),
+    ):
+        assert (await ask("GET", f"/api/v1/reports/{asked}")).status == status, asked
