@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,7 @@ class _Reader:
     def _references(self, where: str, source: str) -> list[tuple[str, str]]:
         """(name, where it stands) of every template that `source` extends, includes or imports."""
         try:
-            tree = Environment(autoescape=True).parse(source)
+            named = _named(source)
         except TemplateSyntaxError as error:
             self._problems.append(f"{where}:{error.lineno}: {error.message}")
             return []
@@ -243,13 +244,12 @@ class _Reader:
             self._problems.append(f"{where}: nested too deeply")
             return []
         found = []
-        node: Any
-        for node in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
-            at = f"{where}:{node.lineno}"
-            if isinstance(node.template, nodes.Const) and isinstance(node.template.value, str):
-                found.append((node.template.value, at))
-            else:
+        for name, line in named:
+            at = f"{where}:{line}"
+            if name is None:
                 self._problems.append(f"{at}: the name of a layout or block must be written out, it cannot be computed")
+            else:
+                found.append((name, at))
         return found
 
     def _layout(self, name: str, at: str) -> str | None:
@@ -271,6 +271,19 @@ class _Reader:
 
     def _layouts(self) -> list[Path]:
         return sorted(self._root.joinpath(LAYOUTS).rglob("*.j2"))
+
+
+# every template of an instance uses the same layouts and blocks
+@lru_cache(maxsize=64)
+def _named(source: str) -> tuple[tuple[str | None, int], ...]:
+    """(name, line) of every template that `source` extends, includes or imports; None for a name that is computed."""
+    wanted = (nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)
+    node: Any
+    found: list[tuple[str | None, int]] = []
+    for node in Environment(autoescape=True).parse(source).find_all(wanted):
+        written = isinstance(node.template, nodes.Const) and isinstance(node.template.value, str)
+        found.append((node.template.value if written else None, node.lineno))
+    return tuple(found)
 
 
 def texts(value: Any) -> list[str]:

@@ -3,7 +3,9 @@ about the instance."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import cache
 from html import escape
 
 import orjson
@@ -18,11 +20,15 @@ DOCUMENT = "/api/openapi.json"
 
 
 def page_routes(operations: Sequence[Operation]) -> list[web.RouteDef]:
-    document = orjson.dumps(openapi.document(operations), option=orjson.OPT_INDENT_2)
     page = _page(operations)
 
+    # made when somebody asks: it takes as long as all the rest of a start of the plugin
+    @cache
+    def document() -> bytes:
+        return orjson.dumps(openapi.document(operations), option=orjson.OPT_INDENT_2)
+
     async def description(request: web.Request) -> web.Response:
-        return web.Response(body=document, content_type="application/json")
+        return web.Response(body=await asyncio.to_thread(document), content_type="application/json")
 
     async def overview(request: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
