@@ -303,14 +303,6 @@ def test_what_cannot_be_opened_is_told_in_one_line(run: Run, sqlite_url: str, ma
     assert (ended.code, ended.err.splitlines()) == (1, ["the database cannot be opened: file is not a database"])
 
 
-def test_demo_once(instance: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--once", "--config", str(instance)]) == 0
-    out = capsys.readouterr().out
-    assert "9 of 9 messages arrived and are right" in out
-    assert "schemawsdl.jsp?schema=nms:rtEvent" in out
-    assert "Votre commande" in out
-
-
 def test_demo_notices_a_mail_that_is_wrong(instance: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = instance / "templates/password_reset/email/body.txt.j2"
     body.write_text(body.read_text().replace("{% endblock", "{% raw %}Dear {{ name }}{% endraw %}{% endblock", 1))
