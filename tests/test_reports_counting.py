@@ -21,6 +21,7 @@ from petitbleu import (
     Queue,
     Receipt,
     ReceiptState,
+    ReportQuery,
     Scope,
     Unknown,
 )
@@ -32,6 +33,7 @@ from petitbleu.operations import Operations
 from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.recycling import RecyclingRule
+from petitbleu.reports import Reports
 from petitbleu.rollup import Rollup
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import Store, open_store
@@ -283,3 +285,29 @@ async def told(rig: Rig, event_id: int, state: ReceiptState) -> None:
     receipt = Receipt("pigeon", "loft", state, "they say", names=(f"{event_id}-pigeon",), scope=Scope.ADDRESS)
     await rig.receipts.record([receipt])
     await rig.receipts.match()
+
+
+async def test_how_many_are_open_is_written_down(store: Store) -> None:
+    queue = queue_of(store)
+    rollup = Rollup(store, 2 * 86_400_000_000, 86_400_000_000, UTC, "me", BRANDS, ("email", "sms"))
+    reports = Reports(store, BRANDS, UTC, 2 * 86_400_000_000, 86_400_000_000, store.now)
+    minute = store.now() - store.now() % MINUTE
+    await rollup.sound(minute - 2 * MINUTE)
+    for number in (1, 2):
+        await queue.put([event(store) for _ in range(number)])
+        await rollup.sound(minute)
+
+    async def line(**asked: Any) -> tuple[Any, ...]:
+        since, until = moment(minute - 10 * MINUTE), moment(minute + MINUTE)
+        found = await reports.read(ReportQuery("processing_time", since, until, **asked), ANN.operator)
+        return tuple(
+            (*one.keys.values(), *(one.values[f"queued_{kind}"] for kind in ("min", "avg", "max")))
+            for one in found.lines
+        )
+
+    assert await line() == ((0, 4 / 3, 3),)
+    assert await line(by=("type",)) == (("order", 0, 4 / 3, 3), ("reset", 0, 0, 0))
+    assert await line(brands=("shop",)) == ((0, 4 / 3, 3),)
+    assert await line(channels=("sms",)) == ((0, 0, 0),)
+    # nobody knows of origins
+    assert await line(origins=("crm",)) == ((None, None, None),)

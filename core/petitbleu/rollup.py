@@ -1,14 +1,16 @@
 """Counts get coarser with age: what was written down within a minute becomes one row for each key, minutes become
 hours, hours become days. Nothing is lost or counted twice by it, whenever it is interrupted and whoever counts
-meanwhile.
+meanwhile. Whoever sums up also writes down how many events are open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from types import MappingProxyType
 
 from .store import Store
 from .store.payload import micros, moment
@@ -34,7 +36,8 @@ def day_of(at: int, zone: tzinfo) -> tuple[int, int]:
 
 class Rollup:
     """Sums up, of minutes that are `minutes` old hours, of hours that are `hours` old days of `zone`; both in
-    microseconds. `holder` names this process among all that use the database."""
+    microseconds. `holder` names this process among all that use the database. Of the types in `brands`, which tells
+    theirs, and of `channels`, it is written down too when no event is open."""
 
     def __init__(
         self,
@@ -43,6 +46,8 @@ class Rollup:
         hours: int,
         zone: tzinfo,
         holder: str,
+        brands: Mapping[str, str] = MappingProxyType({}),
+        channels: Collection[str] = (),
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -50,6 +55,8 @@ class Rollup:
         self._hours = max(minutes, hours)
         self._zone = zone
         self._holder = holder
+        self._brands = brands
+        self._channels = channels
         self._sleep = sleep
 
     async def watch(self) -> None:
@@ -69,11 +76,26 @@ class Rollup:
             return None
         now = int(taken[0]["now"])
         try:
+            await self.sound(now)
             done = await self.sum_up(now)
             await self._store.rows("complete_chore", now, now, "", CHORE, self._holder)
         finally:
             await self._store.rows("leave_chore", CHORE, self._holder)
         return done
+
+    async def sound(self, now: int) -> None:
+        """Write down how many events are open: of each type, each channel and each brand, and of all together."""
+        open_: Counter[tuple[str, str, str]] = Counter({("", "", ""): 0})
+        open_.update({(name, "", ""): 0 for name in self._brands})
+        open_.update({("", name, ""): 0 for name in self._channels})
+        open_.update({("", "", brand): 0 for brand in self._brands.values() if brand})
+        for row in await self._store.rows("open_events"):
+            brand = self._brands.get(row["type"], "")
+            for key in {("", "", ""), (row["type"], "", ""), ("", row["channel"], ""), ("", "", brand)}:
+                open_[key] += row["depth"]
+        start = _floor(now, MINUTES)
+        rows = [dict(zip(_SOUNDED, (start, *key, depth), strict=True)) for key, depth in open_.items()]
+        await self._store.rows("add_soundings", rows)
 
     async def sum_up(self, now: int) -> int:
         """Whole periods only, so that late comers are few; they become rows of their own, which count as well."""
@@ -101,6 +123,9 @@ class Rollup:
                     await self._store.rows("fold_into", target, begin, span, begin, end, on=transaction)
                     await self._store.rows("fold_away", span, begin, end, on=transaction)
             done += 1
+
+
+_SOUNDED = ("start", "type", "channel", "brand", "depth")
 
 
 def _floor(at: int, span: int) -> int:
