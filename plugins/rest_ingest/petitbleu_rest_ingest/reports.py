@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from petitbleu import ReportQuery
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 
 from .operation import Answer, Call, Given, Operation, Success, Told
 
 DAY = timedelta(days=1)
+
+
+def _written(value: Any) -> Any:
+    """No number, which would be taken for seconds since 1970."""
+    if isinstance(value, str) and not any(sign in value for sign in ":T"):
+        raise ValueError("must be a time with a date and a zone, such as 2026-11-29T09:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 
 class ErrorKind(Told):
@@ -44,8 +54,8 @@ class ReportPath(Given):
 
 
 class ReportParameters(Given):
-    since: AwareDatetime | None = Field(None, description="Begin of the period; without it, a day before its end.")
-    until: AwareDatetime | None = Field(None, description="End of the period; without it, now.")
+    since: Moment | None = Field(None, description="Begin of the period; without it, a day before its end.")
+    until: Moment | None = Field(None, description="End of the period; without it, now.")
     by: str = Field(
         "",
         description="What a line stands for, with commas: `period`, `type`, `channel`, `brand`, `origin`; of `history` "

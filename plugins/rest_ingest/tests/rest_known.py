@@ -35,7 +35,7 @@ operators:
   far:
     password: "%s"
     rights: [push, read]
-sessions: {cache: 0.05s, guess_delay: 0.01s}
+sessions: {cache: 0.05s, guess_delay: 0.01s, guess_delay_cap: 0.02s}
 """
 DEMO = "$argon2id$v=19$m=65536,t=3,p=4$/uPgM1/N5jXnEwk17hShSA$pHXDKaTGYLB0gmqt2vhVZG8/72/qFskHn7XzijD8YgY"
 LINES = "application/x-ndjson"

@@ -307,6 +307,7 @@ async def test_what_is_no_report_is_refused(ask: Any) -> None:
         ("service-level?by=status", 400),
         ("history?since=2026-02-01T00:00:00Z&until=2026-01-01T00:00:00Z", 400),
         ("history?since=yesterday", 400),
+        ("history?until=0.5", 400),
         ("weather", 404),
     ):
         assert (await ask("GET", f"/api/v1/reports/{asked}")).status == status, asked
