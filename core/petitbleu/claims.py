@@ -12,8 +12,9 @@ from .plugins import CORE, Loaded
 
 COMMANDS = frozenset(
     (
-        *("audit", "check", "demo", "doctor", "encrypt", "events", "forget", "init", "migrate", "new-plugin"),
-        *("operators", "plugins", "purge", "push", "report", "serve", "suppressions", "templates"),
+        *("alerts", "archive", "audit", "check", "demo", "doctor", "encrypt", "events", "forget", "init", "migrate"),
+        *("new-plugin", "operators", "plugins", "purge", "push", "reload", "report", "serve", "suppressions"),
+        "templates",
     )
 )
 """The core's own subcommands, and groups of them."""

@@ -85,6 +85,7 @@ async def test_what_is_done_by_clicks_is_done(server: Server, tab: Tab) -> None:
     await tab.press("Publish the draft")
     assert "Version 1 is published" in await tab.text()
     await tab.go(f"{server.url}/console/suppressions")
+    await tab.run("document.querySelector('form[action$=add] select[name=channel]').value = 'record'")
     await tab.fill("address", "zoe@example.com", "form[action$=add]")
     await tab.press("Suppress it")
     assert "zoe@example.com is suppressed" in await tab.text()
