@@ -12,7 +12,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import uvloop
 
-from . import author, channels, claims, depth, hanging, intake, latency, memory, post_office, receipts, throughput
+from . import (
+    author,
+    channels,
+    claims,
+    console,
+    depth,
+    hanging,
+    intake,
+    latency,
+    memory,
+    post_office,
+    receipts,
+    search,
+    throughput,
+)
 from .bench import Bench, stage
 from .processes import Failed, busy_seconds, cpu_seconds
 from .report import Figure, table, with_company, write
@@ -27,6 +41,7 @@ MEASURES: Mapping[str, Measure] = {
     "intake": intake.intake,
     "push_events": intake.push_events,
     "rest_intake": intake.rest_intake,
+    "console": console.console,
     "drain": throughput.drain,
     "latency": latency.latency,
     "sqlite": throughput.sqlite,
@@ -37,6 +52,7 @@ MEASURES: Mapping[str, Measure] = {
     "apns": channels.apns,
     "fcm": channels.fcm,
     "hanging": hanging.hanging,
+    "search": search.search,
     "memory": memory.memory,
     "relaxed": throughput.relaxed,
     "author": author.author,

@@ -26,6 +26,7 @@ class Settings:
     claim_events: int = 100_000
     backlog: int = 1_000_000
     memory_events: int = 100_000
+    search_events: int = 1_000_000
     receipts: int = 20_000
     channel_events: int = 20_000
     hanging_events: int = 4_000
@@ -59,6 +60,7 @@ def from_environment(environment: Mapping[str, str], profile: bool = False) -> S
         drain_events=int(number("BENCH_DRAIN_EVENTS", default.drain_events)),
         claim_events=int(number("BENCH_CLAIM_EVENTS", default.claim_events)),
         backlog=int(number("BENCH_BACKLOG", default.backlog)),
+        search_events=int(number("BENCH_SEARCH_EVENTS", default.search_events)),
         memory_events=int(number("BENCH_MEMORY_EVENTS", default.memory_events)),
         channel_events=int(number("BENCH_CHANNEL_EVENTS", default.channel_events)),
         hanging_events=int(number("BENCH_HANGING_EVENTS", default.hanging_events)),

@@ -138,8 +138,9 @@ async def test_a_crash_on_the_way_leaves_everything_as_it_was(empty_database_url
     await old(empty_database_url)
     async with open_store(empty_database_url) as store:
         names = await store.pending_migrations()
-    code, told = await run("-c", CRASHES, empty_database_url, *names)
-    assert (code, told.splitlines()) == (0, [" ".join(names)] * len(names))
+    # whatever was done on its own before the last one would be seen after it
+    code, told = await run("-c", CRASHES, empty_database_url, names[0], names[-1])
+    assert (code, told.splitlines()) == (0, [" ".join(names)] * 2)
     async with open_store(empty_database_url) as store:
         assert await store.migrate() == names
         assert len(await WorkQueue(store, 0, LEASE).claim(Queue.REALTIME, 9)) > 0

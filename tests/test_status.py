@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -144,3 +145,46 @@ async def test_an_operator_sees_only_its_types_and_needs_the_right(world: Simple
     assert [one.id for one in await world.status.find(EventQuery(), outlet)] == [world.busy]
     with pytest.raises(AccessDenied):
         await world.status.find(EventQuery(), Operator("pusher", frozenset({"push"})))
+
+
+class Planned:
+    """In the place of a store: reads nothing, and keeps how it would."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.plan = ""
+
+    async def read(self, sql: str, values: list[Any]) -> list[dict[str, Any]]:
+        pieces = sql.split("?")
+        async with self._store.transaction() as on:
+            if self._store.dialect == "postgres":
+                # of a small table the whole is read first
+                await on.execute_query("SET LOCAL enable_seqscan = off")
+                await on.execute_query("SET LOCAL enable_bitmapscan = off")
+                sql = pieces[0] + "".join(f"${number}{piece}" for number, piece in enumerate(pieces[1:], 1))
+                rows = await on.execute_query_dict("EXPLAIN " + sql, values)
+            else:
+                rows = await on.execute_query_dict("EXPLAIN QUERY PLAN " + sql, values)
+        self.plan = "\n".join(str(row.get("detail") or row.get("QUERY PLAN")) for row in rows)
+        return []
+
+
+async def test_a_search_goes_by_an_index(store: Store) -> None:
+    """What it costs among a million events, `python -m benchmarks search` tells."""
+    planned = Planned(store)
+    status = Status(planned, 2, statuses({}), {}, UTC)  # type: ignore[arg-type]
+    found = {"externalId": "idx_events_externa", "email": "idx_events_email", "mobilePhone": "events_phone"}
+    # SQLite compares in an index that is in order; PostgreSQL reads the whole table in parallel, or in order too
+    listed = "events_search" if store.dialect == "sqlite" else "idx_events_created"
+    others = ("type", "channel", "origin", "template", "feedback", "brand", "cause", "processed", "created")
+    for attribute in ("", *found, *others, "status"):
+        value = {"processed": "2026-11-20T09:00Z", "created": "2026-11-20T09:00Z", "status": "failed"}.get(
+            attribute, "x"
+        )
+        where = Comparison(attribute, "<" if attribute in ("processed", "created") else "=", (value,))
+        await status.newest(EventQuery(where if attribute else None, limit=51), READER)
+        index = found.get(attribute, listed)
+        assert re.search(rf"(USING INDEX|Index Scan( Backward)? using) {index}", planned.plan), (
+            f"{attribute}:\n{planned.plan}"
+        )
+        assert "TEMP B-TREE" not in planned.plan or attribute in found

@@ -188,6 +188,9 @@ class Status:
             values += found
             return f"{column} IN ({', '.join('?' * len(found))})"
         values.append(found[0])
+        if condition.attribute == "mobilePhone" and condition.operator == "=" and found[0]:
+            # its index has only those that are there
+            return f"({column} = ? AND {column} <> '')"
         return f"{column} {_OPERATORS[condition.operator]} ?"
 
     def _value(self, attribute: str, text: str) -> Any:

@@ -115,9 +115,6 @@ class Tab:
         scheme = "dark" if dark else "light"
         await self.do("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    async def without_scripts(self) -> None:
-        await self.do("Emulation.setScriptExecutionDisabled", value=True)
-
     async def picture(self, file: Path) -> None:
         taken = await self.do("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         await asyncio.to_thread(file.write_bytes, base64.b64decode(taken["data"]))
