@@ -24,7 +24,6 @@ EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/pyproject.
 MADE = {f"petitbleu-my-{kind}": kind for kind in KINDS}
 NAMES = [*(one.name for one in EXAMPLES), *MADE]
 GENERATED = ("__pycache__", "*.egg-info", "build", ".*_cache")
-pytestmark = pytest.mark.alone
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,6 @@ def _timeless(text: str) -> str:
     return NOTED.sub("…", text.strip())
 
 
-@pytest.mark.alone
 def test_from_an_empty_folder_to_a_delivered_message(
     environment: dict[str, str],
     tmp_path: Path,
