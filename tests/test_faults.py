@@ -44,10 +44,6 @@ async def test_a_commit_whose_answer_is_cut_off_stores_each_event_once(rig: Rig)
     check(await cuts.commit_unanswered_at_intake(rig, 12, "note", cuts.ANY_KEY, 3))
 
 
-async def test_a_result_whose_answer_is_cut_off_is_sent_once(rig: Rig) -> None:
-    check(await cuts.commit_unanswered_at_result(rig, 20, 4))
-
-
 async def test_killed_backends_are_survived(rig: Rig) -> None:
     check(await kills.database_killed(rig, 0, 2, patience=15))
 

@@ -595,18 +595,17 @@ async def test_rolling_restarts_under_load_lose_and_double_nothing(site: Any) ->
     async with stopped(await made.serve("--processes", "2", ready=2)) as process:
         callers = [asyncio.create_task(caller()) for _ in range(2)]
         found_at_work = 0
-        for _ in range(2):
-            for old in made.having("process started")[-2:]:
-                serving = len(made.having("serving"))
-                found_at_work += made.mailbox.open
-                os.kill(old["pid"], signal.SIGTERM)
-                await made.said("serving", serving + 1)
+        for old in made.having("process started")[-2:]:
+            serving = len(made.having("serving"))
+            found_at_work += made.mailbox.open
+            os.kill(old["pid"], signal.SIGTERM)
+            await made.said("serving", serving + 1)
         found_at_work += made.mailbox.open
         going = False
         await asyncio.gather(*callers)
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 20) == 0
-        assert [line["code"] for line in made.having("process ended")] == [0] * 6
+        assert [line["code"] for line in made.having("process ended")] == [0] * 4
     async with stopped(await made.serve("--role", "worker")):
         await made.delivered()
     assert found_at_work > 0
