@@ -12,6 +12,7 @@ from types import ModuleType
 import petitbleu
 import petitbleu.testing
 import pytest
+from petitbleu.store.queries import QUERIES
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core" / "petitbleu"
@@ -161,3 +162,14 @@ def test_no_file_has_words_that_do_not_belong(words: str) -> None:
             continue
         found += [f"{named(path)}: {match[0]}" for match in re.finditer(words, text)]
     assert found == []
+
+
+def test_no_statement_takes_the_name_of_another() -> None:
+    """The dictionaries become one, in which the last of a name would silently be all of them."""
+    names: list[str] = []
+    for path in sorted((CORE / "store").glob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+                names += [str(key.value) for key in node.value.keys if isinstance(key, ast.Constant)]
+    assert {*QUERIES} <= {*names}
+    assert [name for name in QUERIES if names.count(name) > 1] == []

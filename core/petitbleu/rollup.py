@@ -89,7 +89,7 @@ class Rollup:
         open_.update({(name, "", ""): 0 for name in self._brands})
         open_.update({("", name, ""): 0 for name in self._channels})
         open_.update({("", "", brand): 0 for brand in self._brands.values() if brand})
-        for row in await self._store.rows("open_events"):
+        for row in await self._store.rows("depth_by_type"):
             brand = self._brands.get(row["type"], "")
             for key in {("", "", ""), (row["type"], "", ""), ("", row["channel"], ""), ("", "", brand)}:
                 open_[key] += row["depth"]

@@ -49,7 +49,7 @@ STATISTICS = {
         SELECT 0, start, fact, type, channel, brand, counted, cause, events
         FROM {rows:start bigint, fact text, type text, channel text, brand text, counted text, cause text,
               events bigint} WHERE true""",
-    "open_events": "SELECT type, channel, count(*) AS depth FROM queue GROUP BY type, channel",
+    "depth_by_type": "SELECT type, channel, count(*) AS depth FROM queue GROUP BY type, channel",
     "add_soundings": """
         INSERT INTO statistics (span, start, fact, type, channel, brand, origin, events, depth, depth_min, depth_max)
         SELECT 0, start, 'queued', type, channel, brand, '', 1, depth, depth, depth

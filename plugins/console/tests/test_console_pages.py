@@ -29,7 +29,7 @@ async def server(tmp_path: Any, channel: RecordingChannel, petitbleu_database: s
         modules=modules(channel),
         templates=TEMPLATES,
         operators=OPERATORS,
-        event_types={"other": {}, "note": {"brand": "shop"}},
+        event_types={"other": {}, "note": {"brand": "shop", "rendered": True}},
         database=petitbleu_database,
         settings={"sessions": {"guess_delay": 0.01}, "brands": {"shop": {}}},
     ) as running:
@@ -263,6 +263,14 @@ async def test_an_events_way_is_told(server: Server, chief: Visitor, channel: Re
     for part in ("accepted into the queue realtime", "attempt 1 by record/recorder", "450 later", "attempt 2", "Sent"):
         assert part in text
     assert "Hello Zoé, order 7" in text
+
+
+async def test_the_message_is_shown_as_it_was_sent_while_its_copy_is_kept(server: Server, chief: Visitor) -> None:
+    event = await pushed(server)
+    assert "As it was sent, word for word. text Hello Zoé, order 7" in await chief.go(f"events/{event}")
+    await server.instance.store.connection.execute_script("DELETE FROM rendered")
+    assert "Rendered again from what is stored" in await chief.go(f"events/{event}")
+    assert "Hello Zoé, order 7" in chief.text
 
 
 async def test_hostile_data_is_shown_as_it_is(server: Server, chief: Visitor) -> None:

@@ -155,7 +155,7 @@ async def _bulk(site: Site, visit: Visit) -> web.StreamResponse:
 
 async def _one(site: Site, visit: Visit) -> web.StreamResponse:
     record, sees_data = await _record(site, visit)
-    message = await _rendered(site, visit, record)
+    found = await _message(site, visit, record)
     return site.page(
         visit,
         "event.html.j2",
@@ -163,7 +163,8 @@ async def _one(site: Site, visit: Visit) -> web.StreamResponse:
         way=_way(site, visit, record),
         data=None if record.data is None else json.dumps(record.data, ensure_ascii=False, indent=2),
         sees_data=sees_data,
-        message=None if message is None else shown(site, record.event.channel, message, visit.request.path + "/part"),
+        message=None if found is None else shown(site, found.channel, found.message, visit.request.path + "/part"),
+        kept=found is not None and found.kept,
         names=site.services.statuses,
         actions=await _possible(site, visit, record.event.id),
     )
@@ -183,10 +184,10 @@ async def _possible(site: Site, visit: Visit, event_id: int) -> Sequence[tuple[E
 async def _part(site: Site, visit: Visit) -> web.StreamResponse:
     """A part of the message for the frame that shows it."""
     record, _ = await _record(site, visit)
-    message = await _rendered(site, visit, record)
-    if message is None or visit.query.get("part", "") not in message.parts:
+    found = await _message(site, visit, record)
+    if found is None or visit.query.get("part", "") not in found.message.parts:
         raise web.HTTPNotFound
-    return framed(message.parts[visit.query["part"]])
+    return framed(found.message.parts[visit.query["part"]])
 
 
 async def _change(site: Site, visit: Visit) -> web.StreamResponse:
@@ -201,6 +202,30 @@ async def _record(site: Site, visit: Visit) -> tuple[EventRecord, bool]:
     """With what the caller sent where the operator may see it."""
     sees_data = visit.operator.may("data")
     return await site.services.desk.events.record(_id(visit), visit.operator, data=sees_data), sees_data
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """`kept`: as it was sent, word for word; otherwise as it would be now."""
+
+    channel: str
+    message: Preview
+    kept: bool
+
+
+async def _message(site: Site, visit: Visit, record: EventRecord) -> _Message | None:
+    """The copy of the last message of which there is one, otherwise a new rendering."""
+    for attempt in reversed(record.attempts):
+        if attempt.rendered and visit.operator.may("data"):
+            try:
+                sent = await site.services.desk.events.rendered(record.event.id, attempt.number, visit.operator)
+            except PetitbleuError:
+                break
+            return _Message(
+                sent.channel, Preview(sent.address, "", sent.fields, sent.parts, sent.files, notes=()), kept=True
+            )
+    again = await _rendered(site, visit, record)
+    return None if again is None else _Message(record.event.channel, again, kept=False)
 
 
 async def _rendered(site: Site, visit: Visit, record: EventRecord) -> Preview | None:
