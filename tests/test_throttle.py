@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.throttle import Feedback, Limit, ProviderLimits, Shared, Throttle, Ticket
 from petitbleu.throttle.quota import GRANT, Holding, grant, share
+from petitbleu.throttle.shared import Wish
 from petitbleu.throttle.window import Quick, Usual, Window
 
 # ------------------------------------------------------------------------------------------------------ the window
@@ -557,6 +559,41 @@ async def test_concurrency_is_that_of_all_processes_and_moves_to_where_it_is_nee
     for under in (first, second):
         with pytest.raises(NotNow, match="concurrency"):
             await under.enter()
+    assert len(first.open) + len(second.open) == 6
+
+
+async def test_nothing_begins_in_a_place_while_it_is_given_back(stores: tuple[Store, Store]) -> None:
+    """The answer takes its time, and others have the places already."""
+    answered = asyncio.Event()
+    answered.set()
+
+    class Slow(Shared):
+        async def places(self, wishes: Sequence[Wish]) -> dict[str, int]:
+            held = await super().places(wishes)
+            await answered.wait()
+            return held
+
+    limits, feedback = limited(concurrency=6), Feedback(places=40, window=40, wait=0.25, lease=LEASE)
+    one = Throttle(Slow(stores[0], "one", LEASE), feedback, limits, stores[0].now, lambda: 1.0, Metrics())
+    first, second = Under(one), Under(process(stores[1], "two", feedback, limits))
+    for number in range(6):
+        await first.enter(destination=f"{number}.example")
+    with pytest.raises(NotNow):
+        await second.enter()
+    for _ in range(3):
+        first.end(DELIVERED)
+    await one.exchange.look()
+    answered.clear()
+    looking = asyncio.create_task(one.exchange.look())
+    async with asyncio.timeout(5):
+        while len(second.open) < 3:
+            with suppress(NotNow):
+                await second.enter(destination=f"{len(second.open)}.example")
+    with pytest.raises((NotNow, TimeoutError)):
+        async with asyncio.timeout(0.5):
+            await first.enter()
+    answered.set()
+    await looking
     assert len(first.open) + len(second.open) == 6
 
 

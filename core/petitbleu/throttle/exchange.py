@@ -117,6 +117,8 @@ class Exchange:
             if (places := lane.places) is not None:
                 asked[lane.key] = lane, places, min(places.limit, max(places.wanted, wanted, lane.in_use))
                 places.wanted = lane.in_use
+                # what is not in use may be another process's before we hear of it
+                places.held = min(places.held, lane.in_use)
         if not asked:
             return
         held = await self._shared.places(
