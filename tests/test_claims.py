@@ -201,7 +201,7 @@ def test_names_of_now_are_told_to_nobody(page: ModuleType, recwarn: pytest.Warni
 def test_whoever_runs_it_is_told_of_former_names(
     page: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from petitbleu import instance
+    from petitbleu.instance import planning
 
     async def vet(event: Any) -> None: ...
 
@@ -209,7 +209,7 @@ def test_whoever_runs_it_is_told_of_former_names(
         with pytest.warns(PetitbleuDeprecationWarning):
             return load(["old"], [], {"old": plugin(vet_event=vet)}, page)
 
-    monkeypatch.setattr(instance, "load", loaded)
+    monkeypatch.setattr(planning, "load", loaded)
     words = ["--config", str(SAMPLE)]
     for one in ("plugins=[old]", "routing={}", "recycling={}", "delivery.retry={}"):
         words += ["--set", one]

@@ -1,0 +1,103 @@
+"""An open installation as a value: every part by its name, and what it has from outside."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..alerting import Alerting
+from ..archive import Archiver
+from ..auth import Authenticator, Tokens
+from ..calls import Calls
+from ..config import Config
+from ..decisions import Decisions
+from ..failpoints import Failpoints, read_failpoints
+from ..health import Watch
+from ..horizon import HorizonWatch
+from ..intake import Gate, Intake
+from ..metrics import Metrics
+from ..notifying import Notifier
+from ..offspring import Offspring
+from ..operations import Operations
+from ..owners import Owners
+from ..plugins import Loaded
+from ..queue import WorkQueue
+from ..receipts import Receipts
+from ..retention import Purge
+from ..rollup import Rollup
+from ..services import Services
+from ..status import Status
+from ..store import Store
+from ..suppression.guard import Suppressions
+from ..suppression.register import Register
+from ..tally import Tally
+from ..telling import Telling
+from ..templates import Drafts, Templates
+from ..throttle import Throttle
+from ..types import Channel, Queue
+from ..wakeup import Wakeup
+from ..watchdog import Watchdog
+from ..worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Everything of an open installation."""
+
+    config: Config
+    loaded: Loaded
+    calls: Calls
+    channels: Mapping[str, Channel]
+    store: Store
+    queue: WorkQueue
+    drafts: Drafts
+    templates: Templates
+    status: Status
+    operations: Operations
+    intake: Intake
+    gate: Gate
+    """The same door for events that plugins fetch by themselves."""
+    auth: Authenticator
+    tokens: Tokens
+    services: Services
+    worker: Worker
+    metrics: Metrics
+    purge: Purge
+    horizon: HorizonWatch
+    watch: Watch
+    wakeup: Wakeup | None
+    """None where processes cannot tell each other of work."""
+    throttle: Throttle
+    receipts: Receipts
+    decisions: Decisions
+    telling: Telling
+    suppressions: Suppressions
+    register: Register
+    """The same list, as operators read and change it."""
+    owners: Owners
+    offspring: Offspring
+    tally: Tally
+    rollup: Rollup
+    alerting: Alerting
+    notifier: Notifier
+    watchdog: Watchdog | None
+    archive: Archiver | None
+
+    def queue_of(self, event_type: str) -> Queue:
+        """Where events of a type go that come by a way that names no queue."""
+        declared = self.config.event_types.get(event_type)
+        return Queue.REALTIME if declared is None else declared.queue
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an instance has from outside, as a process has it; tests give their own."""
+
+    plugins: Mapping[str, object] = field(default_factory=dict)
+    """By name, modules or objects to use in place of what is installed."""
+    failpoints: Failpoints | None = field(default_factory=lambda: read_failpoints(os.environ))
+    shift: int = 0
+    """Microseconds by which the database's clock runs ahead."""
+    random: Callable[[], float] = random.random
