@@ -20,7 +20,7 @@ from petitbleu.audit import ITSELF
 from petitbleu.cli.events import way
 from petitbleu.cli.local import LOCAL
 from petitbleu.config import SAMPLE
-from petitbleu.services import FoundEvent
+from petitbleu.operating import FoundEvent
 from petitbleu.types import Comparison, EventQuery
 from petitbleu.xmldata import parse_xml
 

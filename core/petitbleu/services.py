@@ -7,12 +7,10 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from .operating import Actor, Desk, FoundEvent
 from .types import Channel, Credentials, Data, Event, EventQuery, IncomingEvent, Operator, Receipt, Session
-
-if TYPE_CHECKING:
-    from .operating import Actor, Desk
 
 
 class Accept(Protocol):
@@ -38,34 +36,6 @@ class Auth(Protocol):
     async def logon(self, login: str, password: str, address: str) -> Session: ...
 
     async def logoff(self, token: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class FoundEvent:
-    """An event as status queries see it. `status` is a name of the status table, `template` is `type/channel vN`."""
-
-    id: int
-    type: str
-    queue: str
-    channel: str
-    status: str
-    errors: int
-    created: datetime
-    processing: datetime | None
-    processed: datetime | None
-    process_requested: datetime | None
-    external_id: str
-    origin: str
-    email: str
-    mobile_phone: str
-    template: str
-    reason: str
-    feedback: str = ""
-    """What receipts say of its last attempt: `underway`, `received`, `bounced`, `complained`; empty: nothing."""
-    brand: str = ""
-    """In whose name it is sent."""
-    cause: str = ""
-    """In one word, why it ended unsent, or why its last try failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +216,6 @@ __all__ = [
     "Auth",
     "ErrorKind",
     "EventType",
-    "FoundEvent",
     "OpenServices",
     "Outbox",
     "Report",

@@ -14,9 +14,10 @@ import orjson
 from .addresses import instant
 from .errors import AccessDenied, QueryRefused
 from .lifecycle import PAUSED, PENDING, PROCESSING
+from .operating import FoundEvent
 from .queue import LANES
 from .rendered import text_of
-from .services import FoundEvent, StatusName
+from .services import StatusName
 from .store import CELL_SHIFT, KEY_MASK, Store
 from .store.payload import micros, moment, optional_moment
 from .suggest import did_you_mean

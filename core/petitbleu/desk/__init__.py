@@ -1,4 +1,4 @@
-"""What operators ask and do, as `operating.py` has the contracts: rights, reach and audit are seen to here, once."""
+"""What operators ask and do, as `operating` has the contracts: rights, reach and audit are seen to here, once."""
 
 from .audit import DeskAudit
 from .entrance import DeskEntrance

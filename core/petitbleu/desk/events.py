@@ -18,11 +18,11 @@ from ..operating import (
     EventReceipt,
     EventRecord,
     EventRecycling,
+    FoundEvent,
     Page,
     RenderedMessage,
 )
 from ..operations import Operations
-from ..services import FoundEvent
 from ..status import Status
 from ..store.payload import moment, optional_moment
 from ..types import Comparison, Condition, Event, EventQuery, Junction, Operator, Queue
