@@ -6,9 +6,9 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 
-from petitbleu.calls import Calls
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.metrics import Metrics
-from petitbleu.plugins import load
 from petitbleu.receipts import Receipts
 from petitbleu.store import Store, open_store
 from petitbleu.suppression import Terms

@@ -17,9 +17,9 @@ from command_line import runner, sample_copy
 from petitbleu import Deferred, Event, Failed, Queue, Scope
 from petitbleu.alerting import Alerting
 from petitbleu.alerts import Pace, Terms
-from petitbleu.calls import Calls
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.notifying import Notifier, Recipients
-from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment

@@ -13,16 +13,16 @@ import pytest
 from aiohttp import web
 from petitbleu import Catcher, Channel, Command, Event, PetitbleuDeprecationWarning, Reject, Settings, hookimpl
 from petitbleu.app import check_routes
-from petitbleu.calls import Calls
-from petitbleu.claims import COMMANDS
 from petitbleu.cli import main
 from petitbleu.cli.main import COMMANDS as CORE_COMMANDS
 from petitbleu.cli.main import GROUPS
 from petitbleu.compatibility import Former
 from petitbleu.config import SAMPLE
 from petitbleu.errors import PluginError
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.claims import COMMANDS
+from petitbleu.hosting.plugins import load
 from petitbleu.instance import plan
-from petitbleu.plugins import load
 
 
 async def echo(request: web.Request) -> web.Response:

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import pytest
 from petitbleu import Settings
 from petitbleu.auth import hash_password
-from petitbleu.calls import Calls
 from petitbleu.config import (
     SAMPLE,
     Config,
@@ -27,8 +26,9 @@ from petitbleu.config import (
 from petitbleu.config.build import SAMPLE_PASSWORD
 from petitbleu.config.settings import Sections
 from petitbleu.errors import ConfigError
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.instance import plan
-from petitbleu.plugins import load
 from pydantic import AfterValidator, Field, SecretStr
 
 ROOT = Path(__file__).parent.parent

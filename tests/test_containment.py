@@ -53,12 +53,13 @@ from petitbleu import (
     hookimpl,
     hookspecs,
 )
-from petitbleu.calls import Calls, HookFailed
-from petitbleu.conduct import Conduct
 from petitbleu.errors import PluginError
-from petitbleu.patience import GIVE_UP
-from petitbleu.plugins import load
-from petitbleu.validity import MEMBERS
+from petitbleu.hosting.calling import HookFailed
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.conduct import Conduct
+from petitbleu.hosting.patience import GIVE_UP
+from petitbleu.hosting.plugins import load
+from petitbleu.hosting.validity import MEMBERS
 
 DEADLINE, GRACE = 0.05, 0.05
 ADDRESS = "zoe@example.com"

@@ -15,14 +15,14 @@ from typing import Any
 import asyncpg
 import pytest
 from petitbleu import AccessDenied, Event, Operator, Queue
-from petitbleu.calls import Calls
 from petitbleu.cli import main
 from petitbleu.config import SAMPLE
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.instance import open_instance
 from petitbleu.lifecycle import EXPIRED, IGNORED, PAUSED, PENDING, SENT
 from petitbleu.operating import Actor, Done
 from petitbleu.operations import MEANWHILE, Operations
-from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.steps import Step
 from petitbleu.store import Store, open_store

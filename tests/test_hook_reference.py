@@ -30,8 +30,8 @@ from petitbleu.answers import CoreAnswers
 from petitbleu.app import running
 from petitbleu.audit import ITSELF
 from petitbleu.data import Element
+from petitbleu.hosting.plugins import load
 from petitbleu.instance import open_services
-from petitbleu.plugins import load
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "config"

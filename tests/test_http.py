@@ -92,7 +92,7 @@ def extra(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Install one more plugin, called `extra`, for this test."""
 
     def install(**members: Any) -> None:
-        from petitbleu import plugins
+        from petitbleu.hosting import plugins
 
         module = ModuleType("extra_plugin")
         vars(module).update(members)

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from old_tables import migrate_to
 from petitbleu import Event, EventsRefused, IncomingEvent, KeyReused, Operator, Queue, Unavailable, hookimpl
-from petitbleu.calls import Calls
 from petitbleu.channels import wishes
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import Loaded, load
 from petitbleu.idempotency import CallKey, First, Stored, propose, propose_call, resolve
 from petitbleu.intake import Intake, Limits, TypeRules
-from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment

@@ -25,12 +25,13 @@ from petitbleu import (
     hookimpl,
     parse_xml,
 )
-from petitbleu.calls import Calls, HookFailed
 from petitbleu.channels import wishes
 from petitbleu.contract import Contract
+from petitbleu.hosting.calling import HookFailed
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import Loaded, load
 from petitbleu.intake import Gate, Intake, Limits, TypeRules
 from petitbleu.metrics import Metrics
-from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment

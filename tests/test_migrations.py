@@ -16,13 +16,13 @@ import asyncpg
 import pytest
 from old_tables import BODY, fill, migrate_to
 from petitbleu import Operator, Queue
-from petitbleu.calls import Calls
 from petitbleu.config import SAMPLE
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
 from petitbleu.operating import Actor
 from petitbleu.operations import Operations
-from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import Store, StoreError, open_store

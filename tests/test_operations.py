@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from petitbleu import AccessDenied, Event, Operator, Outcome, Queue, Unavailable, hookimpl
 from petitbleu.audit import recorded
-from petitbleu.calls import Calls
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import Loaded, load
 from petitbleu.lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from petitbleu.operating import Actor, Done
 from petitbleu.operations import MEANWHILE, Operations
-from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import KEY_MASK, Store, open_store

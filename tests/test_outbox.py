@@ -29,8 +29,8 @@ from petitbleu import (
     Told,
     Unknown,
 )
-from petitbleu.calls import Calls
-from petitbleu.plugins import load
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.retention import Pace, Periods, Purge
 from petitbleu.store import CommitUnknown, Store, open_store
 from petitbleu.telling import Limits, Telling

@@ -29,9 +29,10 @@ from petitbleu import (
     TemplateRef,
     hookimpl,
 )
-from petitbleu.calls import Calls, HookFailed
 from petitbleu.errors import PluginError
-from petitbleu.plugins import available_plugins, load
+from petitbleu.hosting.calling import HookFailed
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import available_plugins, load
 from petitbleu.types import Content, Outcome
 
 EVENT = Event(1, "t", Queue.REALTIME, "pigeon", {}, datetime(2026, 1, 1, tzinfo=UTC))

@@ -36,13 +36,13 @@ from petitbleu import (
     TemplateRef,
     hookimpl,
 )
-from petitbleu.calls import Calls
 from petitbleu.config import SAMPLE
 from petitbleu.delivery import Delivery
 from petitbleu.errors import PetitbleuError
 from petitbleu.heartbeat import Heartbeat
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.listening import inherited, listen, url
-from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment

@@ -25,12 +25,12 @@ from petitbleu import (
     Scope,
     Unknown,
 )
-from petitbleu.calls import Calls
 from petitbleu.consequences import CAUSES
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.lifecycle import FINAL
 from petitbleu.operating import Actor
 from petitbleu.operations import Operations
-from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.recycling import RecyclingRule
 from petitbleu.reports import Reports

@@ -15,14 +15,14 @@ from typing import Any
 import asyncpg
 import pytest
 from petitbleu.app import running
-from petitbleu.calls import Calls
 from petitbleu.cli import main
 from petitbleu.config import SAMPLE
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.instance import open_instance
 from petitbleu.metrics import Metrics
 from petitbleu.operating import Actor
 from petitbleu.operations import Operations
-from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.retention import LEASE, Busy, Pace, Periods, Purge, merged
 from petitbleu.store import Store, open_store

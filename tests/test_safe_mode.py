@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from petitbleu import Attempt, Content, Delivered, Event, IncomingEvent, Message, Operator, Queue, TemplateRef
 from petitbleu.app import Server, running
 from petitbleu.audit import ITSELF
-from petitbleu.calls import Calls
 from petitbleu.config import SAMPLE
-from petitbleu.plugins import load
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.safemode import SafeMode, Withheld
 from petitbleu.store import open_store
 from petitbleu.store.payload import moment

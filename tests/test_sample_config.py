@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from petitbleu import element_data, elements, parse_xml
-from petitbleu.calls import Calls
 from petitbleu.config import Config, build_config, findings, read_config
 from petitbleu.config.build import SAMPLE_PASSWORD
 from petitbleu.config.settings import DeliverySettings, Sections
 from petitbleu.config.yamltree import parse
 from petitbleu.contract import Contract
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.lifecycle import STATUSES
-from petitbleu.plugins import load
 
 ROOT = Path(__file__).parent.parent
 

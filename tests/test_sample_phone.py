@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from petitbleu import Content, Event, parse_xml
-from petitbleu.calls import Calls
 from petitbleu.eventxml import events_in
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.languages import event_language
-from petitbleu.plugins import load
 from petitbleu.rendering import Renderer, event_context
 from petitbleu.templates import Drafts
 

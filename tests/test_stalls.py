@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from petitbleu import Event, hookimpl
-from petitbleu.calls import Calls
-from petitbleu.conduct import LOST, SILENT, Conduct, Ear
-from petitbleu.plugins import load
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.conduct import LOST, SILENT, Conduct, Ear
+from petitbleu.hosting.plugins import load
 from petitbleu.shares import Flow
 from petitbleu.stalls import MOST, SLOW, Stalls
 from petitbleu.store import Store, open_store

@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 from petitbleu import Check
-from petitbleu.conduct import Conduct
 from petitbleu.config import SAMPLE
-from petitbleu.offspring import Exited, Offspring
-from petitbleu.owners import Owner, Owners
-from petitbleu.plugins import Loaded, load
-from petitbleu.standstill import Standstill, slow
+from petitbleu.hosting.conduct import Conduct
+from petitbleu.hosting.offspring import Exited, Offspring
+from petitbleu.hosting.owners import Owner, Owners
+from petitbleu.hosting.plugins import Loaded, load
+from petitbleu.hosting.standstill import Standstill, slow
 
 SECONDS = 0.2
 

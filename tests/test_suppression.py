@@ -34,11 +34,11 @@ from petitbleu import (
     hookimpl,
 )
 from petitbleu.audit import recorded
-from petitbleu.calls import Calls
 from petitbleu.delivery import Delivery, Work
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.metrics import Metrics
 from petitbleu.operating import Actor, Suppression
-from petitbleu.plugins import load
 from petitbleu.queue import WorkQueue
 from petitbleu.receipts import Receipts
 from petitbleu.steps import Step, step_row

@@ -13,12 +13,12 @@ from typing import Literal
 from aiohttp import web
 
 from . import __version__
-from .claims import add_routes
 from .errors import TemplateError
+from .hosting.claims import add_routes
+from .hosting.plugins import CORE
 from .http import health_routes, measured, plain_errors, trusted_proxies
 from .instance import Instance, Plan, Source, Surroundings, assemble, open_instance
 from .listening import BACKLOG, listen, url
-from .plugins import CORE
 from .scrape import Scrape
 from .store import open_store
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .calls import Calls
 from .failover import Failover
+from .hosting.calls import Calls
 from .lifecycle import FAILED, PENDING, SENT
 from .metrics import Metrics
 from .outbox import Outbox

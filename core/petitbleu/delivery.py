@@ -18,12 +18,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from .calls import Calls, HookFailed
 from .consequences import AS_GIVEN, EXPIRATION, NO_RECYCLING, UNKNOWN, Consequences, Work
 from .data import from_json
 from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
 from .failover import Condition, Failover
 from .failpoints import Failpoints
+from .hosting.calling import HookFailed
+from .hosting.calls import Calls
 from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING
 from .metrics import Metrics
 from .queue import WorkQueue

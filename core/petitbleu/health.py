@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from .calls import Calls
+from .hosting.calls import Calls
 from .operating import Health
 from .types import Check
 

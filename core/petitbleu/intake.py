@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from .addresses import email_address, instant, phone_number, registration_token
-from .calls import Calls, HookFailed
 from .channels import ADDRESSES, ATTRIBUTES, EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, Wish, default_wish
 from .contract import Contract
 from .data import Element, json_size
 from .deadlines import within
 from .errors import AccessDenied, EventProblem, EventsRefused, Unavailable
+from .hosting.calling import HookFailed
+from .hosting.calls import Calls
 from .idempotency import CallKey
 from .metrics import Metrics
 from .queue import WorkQueue

@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from .alerts import LEVELS
-from .calls import Calls, HookFailed
 from .errors import HandOffRefused, NotNow
+from .hosting.calling import HookFailed
+from .hosting.calls import Calls
 from .safemode import TITLES, Withheld
 from .types import Alert, Attempt, Channel, Content, Deferred, Delivered, Event, Message, Queue, TemplateRef, Unknown
 

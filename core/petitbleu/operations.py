@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from .audit import Change, record
-from .calls import Calls
 from .errors import AccessDenied, Unavailable
+from .hosting.calls import Calls
 from .lifecycle import FINAL, IGNORED, PAUSED, PENDING, TRANSITIONS
 from .operating import Actor, Done
 from .outbox import Outbox

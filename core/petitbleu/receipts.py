@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .batching import Batcher
-from .calls import Calls
 from .data import from_json, to_json
+from .hosting.calls import Calls
 from .lifecycle import EXPIRED, FAILED, FINAL, PENDING, SENT
 from .metrics import Metrics
 from .outbox import Outbox

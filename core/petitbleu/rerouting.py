@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from .calls import Calls, HookFailed
+from .hosting.calling import HookFailed
+from .hosting.calls import Calls
 from .lifecycle import FINAL
 from .standing import HELD, LEASED, Found, Verdict
 from .steps import words

@@ -21,9 +21,9 @@ from prometheus_client.registry import Collector
 
 from . import alerts, logs
 from .alerting import Alerting
-from .calls import Calls
 from .horizon import Horizon, HorizonWatch
-from .offspring import Offspring
+from .hosting.calls import Calls
+from .hosting.offspring import Offspring
 from .queue import Backlog, WorkQueue
 from .retention import Purge
 from .telling import Telling

@@ -19,8 +19,9 @@ from typing import Any
 
 from .audit import Change, record
 from .batching import Batcher
-from .calls import Calls, HookFailed
 from .errors import AccessDenied, PetitbleuError
+from .hosting.calling import HookFailed
+from .hosting.calls import Calls
 from .metrics import Metrics
 from .operating import Actor
 from .outbox import Outbox, full_name, notice

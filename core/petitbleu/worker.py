@@ -11,7 +11,7 @@ from functools import partial
 
 from .delivery import MOST_CRASHES, Delivery, Work
 from .heartbeat import Heartbeat
-from .patience import GIVE_UP
+from .hosting.patience import GIVE_UP
 from .queue import WorkQueue
 from .shares import Flow, Shares
 from .stalls import Stalls

@@ -34,15 +34,15 @@ from petitbleu import (
     Told,
     hookimpl,
 )
-from petitbleu.calls import Calls
 from petitbleu.decisions import Decisions
 from petitbleu.delivery import Delivery
 from petitbleu.failover import Failover
 from petitbleu.failpoints import Failpoints
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import Loaded, load
 from petitbleu.metrics import Metrics
 from petitbleu.operations import Operations
 from petitbleu.outbox import Outbox
-from petitbleu.plugins import Loaded, load
 from petitbleu.queue import WorkQueue
 from petitbleu.receipts import Receipts
 from petitbleu.recycling import Recycling, RecyclingRule

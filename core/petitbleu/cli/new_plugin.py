@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..commands import Command
-from ..plugins import available_plugins
+from ..hosting.plugins import available_plugins
 from ..scaffold import KINDS, new_plugin
 
 

@@ -12,8 +12,8 @@ from ..commands import Command
 from ..config.schema import json_schema
 from ..desk.plugins import hook_order, plugin_facts
 from ..errors import PetitbleuError
+from ..hosting.plugins import PREFIX, Plugin
 from ..instance import Plan, open_instance, plan
-from ..plugins import PREFIX, Plugin
 from ..suggest import did_you_mean
 from .output import as_json, table
 

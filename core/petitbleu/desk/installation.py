@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from ..audit import Change, record
 from ..auth import Authenticator, Tokens
-from ..calls import Calls
 from ..config import Config, RawConfig, shown
 from ..errors import AccessDenied, NotFound
+from ..hosting.calls import Calls
+from ..hosting.plugins import Loaded
 from ..operating import Actor, ApiToken, NewToken, OpenSession, OperatorFacts, PluginFacts, Reloaded, Setting
-from ..plugins import Loaded
 from ..reload import answers, ask
 from ..store import Store
 from ..types import Operator

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..answers import CoreAnswers
-from ..calls import Calls
 from ..config.settings import DeliverySettings
+from ..hosting.calls import Calls
+from ..hosting.plugins import CORE, TIMED, Loaded
 from ..operating import HookFacts, PluginFacts
-from ..plugins import CORE, TIMED, Loaded
 
 
 def plugin_facts(loaded: Loaded, calls: Calls, delivery: DeliverySettings) -> list[PluginFacts]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from ..audit import Change, record
-from ..calls import Calls, HookFailed
 from ..errors import AccessDenied, HandOffRefused, InputRefused, NotFound, NotNow, TemplateError
+from ..hosting.calling import HookFailed
+from ..hosting.calls import Calls
 from ..intake import Intake
 from ..operating import Actor, Preview, Proof, Published, TemplateSource, TemplateState, TemplateVersion
 from ..rendering import Snapshot

@@ -20,13 +20,13 @@ from ..failover import Failover
 from ..failpoints import Failpoints
 from ..health import Watch
 from ..horizon import HorizonWatch
+from ..hosting.offspring import Offspring
+from ..hosting.owners import Owners
 from ..intake import Gate, Intake
 from ..lifecycle import statuses
 from ..masking import Masks
-from ..offspring import Offspring
 from ..operations import Operations
 from ..outbox import Outbox
-from ..owners import Owners
 from ..queue import WorkQueue
 from ..receipts import Receipts
 from ..recycling import Recycling

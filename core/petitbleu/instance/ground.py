@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
-from ..calls import Calls
 from ..config import Config
+from ..hosting.calls import Calls
 from ..metrics import Metrics
 from ..queue import WorkQueue
 from ..store import Store

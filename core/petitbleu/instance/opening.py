@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ..encryption import check_keys
+from ..hosting.standstill import Standstill
 from ..services import Accept, Services
-from ..standstill import Standstill
 from ..store import Store, open_store
 from ..store.epoch import guard
 from ..store.vault import Vault

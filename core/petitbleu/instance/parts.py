@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from ..alerting import Alerting
 from ..archive import Archiver
 from ..auth import Authenticator, Tokens
-from ..calls import Calls
 from ..config import Config
 from ..decisions import Decisions
 from ..failpoints import Failpoints, read_failpoints
 from ..health import Watch
 from ..horizon import HorizonWatch
+from ..hosting.calls import Calls
+from ..hosting.offspring import Offspring
+from ..hosting.owners import Owners
+from ..hosting.plugins import Loaded
 from ..intake import Gate, Intake
 from ..metrics import Metrics
 from ..notifying import Notifier
-from ..offspring import Offspring
 from ..operations import Operations
-from ..owners import Owners
-from ..plugins import Loaded
 from ..queue import WorkQueue
 from ..receipts import Receipts
 from ..retention import Purge

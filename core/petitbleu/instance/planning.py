@@ -11,9 +11,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
 from ..addresses import email_address, phone_number, registration_token
-from ..calls import Calls
 from ..channels import EMAIL, MOBILE_PHONE, wishes
-from ..conduct import Conduct
 from ..config import (
     Config,
     RawConfig,
@@ -25,8 +23,10 @@ from ..config import (
     find_config,
     read_config,
 )
+from ..hosting.calls import Calls
+from ..hosting.conduct import Conduct
+from ..hosting.plugins import Loaded, load
 from ..notifying import content
-from ..plugins import Loaded, load
 from ..safemode import SafeMode
 from ..types import Channel, Retry
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from petitbleu import TemplateError
-from petitbleu.calls import Calls
-from petitbleu.plugins import load
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu.rendering.renderer import Renderer, event_context
 from petitbleu.templates.drafts import Drafts
 from petitbleu_push import payload

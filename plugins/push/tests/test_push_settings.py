@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from petitbleu import Deferred, Event, Failed, GuardSettings, Scope
-from petitbleu.calls import Calls
-from petitbleu.plugins import load
+from petitbleu.hosting.calls import Calls
+from petitbleu.hosting.plugins import load
 from petitbleu_push.devices import DeviceRefused, registered, subscription
 from petitbleu_push.outcomes import APNS_RULES, FCM_RULES, WEB_RULES, Rule, plain
 from petitbleu_push.sender import provider_names

@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from ..types import Check
 from .owners import Owners
-from .types import Check
 
 logger = logging.getLogger("petitbleu.plugins")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from .types import Check
+from ..types import Check
 
 SILENT = 2.0
 """Seconds without an answer after which an observer with many open calls is told no more."""
@@ -20,7 +20,7 @@ MOST_CAUSE = 1000
 """Characters of what a plugin raised or answered, where that is told."""
 MOST_LINES = 5
 """Of a trace, in the log."""
-_OURS = tuple(str(Path(__file__).with_name(name)) for name in ("calls.py", "patience.py"))
+_OURS = tuple(str(Path(__file__).with_name(name)) for name in ("calling.py", "calls.py", "patience.py"))
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 
-from .errors import PluginError
+from ..errors import PluginError
 from .plugins import CORE, Loaded
 
 COMMANDS = frozenset(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from .types import (
+from ..types import (
     Check,
     Content,
     Deferred,

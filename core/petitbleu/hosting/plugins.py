@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import pluggy
 from pluggy import PluginValidationError
 
-from . import hookspecs
-from .compatibility import Deprecation, Former, argument_deprecation, hook_deprecation, warn
-from .errors import PluginError
-from .suggest import did_you_mean
+from .. import hookspecs
+from ..compatibility import Deprecation, Former, argument_deprecation, hook_deprecation, warn
+from ..errors import PluginError
+from ..suggest import did_you_mean
 
 GROUP = "petitbleu"
 CORE = "core"
