@@ -29,11 +29,9 @@ from petitbleu import (
     Told,
     Unknown,
 )
-from petitbleu.hosting.calls import Calls
-from petitbleu.hosting.plugins import load
+from petitbleu.outbox.waiting import Waiting
 from petitbleu.retention import Pace, Periods, Purge
 from petitbleu.store import CommitUnknown, Store, open_store
-from petitbleu.telling import Limits, Telling
 from pigeon_rig import Rig, Script
 
 ALL = frozenset(NOTICE_KINDS)
@@ -276,20 +274,20 @@ async def test_a_receiver_that_is_down_is_left_alone_and_misses_nothing(store: S
             await tried(store, number)
             await asyncio.sleep(0.1)
             assert len(quiet.script.notices) == number
-        await rig.telling.measure()
-        (check,) = rig.telling.checks()
+        await rig.waiting.measure()
+        (check,) = rig.waiting.checks()
         assert check.warning
         assert "30 notices wait" in check.text
         assert "503 no" in check.text
-        (state,) = await rig.telling.states()
+        (state,) = await rig.outbox_desk.states()
         assert (state.name, state.waiting, state.failures) == ("core/all", 30, first + 6)
         assert state.paused_until is not None
         quiet.otherwise = Told("200")
         await store.shift_clock(3600)
         await until(lambda: {one.event for one in quiet.script.notices[first + 6 :]} == {*events})
-    await rig.telling.measure()
-    assert [(check.warning, check.text) for check in rig.telling.checks()] == [(False, "0 notices wait")]
-    (state,) = await rig.telling.states()
+    await rig.waiting.measure()
+    assert [(check.warning, check.text) for check in rig.waiting.checks()] == [(False, "0 notices wait")]
+    (state,) = await rig.outbox_desk.states()
     assert (state.waiting, state.failures, state.given_up) == (0, 0, 0)
     by_event = {event: {one.key for one in quiet.script.notices if one.event == event} for event in events}
     assert all(len(keys) == 1 for keys in by_event.values())
@@ -306,10 +304,10 @@ async def test_a_notice_is_given_up_when_its_patience_is_over(store: Store, quie
     assert [one.tries for one in quiet.script.notices] == [0, 1]
     (row,) = await kept(store)
     assert (row["state"], row["tries"], row["answer"]) == (2, 2, "500")
-    assert (await rig.telling.states())[0].given_up == 1
+    assert (await rig.outbox_desk.states())[0].given_up == 1
     # and told after all, since somebody wants it so
-    assert await rig.telling.replay("core/all", ANN, events=[event & 0xFFFF], given_up=True, rehearsal=True) == 1
-    assert await rig.telling.replay("core/all", ANN, events=[event & 0xFFFF], given_up=True) == 1
+    assert await rig.outbox_desk.replay("core/all", ANN, events=[event & 0xFFFF], given_up=True, rehearsal=True) == 1
+    assert await rig.outbox_desk.replay("core/all", ANN, events=[event & 0xFFFF], given_up=True) == 1
     async with rig.telling_all():
         await until(lambda: len(quiet.script.notices) == 3)
     assert len({one.key for one in quiet.script.notices}) == 1
@@ -341,15 +339,15 @@ async def test_a_receiver_that_wants_no_more_is_told_no_more_until_it_is_enabled
         await store.shift_clock(86_400)
         await asyncio.sleep(0.2)
         assert len(quiet.script.notices) == 1
-        await rig.telling.measure()
-        (check,) = rig.telling.checks()
+        await rig.waiting.measure()
+        (check,) = rig.waiting.checks()
         assert (check.ok, check.warning, check.text) == (True, True, "wants nothing any more: 410 gone; 6 wait")
-        assert (await rig.telling.states())[0].ended is not None
-        assert await rig.telling.enable("core/all", ANN)
+        assert (await rig.outbox_desk.states())[0].ended is not None
+        assert await rig.outbox_desk.enable("core/all", ANN)
         await until(lambda: len({one.event for one in quiet.script.notices[1:]}) == 6)
-    assert not await rig.telling.enable("core/all", ANN)
+    assert not await rig.outbox_desk.enable("core/all", ANN)
     with pytest.raises(AccessDenied):
-        await rig.telling.enable("core/all", Actor(Operator("bob", frozenset({"read"})), "rest"))
+        await rig.outbox_desk.enable("core/all", Actor(Operator("bob", frozenset({"read"})), "rest"))
 
 
 async def test_what_a_dead_process_was_telling_is_told_again_under_the_same_key(store: Store, quiet: Receiver) -> None:
@@ -437,20 +435,14 @@ async def test_a_plugin_that_raises_or_hangs_has_not_told(store: Store, script: 
 
 async def test_too_much_that_waits_is_not_kept_and_counted(store: Store, quiet: Receiver) -> None:
     rig = Rig(store, quiet.script)
-    loaded = load([], [])
-    loaded.add_core(quiet.script)
-    limits = Limits(waiting=3, age=900.0, kept=604_800.0, poll=0.05)
-    subscriptions = Calls(loaded, 1.0).subscriptions()
-    telling = Telling(
-        store, Calls(loaded, 1.0), rig.outbox, subscriptions, limits, 1, store.now, lambda: 1.0, rig.metrics
-    )
+    waiting = Waiting(store, rig.outbox, ["core/all"], 3, 900.0)
     await ended(rig, 3)
-    await telling.measure()
+    await waiting.measure()
     await ended(rig, 2)
     assert len(await kept(store)) == 3
     labels = {"subscription": "core/all", "result": "dropped"}
     assert rig.metrics.registry.get_sample_value("petitbleu_notices_total", labels) == 2
-    (check,) = telling.checks()
+    (check,) = waiting.checks()
     assert check.warning
     assert "more are not kept" in check.text
 

@@ -34,7 +34,7 @@ from .alerts import (
 from .errors import AccessDenied
 from .lifecycle import SENT
 from .notifying import Notifier
-from .outbox import Outbox
+from .outbox.notices import Outbox
 from .store import Store
 from .store.payload import optional_moment
 from .tally import MINUTE

@@ -85,7 +85,7 @@ def _scrape(instance: Instance, process: str) -> Scrape:
         instance.throttle,
         instance.horizon,
         instance.purge,
-        instance.telling,
+        instance.waiting,
         instance.alerting,
         __version__,
         limits,
@@ -140,7 +140,7 @@ async def running(
                 await runner.cleanup()
                 raise
         chores = [_follow_templates(instance), _compare_clocks(instance), instance.purge.watch()]
-        chores.append(instance.telling.watch())
+        chores.append(instance.waiting.watch())
         chores.append(instance.rollup.watch())
         chores.append(instance.alerting.watch())
         if role != "worker" and instance.watchdog is not None:

@@ -13,7 +13,7 @@ from .failover import Failover
 from .hosting.calls import Calls
 from .lifecycle import FAILED, PENDING, SENT
 from .metrics import Metrics
-from .outbox import Outbox
+from .outbox.notices import Outbox
 from .recycling import longer
 from .steps import words
 from .store import Store

@@ -17,7 +17,7 @@ from .errors import AccessDenied, Unavailable
 from .hosting.calls import Calls
 from .lifecycle import FINAL, IGNORED, PAUSED, PENDING, TRANSITIONS
 from .operating import Actor, Done
-from .outbox import Outbox
+from .outbox.notices import Outbox
 from .queue import WorkQueue
 from .rerouting import Rerouting
 from .standing import HELD, LEASED, Found, Verdict

@@ -25,7 +25,7 @@ from .data import to_json
 from .errors import EventsRefused, HandOffRefused
 from .idempotency import CallKey, First, Proposal, Proposed, Stored, call_key, propose, propose_call, resolve
 from .metrics import Metrics
-from .outbox import Outbox
+from .outbox.notices import Outbox
 from .shares import Flow
 from .steps import Claimed, Step, step_row
 from .store import CELL_SHIFT, CommitUnknown, Store

@@ -18,7 +18,7 @@ from .data import from_json, to_json
 from .hosting.calls import Calls
 from .lifecycle import EXPIRED, FAILED, FINAL, PENDING, SENT
 from .metrics import Metrics
-from .outbox import Outbox
+from .outbox.notices import Outbox
 from .steps import words
 from .store import Store
 from .store.payload import decode, micros, optional_moment

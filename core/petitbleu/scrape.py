@@ -24,9 +24,9 @@ from .alerting import Alerting
 from .horizon import Horizon, HorizonWatch
 from .hosting.calls import Calls
 from .hosting.offspring import Offspring
+from .outbox.waiting import Waiting
 from .queue import Backlog, WorkQueue
 from .retention import Purge
-from .telling import Telling
 from .throttle import Throttle
 from .types import Check
 
@@ -91,7 +91,7 @@ class Scrape(Collector):
         throttle: Throttle,
         horizon: HorizonWatch,
         purge: Purge,
-        telling: Telling,
+        waiting: Waiting,
         alerting: Alerting,
         version: str,
         limits: Mapping[str, float],
@@ -107,7 +107,7 @@ class Scrape(Collector):
         self._throttle = throttle
         self._horizon = horizon
         self._purge = purge
-        self._telling = telling
+        self._waiting = waiting
         self._alerting = alerting
         self._version = version
         self._limits = limits
@@ -227,7 +227,7 @@ class Scrape(Collector):
         )
         failures = GaugeMetricFamily("petitbleu_outbox_failures", "Tries that failed in a row.", labels=labels)
         ended = GaugeMetricFamily("petitbleu_outbox_ended", "Whether the receiver wants nothing more.", labels=labels)
-        for name, one in self._telling.standings.items():
+        for name, one in self._waiting.standings.items():
             waiting.add_metric([name], one.waiting)
             oldest.add_metric([name], one.oldest)
             failures.add_metric([name], one.failures)

@@ -42,7 +42,10 @@ from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import Loaded, load
 from petitbleu.metrics import Metrics
 from petitbleu.operations import Operations
-from petitbleu.outbox import Outbox
+from petitbleu.outbox.desk import OutboxDesk
+from petitbleu.outbox.notices import Outbox, full_name
+from petitbleu.outbox.telling import Telling
+from petitbleu.outbox.waiting import Waiting
 from petitbleu.queue import WorkQueue
 from petitbleu.receipts import Receipts
 from petitbleu.recycling import Recycling, RecyclingRule
@@ -51,8 +54,6 @@ from petitbleu.store import Store
 from petitbleu.store.payload import moment
 from petitbleu.suppression import Terms
 from petitbleu.suppression.guard import Suppressions
-from petitbleu.telling import Limits as TellingLimits
-from petitbleu.telling import Telling
 from petitbleu.throttle import Feedback, Shared, Throttle
 from petitbleu.worker import Limits, Worker
 
@@ -192,8 +193,12 @@ class Rig:
         subscriptions, types = calls.subscriptions(), {"note": "shop"}
         self.outbox = Outbox(store, subscriptions, lambda event: "shop", types, metrics)
         self.queue.outbox = self.outbox
-        most = TellingLimits(waiting=1000, age=900.0, kept=604_800.0, poll=0.05)
-        self.telling = Telling(store, calls, self.outbox, subscriptions, most, 1, store.now, lambda: 1.0, metrics)
+        names = [full_name(plugin, one.name) for plugin, one in subscriptions]
+        self.telling = Telling(
+            store, calls, self.outbox, subscriptions, 604_800.0, 0.05, store.now, lambda: 1.0, metrics
+        )
+        self.waiting = Waiting(store, self.outbox, names, 1000, 900.0)
+        self.outbox_desk = OutboxDesk(store, self.outbox, names, 1000, 1)
         self.operations = Operations(
             store, self.queue, calls, 1, types, timedelta(days=2), 1000, store.now, time.monotonic, self.outbox
         )

@@ -26,7 +26,10 @@ from ..intake import Gate, Intake
 from ..lifecycle import statuses
 from ..masking import Masks
 from ..operations import Operations
-from ..outbox import Outbox
+from ..outbox.desk import OutboxDesk
+from ..outbox.notices import Outbox, full_name
+from ..outbox.telling import Telling
+from ..outbox.waiting import Waiting
 from ..queue import WorkQueue
 from ..receipts import Receipts
 from ..recycling import Recycling
@@ -39,7 +42,6 @@ from ..store import Store
 from ..store.payload import decode
 from ..suppression.guard import Suppressions
 from ..suppression.register import Register
-from ..telling import Telling
 from ..templates import Drafts, Templates
 from ..throttle import Shared, Throttle
 from ..types import Event
@@ -115,17 +117,19 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])
         return decode(event_id, store.vault.open(event_id, rows[0]["body"])) if rows else None
 
+    names = [full_name(plugin, one.name) for plugin, one in subscriptions]
     telling = Telling(
         store,
         calls,
         told,
         subscriptions,
-        terms.telling_limits(config),
-        ground.cell,
+        config.retention.outbox,
+        config.delivery.poll,
         store.now,
         ground.random,
         metrics,
     )
+    waiting = Waiting(store, told, names, config.limits.outbox, config.monitoring.outbox)
     drafts = Drafts(config.template_directory(), list(channels.values()))
     register = Register(store, ground.addresses, checks)
     horizon = HorizonWatch(store, config.monitoring.horizon)
@@ -135,7 +139,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         pending,
         calls,
         horizon.checks,
-        {"providers": throttle.checks, "outbox": telling.checks},
+        {"providers": throttle.checks, "outbox": waiting.checks},
         (calls.conduct.checks, offspring.checks),
         config.bounds(),
     )
@@ -169,7 +173,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         receipts=receipts,
         desk=desk,
         reports=reports,
-        telling=telling,
+        outbox=OutboxDesk(store, told, names, config.limits.outbox, ground.cell),
         delivers=delivers,
     )
     return Instance(
@@ -198,6 +202,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         receipts=receipts,
         decisions=decisions,
         telling=telling,
+        waiting=waiting,
         suppressions=suppressions,
         register=register,
         owners=owners,

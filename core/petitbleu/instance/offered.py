@@ -15,12 +15,12 @@ from ..intake import Intake
 from ..masking import Masks
 from ..operating import Desk
 from ..operations import Operations
+from ..outbox.desk import OutboxDesk
 from ..receipts import Receipts
 from ..reports import Reports
 from ..services import EventType, Services, StatusName
 from ..status import Status
 from ..suppression.register import Register
-from ..telling import Telling
 from ..templates import Drafts, Templates
 from ..types import Event
 from .ground import Ground
@@ -97,7 +97,7 @@ def services(
     receipts: Receipts,
     desk: Desk,
     reports: Reports,
-    telling: Telling,
+    outbox: OutboxDesk,
     delivers: bool,
 ) -> Services:
     config, safe_mode = ground.config, ground.calls.safe_mode
@@ -125,6 +125,6 @@ def services(
         desk=desk,
         report=reports.read,
         delivers=delivers,
-        outbox=telling,
+        outbox=outbox,
         safe_mode="" if safe_mode is None else safe_mode.banner(),
     )

@@ -23,6 +23,8 @@ from ..intake import Gate, Intake
 from ..metrics import Metrics
 from ..notifying import Notifier
 from ..operations import Operations
+from ..outbox.telling import Telling
+from ..outbox.waiting import Waiting
 from ..queue import WorkQueue
 from ..receipts import Receipts
 from ..retention import Purge
@@ -33,7 +35,6 @@ from ..store import Store
 from ..suppression.guard import Suppressions
 from ..suppression.register import Register
 from ..tally import Tally
-from ..telling import Telling
 from ..templates import Drafts, Templates
 from ..throttle import Throttle
 from ..types import Channel, Queue
@@ -73,6 +74,8 @@ class Instance:
     receipts: Receipts
     decisions: Decisions
     telling: Telling
+    waiting: Waiting
+    """How much waits to be told."""
     suppressions: Suppressions
     register: Register
     """The same list, as operators read and change it."""

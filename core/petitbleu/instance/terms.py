@@ -17,7 +17,6 @@ from ..masking import Masks, parsed
 from ..recycling import RecyclingRule
 from ..retention import Periods
 from ..suppression import Reason, Terms
-from ..telling import Limits as TellingLimits
 from ..throttle import Feedback, Limit, ProviderLimits
 from ..worker import Limits as WorkerLimits
 
@@ -109,10 +108,6 @@ def failovers(config: Config) -> dict[str, Failover]:
         weights = dict(one.providers) if isinstance(one.providers, dict) else {}
         found[name] = Failover(tuple(one.providers), weights, one.slow, one.bounced, one.no_receipt)
     return found
-
-
-def telling_limits(config: Config) -> TellingLimits:
-    return TellingLimits(config.limits.outbox, config.monitoring.outbox, config.retention.outbox, config.delivery.poll)
 
 
 # ----------------------------------------------------------------------------------------------------- what is kept

@@ -11,7 +11,7 @@ from ..errors import ConfigError, ConfigProblem, EventsRefused
 from ..intake import Intake
 from ..masking import Masks
 from ..notifying import Notifier, Recipients
-from ..outbox import Outbox
+from ..outbox.notices import Outbox
 from ..retention import Pace, Purge
 from ..rollup import Rollup
 from ..watchdog import Watchdog

@@ -12,25 +12,20 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from .audit import Change, record
-from .batching import Batcher
-from .errors import AccessDenied, PetitbleuError
-from .hosting.calling import HookFailed
-from .hosting.calls import Calls
-from .metrics import Metrics
-from .operating import Actor
-from .outbox import Outbox, full_name, notice
-from .retry import delay
-from .services import SubscriptionState
-from .steps import words
-from .store import CELL_SHIFT, KEY_MASK, Store
-from .store.payload import micros, optional_moment
-from .types import Check, NotTold, Retry, Subscription, Told
+from ..batching import Batcher
+from ..errors import PetitbleuError
+from ..hosting.calling import HookFailed
+from ..hosting.calls import Calls
+from ..metrics import Metrics
+from ..retry import delay
+from ..steps import words
+from ..store import Store
+from ..types import NotTold, Retry, Subscription, Told
+from .notices import Outbox, full_name, notice
 
 logger = logging.getLogger("petitbleu.outbox")
 
@@ -50,38 +45,11 @@ LINGER = 0.02
 """Seconds that a lane waits for company once it is told of something new."""
 NOTED = 5.0
 """Seconds after which it is noted again that a receiver is well."""
-MEASURE = 10.0
-"""Seconds between looks at how much waits; longer where looking takes long."""
 LEAVE = 5.0
 """Seconds for which a stop waits for what is being told."""
 MOST_ANSWER = 500
-REPLAYED = 1000
-"""Notices that one transaction puts back."""
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`waiting` notices of a subscription; how old in seconds one may be before there is a warning; `kept` is for how
-    many seconds notices are kept; `poll` is in seconds."""
-
-    waiting: int
-    age: float
-    kept: float
-    poll: float
-
-
-@dataclass(slots=True)
-class Standing:
-    """How much waits of a subscription, as it was last counted."""
-
-    waiting: int = 0
-    oldest: float = 0.0
-    """Seconds for which one has waited."""
-    failures: int = 0
-    ended: bool = False
-    text: str = ""
 
 
 @dataclass(slots=True)
@@ -120,8 +88,8 @@ class _Lane:
 
 
 class Telling:
-    """`now` is the database's clock in microseconds. Raises `PetitbleuError` for a subscription whose patience is
-    longer than notices are kept."""
+    """Notices are `kept` for so many seconds, and looked for every `poll` seconds; `now` is the database's clock in
+    microseconds. Raises `PetitbleuError` for a subscription whose patience is longer than notices are kept."""
 
     def __init__(
         self,
@@ -129,17 +97,15 @@ class Telling:
         calls: Calls,
         outbox: Outbox,
         subscriptions: Sequence[tuple[str, Subscription]],
-        limits: Limits,
-        cell: int,
+        kept: float,
+        poll: float,
         now: Callable[[], int],
         random: Callable[[], float],
         metrics: Metrics,
     ) -> None:
         self._store = store
         self._calls = calls
-        self._outbox = outbox
-        self._limits = limits
-        self._high = cell << CELL_SHIFT
+        self._poll = poll
         self._now = now
         self._random = random
         self._metrics = metrics
@@ -149,13 +115,11 @@ class Telling:
         }
         self._ends: Batcher[_Ended, None] = Batcher(self._write_ends, linger=0.001)
         self._telling: set[asyncio.Task[None]] = set()
-        self.standings: dict[str, Standing] = {}
-        """By subscription; empty until it was first counted."""
         for lane in self._lanes.values():
-            if lane.subscription.patience > limits.kept:
+            if lane.subscription.patience > kept:
                 raise PetitbleuError(
                     f"{lane.name} has patience for {lane.subscription.patience:g} s, and notices are kept for "
-                    f"{limits.kept:g} s: retention.outbox should be longer"
+                    f"{kept:g} s: retention.outbox should be longer"
                 )
         outbox.arrived = self._wake_all
 
@@ -194,7 +158,7 @@ class Telling:
                 await asyncio.shield(task)
             except Exception as error:
                 logger.warning("%s cannot be told anything: %s: %s", lane.name, type(error).__name__, error)
-                await asyncio.sleep(self._limits.poll)
+                await asyncio.sleep(self._poll)
 
     async def _next(self, lane: _Lane) -> _Taken:
         clock = asyncio.get_running_loop().time
@@ -209,7 +173,7 @@ class Telling:
                 if await self._take(lane):
                     continue
                 try:
-                    async with asyncio.timeout(self._limits.poll):
+                    async with asyncio.timeout(self._poll):
                         await lane.wake.wait()
                         await asyncio.sleep(LINGER)
                 except TimeoutError:
@@ -337,133 +301,9 @@ class Telling:
             "answer": words(answer, MOST_ANSWER),
         }
 
-    # ----------------------------------------------------------------------------------------------------- measuring
-
-    async def watch(self) -> None:
-        """Count what waits, until cancelled: for `/metrics` and `/readyz`, and so that it does not become too much."""
-        clock = asyncio.get_running_loop().time
-        while self._lanes:
-            began = clock()
-            try:
-                await self.measure()
-            except Exception as error:
-                logger.warning("the outbox cannot be measured: %s: %s", type(error).__name__, error)
-            await asyncio.sleep(max(MEASURE, 20 * (clock() - began)))
-
-    async def measure(self) -> None:
-        kept = {row["name"]: row for row in await self._store.rows("subscription_states")}
-        for name in self._lanes:
-            (found,) = await self._store.rows("measure_subscription", name, self._limits.waiting + 1)
-            oldest = 0.0 if found["oldest"] is None else max(0.0, (found["now"] - found["oldest"]) / 1e6)
-            row = kept.get(name, {"failures": 0, "ended": None, "answer": ""})
-            self.standings[name] = Standing(
-                found["waiting"], oldest, row["failures"], row["ended"] is not None, row["answer"]
-            )
-        self._outbox.full = frozenset(
-            name for name, one in self.standings.items() if one.waiting >= self._limits.waiting
-        )
-
-    def checks(self) -> list[Check]:
-        """One for each subscription, as it was last counted."""
-        return [self._check(name, one) for name, one in self.standings.items()]
-
-    def _check(self, name: str, one: Standing) -> Check:
-        if one.ended:
-            return Check(name, True, f"wants nothing any more: {one.text}; {one.waiting} wait", warning=True)
-        if name in self._outbox.full:
-            return Check(name, True, f"{one.waiting} notices wait, and more are not kept: {one.text}", warning=True)
-        if one.oldest > self._limits.age:
-            text = f"{one.waiting} notices wait, one for {one.oldest:.0f} s" + (f": {one.text}" if one.failures else "")
-            return Check(name, True, text, warning=True)
-        return Check(name, True, f"{one.waiting} notices wait")
-
-    # ------------------------------------------------------------------------------------------- `services.Outbox`
-
-    async def states(self) -> list[SubscriptionState]:
-        kept = {row["name"]: row for row in await self._store.rows("subscription_states")}
-        names = {row["name"] for row in await self._store.rows("outbox_names")}
-        given_up = {row["name"]: row["notices"] for row in await self._store.rows("given_up")}
-        states = []
-        for name in sorted(names | {*self._lanes}):
-            (found,) = await self._store.rows("measure_subscription", name, self._limits.waiting + 1)
-            row = kept.get(name, _UNKNOWN)
-            paused = row["until"] if row["failures"] and row["until"] > found["now"] else None
-            states.append(
-                SubscriptionState(
-                    name=name,
-                    configured=name in self._lanes,
-                    waiting=found["waiting"],
-                    oldest=optional_moment(found["oldest"]),
-                    given_up=given_up.get(name, 0),
-                    failures=row["failures"],
-                    told=optional_moment(row["told"]),
-                    failed=optional_moment(row["failed"]),
-                    paused_until=optional_moment(paused),
-                    ended=optional_moment(row["ended"]),
-                    text=row["answer"],
-                )
-            )
-        return states
-
-    async def replay(
-        self,
-        name: str,
-        actor: Actor,
-        *,
-        events: Collection[int] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        given_up: bool = False,
-        rehearsal: bool = False,
-    ) -> int:
-        _admin(actor)
-        terms, values = ["subscription = ?", "state = 2" if given_up else "state > 0"], list[Any]([name])
-        for words_, at in (("at >= ?", since), ("at < ?", until)):
-            if at is not None:
-                terms.append(words_)
-                values.append(micros(at))
-        if events is not None:
-            ids = sorted({one if one > KEY_MASK else self._high | one for one in events})
-            terms.append(f"event IN ({', '.join('?' * len(ids)) or 'NULL'})")
-            values += ids
-        where = " AND ".join(terms)
-        if rehearsal:
-            counted = f"SELECT count(*) AS found FROM outbox WHERE {where}"  # noqa: S608 - our own words
-            return int((await self._store.read(counted, values))[0]["found"])
-        page = f"SELECT id FROM outbox WHERE {where} AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - our own words
-        last, replayed = 0, 0
-        # what is told meanwhile is not found a second time
-        while found := await self._store.read(page, [*values, last, REPLAYED]):
-            last = found[-1]["id"]
-            async with self._store.transaction() as on:
-                rows = await self._store.rows("replay_notices", [{"id": row["id"]} for row in found], on=on)
-                change = Change("outbox.replay", name, {"notices": len(rows), "first": found[0]["id"], "last": last})
-                await record(self._store, [change], actor, on)
-            replayed += len(rows)
-        self._outbox.arrived()
-        return replayed
-
-    async def enable(self, name: str, actor: Actor) -> bool:
-        _admin(actor)
-        async with self._store.transaction() as on:
-            enabled = await self._store.rows("enable_subscription", name, on=on)
-            if enabled:
-                await self._store.rows("hasten_notices", name, on=on)
-                await record(self._store, [Change("outbox.enable", name)], actor, on)
-        self._outbox.arrived()
-        return bool(enabled)
-
-
-def _admin(actor: Actor) -> None:
-    if not actor.operator.may("admin"):
-        raise AccessDenied
-
 
 def _asked(result: NotTold) -> float | None:
     return None if result.retry_after is None else min(result.retry_after, MOST_ASKED)
 
 
-_UNKNOWN: Row = {"failures": 0, "until": 0, "told": None, "failed": None, "ended": None, "answer": ""}
-
-
-__all__ = ["Limits", "Standing", "Telling"]
+__all__ = ["Telling"]

@@ -11,13 +11,13 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-from .data import from_json, to_json
-from .lifecycle import PENDING
-from .metrics import Metrics
-from .steps import Step, words
-from .store import Store
-from .store.payload import micros, moment, optional_micros, optional_moment
-from .types import Alert, Event, Notice, Subscription
+from ..data import from_json, to_json
+from ..lifecycle import PENDING
+from ..metrics import Metrics
+from ..steps import Step, words
+from ..store import Store
+from ..store.payload import micros, moment, optional_micros, optional_moment
+from ..types import Alert, Event, Notice, Subscription
 
 MOST_REASON = 1000
 """Characters of a reason in a notice."""
