@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
 from petitbleu.metrics import Metrics
-from petitbleu.receipts import Receipts
+from petitbleu.receipts.receipts import Receipts
 from petitbleu.store import Store, open_store
 from petitbleu.suppression import Terms
 from petitbleu.suppression.guard import Suppressions

@@ -13,7 +13,7 @@ import pytest
 from command_line import Run, runner, sample_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from petitbleu import Queue
+from petitbleu import Queue, Receipt, ReceiptState, Subscription
 from petitbleu.audit import ITSELF
 from petitbleu.encryption import check_keys, counted, encrypt
 from petitbleu.forgetting import Forget, person
@@ -53,6 +53,19 @@ async def test_an_event_goes_its_way_and_the_database_cannot_read_it(store: Stor
     store.vault = Vault([OLD, NEW])
     await rig.queue.put([script.messages[0].event])
     assert [one.event.data for one in await rig.queue.claim(Queue.REALTIME, 10)] == [SECRET]
+
+
+async def test_what_receipts_say_of_an_encrypted_event_is_told(store: Store) -> None:
+    store.vault = Vault([NEW])
+    script = Script()
+    script.subscriptions = [Subscription("all", frozenset({"received"}))]
+    rig = Rig(store, script)
+    async with rig.at_work():
+        number = await rig.push(data=SECRET)
+        await rig.until(number, "sent")
+    await rig.receipts.record([Receipt("pigeon", "loft", ReceiptState.RECEIVED, "landed", event=number, attempt=1)])
+    assert await rig.receipts.match() == 1
+    assert [row["kind"] for row in await store.read("SELECT kind FROM outbox", [])] == ["received"]
 
 
 async def test_old_texts_and_other_keys_are_read_until_they_are_encrypted_anew(store: Store) -> None:

@@ -23,7 +23,7 @@ from petitbleu import (
     Unknown,
 )
 from petitbleu.failover import Failover
-from petitbleu.receipts import RANKS, forward, worst
+from petitbleu.receipts.refining import RANKS, forward, worst
 from petitbleu.recycling import RecyclingRule
 from petitbleu.store import Store, open_store
 from pigeon_rig import LEASE, Rig, Script

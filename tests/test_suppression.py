@@ -40,7 +40,7 @@ from petitbleu.hosting.plugins import load
 from petitbleu.metrics import Metrics
 from petitbleu.operating import Actor, Suppression
 from petitbleu.queue import WorkQueue
-from petitbleu.receipts import Receipts
+from petitbleu.receipts.receipts import Receipts
 from petitbleu.steps import Step, step_row
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment

@@ -34,7 +34,6 @@ from petitbleu import (
     Told,
     hookimpl,
 )
-from petitbleu.decisions import Decisions
 from petitbleu.delivery import Delivery
 from petitbleu.failover import Failover
 from petitbleu.failpoints import Failpoints
@@ -47,7 +46,8 @@ from petitbleu.outbox.notices import Outbox, full_name
 from petitbleu.outbox.telling import Telling
 from petitbleu.outbox.waiting import Waiting
 from petitbleu.queue import WorkQueue
-from petitbleu.receipts import Receipts
+from petitbleu.receipts.decisions import Decisions
+from petitbleu.receipts.receipts import Receipts
 from petitbleu.recycling import Recycling, RecyclingRule
 from petitbleu.rendered import Copies
 from petitbleu.store import Store

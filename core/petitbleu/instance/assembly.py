@@ -14,7 +14,6 @@ from ..auth import Authenticator, Tokens
 from ..channels import wishes
 from ..data import elements
 from ..deadlines import within
-from ..decisions import Decisions
 from ..delivery import Delivery
 from ..failover import Failover
 from ..failpoints import Failpoints
@@ -31,7 +30,8 @@ from ..outbox.notices import Outbox, full_name
 from ..outbox.telling import Telling
 from ..outbox.waiting import Waiting
 from ..queue import WorkQueue
-from ..receipts import Receipts
+from ..receipts.decisions import Decisions
+from ..receipts.receipts import Receipts
 from ..recycling import Recycling
 from ..rendered import Copies
 from ..rendering import Renderer, RenderLimits

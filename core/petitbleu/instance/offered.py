@@ -16,7 +16,7 @@ from ..masking import Masks
 from ..operating import Desk
 from ..operations import Operations
 from ..outbox.desk import OutboxDesk
-from ..receipts import Receipts
+from ..receipts.receipts import Receipts
 from ..reports import Reports
 from ..services import EventType, Services, StatusName
 from ..status import Status

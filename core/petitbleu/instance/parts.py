@@ -11,7 +11,6 @@ from ..alerting import Alerting
 from ..archive import Archiver
 from ..auth import Authenticator, Tokens
 from ..config import Config
-from ..decisions import Decisions
 from ..failpoints import Failpoints, read_failpoints
 from ..health import Watch
 from ..horizon import HorizonWatch
@@ -26,7 +25,8 @@ from ..operations import Operations
 from ..outbox.telling import Telling
 from ..outbox.waiting import Waiting
 from ..queue import WorkQueue
-from ..receipts import Receipts
+from ..receipts.decisions import Decisions
+from ..receipts.receipts import Receipts
 from ..retention import Purge
 from ..rollup import Rollup
 from ..services import Services

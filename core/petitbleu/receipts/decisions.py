@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .failover import Failover
-from .hosting.calls import Calls
-from .lifecycle import FAILED, PENDING, SENT
-from .metrics import Metrics
-from .outbox.notices import Outbox
-from .recycling import longer
-from .steps import words
-from .store import Store
-from .store.payload import decode, optional_micros
-from .tally import RECYCLED, REOPENED, Fact, Tally
-from .types import Event, ReceiptState, Recycle
+from ..failover import Failover
+from ..hosting.calls import Calls
+from ..lifecycle import FAILED, PENDING, SENT
+from ..metrics import Metrics
+from ..outbox.notices import Outbox
+from ..recycling import longer
+from ..steps import words
+from ..store import Store
+from ..store.payload import decode, optional_micros
+from ..tally import RECYCLED, REOPENED, Fact, Tally
+from ..types import Event, ReceiptState, Recycle
 
 MOST = 500
 """Decisions taken up at once."""

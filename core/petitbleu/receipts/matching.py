@@ -1,0 +1,134 @@
+"""Whose receipts they are: the attempts that rows of `receipts` belong to, by number or by the names they go by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..data import from_json, to_json
+from ..steps import words
+from ..store import Store
+from ..store.payload import micros, optional_moment
+from ..types import Receipt, ReceiptState, Scope
+from .refining import forward, worst
+
+Row = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Matched:
+    """The receipts of one attempt that came together, and what they make of it."""
+
+    event: int
+    number: int
+    channel: str
+    receipts: list[tuple[int, Receipt]]
+    parts: dict[int, str]
+    changed: dict[int, str]
+    before: str
+    after: str
+
+    @property
+    def said(self) -> str:
+        """The words of the receipt that decided."""
+        telling = [receipt.text for _, receipt in self.receipts if receipt.state == self.after]
+        return telling[-1] if telling else self.receipts[-1][1].text
+
+
+async def find(store: Store, taken: Sequence[Row], on: Any) -> tuple[list[Matched], list[Row]]:
+    """The receipts by their attempts, and those that have none."""
+    names = sorted({(row["channel"], name) for row in taken for name in from_json(row["names"])})
+    awaited: dict[tuple[str, str], list[Row]] = {}
+    if names:
+        asked = [{"channel": channel, "name": name} for channel, name in names]
+        for row in await store.rows("find_awaited", asked, on=on):
+            awaited.setdefault((row["channel"], row["name"]), []).append(row)
+    targets: dict[int, tuple[int, int, int | None]] = {}
+    for row in taken:
+        if row["event"] is not None and row["number"] is not None:
+            targets[row["id"]] = row["event"], row["number"], None
+        elif (part := _part(row, awaited)) is not None:
+            targets[row["id"]] = part["event"], part["number"], part["id"]
+    asked = [{"event": event, "number": number} for event, number in sorted({one[:2] for one in targets.values()})]
+    attempts: dict[tuple[int, int], Row] = {}
+    parts: dict[tuple[int, int], dict[int, str]] = {}
+    if asked:
+        for row in await store.rows("find_attempts", asked, on=on):
+            attempts[row["event"], row["number"]] = row
+        for row in await store.rows("find_parts", asked, on=on):
+            parts.setdefault((row["event"], row["number"]), {})[row["id"]] = row["state"]
+    found: dict[tuple[int, int], Matched] = {}
+    unmatched = []
+    for row in taken:
+        target = targets.get(row["id"])
+        attempt = None if target is None else attempts.get(target[:2])
+        if target is None or attempt is None or attempt["channel"] != row["channel"]:
+            unmatched.append(row)
+            continue
+        one = found.get(target[:2])
+        if one is None:
+            before = attempt["feedback"]
+            known = dict(parts.get(target[:2], {}))
+            one = found[target[:2]] = Matched(*target[:2], row["channel"], [], known, {}, before, before)
+        one.receipts.append((row["id"], _receipt(row)))
+        _advance(one, target[2], row["state"])
+    return list(found.values()), unmatched
+
+
+def _part(row: Row, awaited: Mapping[tuple[str, str], Sequence[Row]]) -> Row | None:
+    """The latest part that goes by the first of a receipt's names: providers give a number again after a while."""
+    for name in from_json(row["names"]):
+        found = [
+            one
+            for one in awaited.get((row["channel"], name), ())
+            if not row["provider"] or one["provider"] == row["provider"]
+        ]
+        if found:
+            return found[-1]
+    return None
+
+
+def _advance(one: Matched, part: int | None, state: str) -> None:
+    if part is not None:
+        new = forward(one.parts[part], state)
+        if new != one.parts[part]:
+            one.parts[part] = one.changed[part] = new
+        one.after = forward(one.after, worst([*one.parts.values()]))
+    else:
+        one.after = forward(one.after, state)
+
+
+def stored(one: Receipt) -> dict[str, Any]:
+    return {
+        "channel": one.channel,
+        "provider": words(one.provider, 128),
+        "names": to_json([words(name, 255) for name in one.names]),
+        "event": one.event,
+        "number": one.attempt,
+        "state": one.state.value,
+        "text": words(one.text, 1000),
+        "code": words(one.code, 64),
+        "scope": one.scope.value,
+        "permanent": int(one.permanent),
+        "at": None if one.at is None else micros(one.at),
+    }
+
+
+def _receipt(row: Row) -> Receipt:
+    return Receipt(
+        channel=row["channel"],
+        provider=row["provider"],
+        state=ReceiptState(row["state"]),
+        text=row["text"],
+        names=tuple(from_json(row["names"])),
+        event=row["event"],
+        attempt=row["number"],
+        code=row["code"],
+        scope=Scope(row["scope"]),
+        permanent=bool(row["permanent"]),
+        at=optional_moment(row["at"]),
+    )
+
+
+__all__ = ["Matched", "find", "stored"]
