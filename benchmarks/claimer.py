@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import uvloop
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import open_store
 from petitbleu.types import Queue

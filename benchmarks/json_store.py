@@ -12,7 +12,7 @@ import orjson
 import uvloop
 from aiohttp import web
 from petitbleu import Event, Queue, elements
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import open_store
 
 

@@ -23,10 +23,10 @@ from petitbleu import Delivered, Event, Message, Queue, incoming_event, parse_xm
 from petitbleu.delivery import Delivery, Work
 from petitbleu.instance import Instance, open_instance
 from petitbleu.logs import set_up
+from petitbleu.reports.tally import Tally
 from petitbleu.serving import GC_THRESHOLD
 from petitbleu.steps import Claimed, Step, step_row
 from petitbleu.store.payload import decode, encode
-from petitbleu.tally import Tally
 from petitbleu_email.compose import Composer
 from petitbleu_soap_ingest.envelope import read_envelope
 

@@ -15,12 +15,12 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope
 from command_line import runner, sample_copy
 from petitbleu import Deferred, Event, Failed, Queue, Scope
-from petitbleu.alerting import Alerting
-from petitbleu.alerts import Pace, Terms
+from petitbleu.alerts.alerting import Alerting
+from petitbleu.alerts.notifying import Notifier, Recipients
+from petitbleu.alerts.thresholds import Pace, Terms
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
-from petitbleu.notifying import Notifier, Recipients
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.testing import RecordingChannel, serving

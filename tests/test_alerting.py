@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from command_line import runner, sample_copy
 from petitbleu import AccessDenied, Alert, Event, Operator, Queue
-from petitbleu.alerting import Alerting
-from petitbleu.alerts import WATCHED, Pace, Terms
-from petitbleu.queue import WorkQueue
+from petitbleu.alerts.alerting import Alerting
+from petitbleu.alerts.thresholds import WATCHED, Pace, Terms
+from petitbleu.queue.queue import WorkQueue
+from petitbleu.reports.tally import Fact, Tally
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
-from petitbleu.tally import Fact, Tally
 
 SECOND, MINUTE = 1_000_000, 60_000_000
 TERMS = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from petitbleu.alerts import ALERT, OK, WARNING, Gate, Pace, Standing, Terms, judge
+from petitbleu.alerts.thresholds import ALERT, OK, WARNING, Gate, Pace, Standing, Terms, judge
 
 TERMS = Terms(100, 400)
 PACE = Pace(60, 300, 0.8)

@@ -29,7 +29,7 @@ from petitbleu import (
     Unknown,
 )
 from petitbleu.failpoints import Failpoint, Failpoints
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import Claimed
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment

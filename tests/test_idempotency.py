@@ -19,9 +19,9 @@ from petitbleu import Event, EventsRefused, IncomingEvent, KeyReused, Operator, 
 from petitbleu.channels import wishes
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import Loaded, load
-from petitbleu.idempotency import CallKey, First, Stored, propose, propose_call, resolve
 from petitbleu.intake import Intake, Limits, TypeRules
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.idempotency import CallKey, First, Stored, propose, propose_call, resolve
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 
@@ -72,7 +72,7 @@ async def test_a_repeat_gets_the_first_id_and_is_no_new_event(store: Store, queu
     await store.shift_clock(60)
     assert await queue.store([event(store, "A")]) == [Stored(first, fresh=False)]
     assert await stored(store) == [first]
-    assert await queue.depth(time.monotonic) == 1
+    assert await queue.depth.count(time.monotonic) == 1
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ PUSHER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from petitbleu import Event, Queue
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import open_store
 
 async def main(url):

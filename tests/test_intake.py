@@ -32,7 +32,7 @@ from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import Loaded, load
 from petitbleu.intake import Gate, Intake, Limits, TypeRules
 from petitbleu.metrics import Metrics
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 

@@ -22,7 +22,7 @@ from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
 from petitbleu.listening import listen
 from petitbleu.metrics import MOST_CHILDREN, Metrics
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import open_store
 from petitbleu.store.payload import moment
 from prometheus_client.openmetrics import parser as openmetrics
@@ -185,7 +185,7 @@ async def test_the_backlog_is_read_from_either_database(database_url: str) -> No
         (claimed,) = await queue.claim(Queue.REALTIME, 1)
         await store.shift_clock(60)
         async with queue.apart() as connection:
-            found = {(one.queue, one.state): one for one in await queue.backlog(connection)}
+            found = {(one.queue, one.state): one for one in await queue.depth.backlog(connection)}
     assert {state for _, state in found} == {"waiting", "ready", "leased", "paused"}
     events = {key: one.events for key, one in found.items() if one.events}
     assert events == {("realtime", "ready"): 2, ("realtime", "leased"): 1, ("batch", "waiting"): 1}
@@ -197,14 +197,14 @@ async def test_the_backlog_is_read_from_either_database(database_url: str) -> No
 
 async def test_scrapes_close_together_read_the_database_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     queue, asked = world.server.instance.queue, 0
-    read = queue.backlog
+    read = queue.depth.backlog
 
     async def backlog(on: Any = None) -> Any:
         nonlocal asked
         asked += 1
         return await read(on)
 
-    monkeypatch.setattr(queue, "backlog", backlog)
+    monkeypatch.setattr(queue.depth, "backlog", backlog)
     await asyncio.gather(*(world.text() for _ in range(20)))
     assert asked == 1
 
@@ -213,7 +213,7 @@ async def test_a_scrape_is_answered_without_the_database(world: World, monkeypat
     async def backlog(on: Any = None) -> Any:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(world.server.instance.queue, "backlog", backlog)
+    monkeypatch.setattr(world.server.instance.queue.depth, "backlog", backlog)
     page = Page(await world.text())
     assert page("petitbleu_database_up") == 0
     assert page.families["petitbleu_queue_events"].samples == []

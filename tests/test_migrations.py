@@ -23,7 +23,7 @@ from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
 from petitbleu.operating import Actor
 from petitbleu.operations import Operations
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import Store, StoreError, open_store
 from petitbleu.store.sqlite_client import statements

@@ -24,7 +24,7 @@ from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
 from petitbleu.operating import Actor
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import CommitUnknown, Store, StoreError, open_store
 from petitbleu.store.payload import moment

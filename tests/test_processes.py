@@ -43,7 +43,7 @@ from petitbleu.heartbeat import Heartbeat
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
 from petitbleu.listening import inherited, listen, url
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.supervisor import Pauses, Supervisor

@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 from petitbleu import Event, Queue
 from petitbleu.app import Server, running
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.throttle.window import Window

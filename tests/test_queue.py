@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from petitbleu import Event, HandOffRefused, Queue
 from petitbleu.lifecycle import EXPIRED, PENDING, PROCESSING, SENT
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import CELL_SHIFT, Store, StoreError, migrations, open_store
 from petitbleu.store.payload import micros, moment
@@ -68,7 +68,7 @@ async def test_ids_carry_the_cell_and_never_repeat(store: Store, queue: WorkQueu
 async def test_a_block_larger_than_usual_is_stored_whole(store: Store, queue: WorkQueue) -> None:
     ids = await queue.put([event(store) for _ in range(1500)])
     assert len(set(ids)) == 1500
-    assert await queue.depth(time.monotonic) == 1500
+    assert await queue.depth.count(time.monotonic) == 1500
 
 
 async def test_concurrent_callers_each_get_their_own_ids(store: Store, queue: WorkQueue) -> None:
@@ -86,7 +86,7 @@ async def test_one_event_that_cannot_be_stored_costs_the_other_callers_nothing(s
         queue.put([event(store)]), queue.put([bad]), queue.put([event(store)]), return_exceptions=True
     )
     assert isinstance(answers[1], ValueError)
-    assert await queue.depth(time.monotonic) == 2
+    assert await queue.depth.count(time.monotonic) == 2
 
 
 async def test_an_event_comes_back_as_it_went_in(store: Store, queue: WorkQueue) -> None:
@@ -129,7 +129,7 @@ async def test_a_final_outcome_leaves_the_queue_and_is_told_once(store: Store, q
     (claimed,) = await queue.claim(Queue.REALTIME, 1)
     assert await queue.record(sent(claimed, store))
     assert await status_of(store, claimed.id) == (SENT, "250 ok")
-    assert await queue.depth(time.monotonic) == 0
+    assert await queue.depth.count(time.monotonic) == 0
     assert not await queue.record(Step(claimed, EXPIRED, "late", "email", at=store.now()))
     assert await status_of(store, claimed.id) == (SENT, "250 ok")
     (attempt,) = await store.read("SELECT * FROM attempts", [])

@@ -20,12 +20,12 @@ from command_line import runner, sample_copy
 from hypothesis import given
 from hypothesis import strategies as st
 from petitbleu import AccessDenied, Operator, QueryRefused, ReportQuery
-from petitbleu.reports import ERRORS, Counts, Reports, compute
-from petitbleu.rollup import Rollup
+from petitbleu.reports.reports import ERRORS, Counts, Reports, compute
+from petitbleu.reports.rollup import Rollup
+from petitbleu.reports.tally import BINS, bin_of
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import micros, moment
 from petitbleu.store.statistics import KEY, MEASURES
-from petitbleu.tally import BINS, bin_of
 
 PARIS = ZoneInfo("Europe/Paris")
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -31,14 +31,14 @@ from petitbleu.hosting.plugins import load
 from petitbleu.lifecycle import FINAL
 from petitbleu.operating import Actor
 from petitbleu.operations import Operations
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.recycling import RecyclingRule
-from petitbleu.reports import Reports
-from petitbleu.rollup import Rollup
+from petitbleu.reports.reports import Reports
+from petitbleu.reports.rollup import Rollup
+from petitbleu.reports.tally import ACCEPTED, OTHER, RECYCLED, REOPENED, RETRIED, Tally
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
-from petitbleu.tally import ACCEPTED, OTHER, RECYCLED, REOPENED, RETRIED, Tally
 from pigeon_rig import Rig, Script
 
 BRANDS = {"order": "shop", "reset": "outlet"}

@@ -23,7 +23,7 @@ from petitbleu.instance import open_instance
 from petitbleu.metrics import Metrics
 from petitbleu.operating import Actor
 from petitbleu.operations import Operations
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.retention import LEASE, Busy, Pace, Periods, Purge, merged
 from petitbleu.store import Store, open_store
 from petitbleu.types import Operator

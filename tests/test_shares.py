@@ -6,7 +6,7 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
-from petitbleu.shares import Flow, Shares
+from petitbleu.queue.shares import Flow, Shares
 
 A, B, C = (Flow("email", name) for name in "abc")
 

@@ -15,7 +15,7 @@ from petitbleu import Event, hookimpl
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.conduct import LOST, SILENT, Conduct, Ear
 from petitbleu.hosting.plugins import load
-from petitbleu.shares import Flow
+from petitbleu.queue.shares import Flow
 from petitbleu.stalls import MOST, SLOW, Stalls
 from petitbleu.store import Store, open_store
 from petitbleu.types import Queue

@@ -21,7 +21,7 @@ from petitbleu import (
     Queue,
 )
 from petitbleu.lifecycle import SENT, statuses
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.status import Status
 from petitbleu.steps import Step
 from petitbleu.store import KEY_MASK, Store, open_store

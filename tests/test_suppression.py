@@ -39,8 +39,9 @@ from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
 from petitbleu.metrics import Metrics
 from petitbleu.operating import Actor, Suppression
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.receipts.receipts import Receipts
+from petitbleu.reports.tally import Tally
 from petitbleu.steps import Step, step_row
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
@@ -50,7 +51,6 @@ from petitbleu.suppression.guard import Standing, Suppressions
 from petitbleu.suppression.keys import LONGEST
 from petitbleu.suppression.register import Register
 from petitbleu.suppression.rules import LONGEST_TEXT, SoftError, counted, enough, line, outcome_sign, receipt_sign
-from petitbleu.tally import Tally
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND

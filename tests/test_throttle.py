@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from petitbleu import Deferred, Delivered, Event, Failed, NotNow, Outcome, Queue, Scope, Unknown
 from petitbleu.metrics import Metrics
-from petitbleu.shares import Flow
+from petitbleu.queue.shares import Flow
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.throttle import Feedback, Limit, ProviderLimits, Shared, Throttle, Ticket

@@ -16,9 +16,9 @@ from petitbleu import Event, Queue
 from petitbleu.app import Server, running
 from petitbleu.config import SAMPLE
 from petitbleu.metrics import Metrics
+from petitbleu.queue.wakeup import CHANNEL, Rhythm, Wakeup
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
-from petitbleu.wakeup import CHANNEL, Rhythm, Wakeup
 
 QUICK = Rhythm(ping=0.2, patience=0.3, first=0.05, longest=0.1)
 

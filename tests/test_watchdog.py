@@ -10,13 +10,13 @@ import pytest
 from aiohttp import ClientSession
 from command_line import runner, sample_copy
 from petitbleu import Event, IncomingEvent, Operator, Queue
-from petitbleu.alerting import Alerting
-from petitbleu.alerts import Pace, Terms
-from petitbleu.queue import WorkQueue
+from petitbleu.alerts.alerting import Alerting
+from petitbleu.alerts.thresholds import Pace, Terms
+from petitbleu.alerts.watchdog import Beat, Watchdog
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.testing import RecordingChannel, serving
-from petitbleu.watchdog import Beat, Watchdog
 
 SECOND = 1_000_000
 

@@ -14,9 +14,9 @@ from .errors import NotNow
 from .failover import Failover, remaining
 from .lifecycle import EXPIRED, FAILED, PENDING, SENT
 from .metrics import Metrics
+from .queue.shares import Flow
 from .recycling import Recycling
 from .retry import delay
-from .shares import Flow
 from .steps import AttemptRecord, Claimed, Step
 from .suppression import Reason
 from .throttle import Throttle, Ticket

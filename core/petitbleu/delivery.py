@@ -27,7 +27,7 @@ from .hosting.calling import HookFailed
 from .hosting.calls import Calls
 from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING
 from .metrics import Metrics
-from .queue import WorkQueue
+from .queue.queue import WorkQueue
 from .recycling import Recycling, longer
 from .rendered import Copies
 from .rendering import LimitReached

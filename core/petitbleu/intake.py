@@ -19,9 +19,9 @@ from .deadlines import within
 from .errors import AccessDenied, EventProblem, EventsRefused, Unavailable
 from .hosting.calling import HookFailed
 from .hosting.calls import Calls
-from .idempotency import CallKey
 from .metrics import Metrics
-from .queue import WorkQueue
+from .queue.idempotency import CallKey
+from .queue.queue import WorkQueue
 from .services import Accept
 from .suggest import did_you_mean
 from .types import Event, IncomingEvent, Operator, Queue
@@ -104,9 +104,9 @@ class Intake:
     async def __call__(self, events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
         if not operator.may("push"):
             raise AccessDenied
-        depth = self._queue.known_depth(self._monotonic)
+        depth = self._queue.depth.known(self._monotonic)
         if depth is None:
-            depth = await self._look(self._queue.depth(self._monotonic))
+            depth = await self._look(self._queue.depth.count(self._monotonic))
         beyond = depth + len(events) - self._limits.pending
         if beyond > 0 and not key and not any(map(self._may_be_known, events)):
             raise self._full(depth)

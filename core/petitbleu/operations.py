@@ -18,12 +18,13 @@ from .hosting.calls import Calls
 from .lifecycle import FINAL, IGNORED, PAUSED, PENDING, TRANSITIONS
 from .operating import Actor, Done
 from .outbox.notices import Outbox
-from .queue import WorkQueue
+from .queue.queue import WorkQueue
+from .queue.rows import HELD, LEASED
+from .reports.tally import REOPENED, Fact, Tally
 from .rerouting import Rerouting
-from .standing import HELD, LEASED, Found, Verdict
+from .standing import Found, Verdict
 from .store import CELL_SHIFT, KEY_MASK, Store
 from .store.payload import decode, micros, moment, optional_micros
-from .tally import REOPENED, Fact, Tally
 from .types import Event, Operator
 
 _STATEMENTS = {"cancel": "cancel", "hold": "hold", "release": "let_go"}
@@ -227,7 +228,7 @@ class Operations:
     # -------------------------------------------------------------------------------------------------------- changes
 
     async def _room(self, coming: int) -> None:
-        depth = await self._queue.depth(self._monotonic) if coming else 0
+        depth = await self._queue.depth.count(self._monotonic) if coming else 0
         if depth + coming > self._pending:
             raise Unavailable(f"{coming} events more do not fit into the queue ({depth}/{self._pending})")
 

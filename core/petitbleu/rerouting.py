@@ -13,11 +13,12 @@ from typing import Any
 from .hosting.calling import HookFailed
 from .hosting.calls import Calls
 from .lifecycle import FINAL
-from .standing import HELD, LEASED, Found, Verdict
+from .queue.rows import HELD, LEASED
+from .reports.tally import RECYCLED, REOPENED, Fact, Tally
+from .standing import Found, Verdict
 from .steps import words
 from .store import Store
 from .store.payload import optional_micros
-from .tally import RECYCLED, REOPENED, Fact, Tally
 
 OPERATOR = "operator"
 """Why it goes on, in the counts; rules have a word for the failure."""

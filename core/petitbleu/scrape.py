@@ -19,13 +19,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from . import alerts, logs
-from .alerting import Alerting
+from . import logs
+from .alerts import thresholds
+from .alerts.alerting import Alerting
 from .horizon import Horizon, HorizonWatch
 from .hosting.calls import Calls
 from .hosting.offspring import Offspring
 from .outbox.waiting import Waiting
-from .queue import Backlog, WorkQueue
+from .queue.depth import Backlog
+from .queue.queue import WorkQueue
 from .retention import Purge
 from .throttle import Throttle
 from .types import Check
@@ -141,7 +143,7 @@ class Scrape(Collector):
     async def _database(self) -> Database | None:
         try:
             async with asyncio.timeout(self._deadline), self._queue.apart() as connection:
-                backlog = await self._queue.backlog(connection)
+                backlog = await self._queue.depth.backlog(connection)
                 return Database(backlog, await self._horizon.read(connection), await self._purge.age(connection))
         except Exception as error:
             logger.warning("the database cannot be measured: %s: %s", type(error).__name__, error)
@@ -240,7 +242,7 @@ class Scrape(Collector):
         )
         value = GaugeMetricFamily("petitbleu_alert_value", "What its thresholds are for.", labels=["alert"])
         for one in self._alerting.known():
-            level.add_metric([one.name], alerts.LEVELS.index(one.level))
+            level.add_metric([one.name], thresholds.LEVELS.index(one.level))
             if one.value is not None:
                 value.add_metric([one.name], one.value)
         age = GaugeMetricFamily(

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Protocol
 
-from .shares import Flow
+from .queue.shares import Flow
 from .types import Queue
 
 SLOW = 1_000_000

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from .types import Event
 
-LEASED, HELD = 2, 3
-"""States of a queue row that operators leave alone: a worker has it, it is paused."""
-
 
 @dataclass(frozen=True, slots=True)
 class Found:

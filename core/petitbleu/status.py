@@ -15,7 +15,7 @@ from .addresses import instant
 from .errors import AccessDenied, QueryRefused
 from .lifecycle import PAUSED, PENDING, PROCESSING
 from .operating import FoundEvent
-from .queue import LANES
+from .queue.rows import HELD, LANES, LEASED, READY, WAITING
 from .rendered import text_of
 from .services import StatusName
 from .store import CELL_SHIFT, KEY_MASK, Store
@@ -26,7 +26,7 @@ from .types import Condition, EventQuery, Junction, Operator, Queue
 MOST_TERMS = 100
 MOST_ROWS = 10_000
 
-_STATES = {PENDING: (0, 1), PROCESSING: (2,), PAUSED: (3,)}
+_STATES = {PENDING: (WAITING, READY), PROCESSING: (LEASED,), PAUSED: (HELD,)}
 """What is open has a row in the queue, whose state tells how."""
 _STATUS = f"CASE q.state WHEN 2 THEN '{PROCESSING}' WHEN 3 THEN '{PAUSED}' ELSE e.status END"
 _COLUMNS = {

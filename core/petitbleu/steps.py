@@ -8,9 +8,9 @@ from typing import Any
 
 from .data import to_json
 from .lifecycle import FINAL, PROCESSING, SENT, TRANSITIONS
+from .reports.tally import RECYCLED, RETRIED, Tally, bin_of
 from .store.payload import micros
 from .suppression import Note
-from .tally import RECYCLED, RETRIED, Tally, bin_of
 from .types import Event
 
 

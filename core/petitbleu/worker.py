@@ -12,8 +12,8 @@ from functools import partial
 from .delivery import MOST_CRASHES, Delivery, Work
 from .heartbeat import Heartbeat
 from .hosting.patience import GIVE_UP
-from .queue import WorkQueue
-from .shares import Flow, Shares
+from .queue.queue import WorkQueue
+from .queue.shares import Flow, Shares
 from .stalls import Stalls
 from .steps import Claimed
 from .throttle import Throttle

@@ -45,7 +45,7 @@ from petitbleu.outbox.desk import OutboxDesk
 from petitbleu.outbox.notices import Outbox, full_name
 from petitbleu.outbox.telling import Telling
 from petitbleu.outbox.waiting import Waiting
-from petitbleu.queue import WorkQueue
+from petitbleu.queue.queue import WorkQueue
 from petitbleu.receipts.decisions import Decisions
 from petitbleu.receipts.receipts import Receipts
 from petitbleu.recycling import Recycling, RecyclingRule

@@ -12,7 +12,7 @@ from ..addresses import instant
 from ..commands import Command
 from ..errors import QueryRefused
 from ..instance import open_instance
-from ..reports import DIMENSIONS, PERIODS
+from ..reports.reports import DIMENSIONS, PERIODS
 from ..services import Report, ReportLine, ReportQuery
 from .local import LOCAL
 from .output import as_json, table

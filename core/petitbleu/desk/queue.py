@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import AccessDenied
 from ..operating import QueueLine
-from ..queue import LANES
+from ..queue.rows import LANES
 from ..store import Store
 from ..types import Operator
 

@@ -91,7 +91,7 @@ async def _database(instance: Instance) -> list[Finding]:
         if int(row["number"]) < _OLDEST_POSTGRES:
             text = f"PostgreSQL {int(row['number']) // 10_000} is older than what Petitbleu is tested with"
             found.append(Finding("database", "version", Level.WARNING, text, "use 13 or later"))
-    backlog = await instance.queue.backlog()
+    backlog = await instance.queue.depth.backlog()
     waiting = sum(one.events for one in backlog)
     most = instance.config.limits.pending
     if waiting >= 0.8 * most:

@@ -29,14 +29,15 @@ from ..outbox.desk import OutboxDesk
 from ..outbox.notices import Outbox, full_name
 from ..outbox.telling import Telling
 from ..outbox.waiting import Waiting
-from ..queue import WorkQueue
+from ..queue.queue import WorkQueue
+from ..queue.shares import Shares
+from ..queue.wakeup import Wakeup
 from ..receipts.decisions import Decisions
 from ..receipts.receipts import Receipts
 from ..recycling import Recycling
 from ..rendered import Copies
 from ..rendering import Renderer, RenderLimits
-from ..reports import Reports
-from ..shares import Shares
+from ..reports.reports import Reports
 from ..status import Status
 from ..store import Store
 from ..store.payload import decode
@@ -45,7 +46,6 @@ from ..suppression.register import Register
 from ..templates import Drafts, Templates
 from ..throttle import Shared, Throttle
 from ..types import Event
-from ..wakeup import Wakeup
 from ..worker import Worker
 from . import offered, terms, upkeep
 from .ground import Ground, prepare
@@ -111,7 +111,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
     tokens = Tokens(store, config.operators, config.event_types, config.brands, ground.now, secrets.token_bytes)
 
     async def pending() -> tuple[int, int]:
-        return await within(config.limits.deadline, queue.depth(time.monotonic)), config.limits.pending
+        return await within(config.limits.deadline, queue.depth.count(time.monotonic)), config.limits.pending
 
     async def load_event(event_id: int) -> Event | None:
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, tzinfo
 from ..config import Config
 from ..hosting.calls import Calls
 from ..metrics import Metrics
-from ..queue import WorkQueue
+from ..queue.queue import WorkQueue
+from ..reports.tally import Tally
 from ..store import Store
-from ..tally import Tally
 from ..types import Channel
 from .parts import Surroundings
 from .planning import Plan

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from .. import desk as desks
-from ..alerting import Alerting
+from ..alerts.alerting import Alerting
 from ..answers import branded
 from ..auth import Authenticator, Tokens
 from ..desk.listing import Sizes
@@ -17,7 +17,7 @@ from ..operating import Desk
 from ..operations import Operations
 from ..outbox.desk import OutboxDesk
 from ..receipts.receipts import Receipts
-from ..reports import Reports
+from ..reports.reports import Reports
 from ..services import EventType, Services, StatusName
 from ..status import Status
 from ..suppression.register import Register

@@ -7,7 +7,9 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..alerting import Alerting
+from ..alerts.alerting import Alerting
+from ..alerts.notifying import Notifier
+from ..alerts.watchdog import Watchdog
 from ..archive import Archiver
 from ..auth import Authenticator, Tokens
 from ..config import Config
@@ -20,26 +22,24 @@ from ..hosting.owners import Owners
 from ..hosting.plugins import Loaded
 from ..intake import Gate, Intake
 from ..metrics import Metrics
-from ..notifying import Notifier
 from ..operations import Operations
 from ..outbox.telling import Telling
 from ..outbox.waiting import Waiting
-from ..queue import WorkQueue
+from ..queue.queue import WorkQueue
+from ..queue.wakeup import Wakeup
 from ..receipts.decisions import Decisions
 from ..receipts.receipts import Receipts
+from ..reports.rollup import Rollup
+from ..reports.tally import Tally
 from ..retention import Purge
-from ..rollup import Rollup
 from ..services import Services
 from ..status import Status
 from ..store import Store
 from ..suppression.guard import Suppressions
 from ..suppression.register import Register
-from ..tally import Tally
 from ..templates import Drafts, Templates
 from ..throttle import Throttle
 from ..types import Channel, Queue
-from ..wakeup import Wakeup
-from ..watchdog import Watchdog
 from ..worker import Worker
 
 

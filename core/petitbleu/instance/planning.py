@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
 from ..addresses import email_address, phone_number, registration_token
+from ..alerts.notifying import content
 from ..channels import EMAIL, MOBILE_PHONE, wishes
 from ..config import (
     Config,
@@ -26,7 +27,6 @@ from ..config import (
 from ..hosting.calls import Calls
 from ..hosting.conduct import Conduct
 from ..hosting.plugins import Loaded, load
-from ..notifying import content
 from ..safemode import SafeMode
 from ..types import Channel, Retry
 

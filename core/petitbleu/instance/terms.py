@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from .. import alerts
+from ..alerts import thresholds
 from ..answers import Rule
 from ..archive import Terms as ArchiveTerms
 from ..config import Config
@@ -166,14 +166,16 @@ def suppression(config: Config) -> dict[str, Terms]:
 # ----------------------------------------------------------------------------------------------------------- watching
 
 
-def thresholds(config: Config) -> dict[str, alerts.Terms]:
+def alert_terms(config: Config) -> dict[str, thresholds.Terms]:
     """By what is measured."""
-    return {name: alerts.Terms(one.warning, one.alert) for name, one in config.alerts if isinstance(one, Thresholds)}
+    return {
+        name: thresholds.Terms(one.warning, one.alert) for name, one in config.alerts if isinstance(one, Thresholds)
+    }
 
 
-def alert_pace(config: Config) -> alerts.Pace:
+def alert_pace(config: Config) -> thresholds.Pace:
     given = config.alerts
-    return alerts.Pace(micros(given.raise_after), micros(given.clear_after), given.clear_below)
+    return thresholds.Pace(micros(given.raise_after), micros(given.clear_after), given.clear_below)
 
 
 def counted(config: Config) -> tuple[int, int]:

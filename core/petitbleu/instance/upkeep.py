@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from .. import alerts
-from ..alerting import Alerting
+from ..alerts import thresholds
+from ..alerts.alerting import Alerting
+from ..alerts.notifying import Notifier, Recipients
+from ..alerts.watchdog import Watchdog
 from ..answers import branded
 from ..archive import Archiver, Folder
 from ..config.settings import TypeRetention
 from ..errors import ConfigError, ConfigProblem, EventsRefused
 from ..intake import Intake
 from ..masking import Masks
-from ..notifying import Notifier, Recipients
 from ..outbox.notices import Outbox
+from ..reports.rollup import Rollup
 from ..retention import Pace, Purge
-from ..rollup import Rollup
-from ..watchdog import Watchdog
 from . import terms
 from .ground import Ground
 
@@ -41,7 +41,10 @@ def watchdog(ground: Ground, intake: Intake) -> Watchdog | None:
 def notifier(ground: Ground) -> Notifier:
     config = ground.config
     return Notifier(
-        [Recipients(one.channel, one.to, alerts.LEVELS.index(one.level), one.fields) for one in config.alerts.messages],
+        [
+            Recipients(one.channel, one.to, thresholds.LEVELS.index(one.level), one.fields)
+            for one in config.alerts.messages
+        ],
         ground.calls,
         ground.channels,
         lambda content: branded(content, config.brand_values("")),
@@ -53,9 +56,9 @@ def notifier(ground: Ground) -> Notifier:
 
 def alerting(ground: Ground, outbox: Outbox | None, notifier: Notifier | None, watchdog: Watchdog | None) -> Alerting:
     given = ground.config.alerts
-    measured = terms.thresholds(ground.config)
+    measured = terms.alert_terms(ground.config)
     if watchdog is None:
-        del measured[alerts.WATCHDOG]
+        del measured[thresholds.WATCHDOG]
     return Alerting(
         ground.store,
         measured,

@@ -15,10 +15,10 @@ from ..lifecycle import FAILED, PENDING, SENT
 from ..metrics import Metrics
 from ..outbox.notices import Outbox
 from ..recycling import longer
+from ..reports.tally import RECYCLED, REOPENED, Fact, Tally
 from ..steps import words
 from ..store import Store
 from ..store.payload import decode, optional_micros
-from ..tally import RECYCLED, REOPENED, Fact, Tally
 from ..types import Event, ReceiptState, Recycle
 
 MOST = 500

@@ -17,12 +17,12 @@ from ..batching import Batcher
 from ..hosting.calls import Calls
 from ..metrics import Metrics
 from ..outbox.notices import Outbox
+from ..reports.tally import Tally
 from ..steps import words
 from ..store import Store
 from ..store.payload import decode
 from ..suppression import Note
 from ..suppression.guard import Added, Suppressions
-from ..tally import Tally
 from ..types import Event, Receipt
 from .matching import Matched, find, stored
 from .refining import Refined, facts_of, refine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..lifecycle import EXPIRED, FAILED, FINAL, PENDING, SENT
-from ..tally import REOPENED, Fact
+from ..reports.tally import REOPENED, Fact
 from ..types import ReceiptState
 
 RANKS = {"": 0, **{state.value: rank for rank, state in enumerate(ReceiptState, 1)}}

@@ -402,7 +402,7 @@ class AuditRow(Row):
 
 
 # How many events a fact was about, of one key, from `start` on for `span` seconds; 0 is a minute that was not yet
-# summed up. See `tally.py`. Times are in microseconds, `depth` is of fact `queued` and counts open events.
+# summed up. See `reports/tally.py`. Times are in microseconds, `depth` is of fact `queued` and counts open events.
 class StatisticRow(Row):
     id = fields.BigIntField(primary_key=True)
     span = fields.IntField()
@@ -451,7 +451,7 @@ class StatisticRow(Row):
 
 
 # How something with thresholds stands: at `level` since `since`, at `was` before; at `value` when it was last
-# `measured`; see `alerts.py`. People were last sent the level `told`; until `telling` somebody sends, or waits after a
+# `measured`; see `alerts/`. People were last sent the level `told`; until `telling` somebody sends, or waits after a
 # failure.
 class AlertRow(Row):
     name = fields.CharField(max_length=32, primary_key=True)

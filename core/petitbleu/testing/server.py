@@ -21,8 +21,8 @@ from ..config.settings import Right
 from ..data import elements
 from ..instance import Instance, Surroundings
 from ..lifecycle import FINAL
+from ..queue.shares import Flow
 from ..services import Services
-from ..shares import Flow
 from ..store.payload import optional_moment
 from ..types import Event, IncomingEvent, Operator, Queue
 from .crashes import Crashes

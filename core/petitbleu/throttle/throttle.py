@@ -17,8 +17,8 @@ from typing import NamedTuple
 from ..errors import NotNow
 from ..failover import Condition
 from ..metrics import Metrics
+from ..queue.shares import Flow
 from ..retry import delay
-from ..shares import Flow
 from ..store.payload import moment
 from ..types import Check, Deferred, Delivered, Event, Failed, Outcome, Queue, Retry, Scope, Unknown
 from .exchange import Exchange

@@ -12,7 +12,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from .alerts import (
+from ..errors import AccessDenied
+from ..lifecycle import SENT
+from ..outbox.notices import Outbox
+from ..reports.tally import MINUTE
+from ..store import Store
+from ..store.payload import optional_moment
+from ..types import Alert, Operator
+from .notifying import Notifier
+from .thresholds import (
     DATABASE,
     ERROR_RATE,
     LEVELS,
@@ -31,14 +39,6 @@ from .alerts import (
     judge,
     worded,
 )
-from .errors import AccessDenied
-from .lifecycle import SENT
-from .notifying import Notifier
-from .outbox.notices import Outbox
-from .store import Store
-from .store.payload import optional_moment
-from .tally import MINUTE
-from .types import Alert, Operator
 from .watchdog import Beat, Watchdog
 
 logger = logging.getLogger("petitbleu.alerts")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from .types import AlertLevel
+from ..types import AlertLevel
 
 LEVELS: tuple[AlertLevel, ...] = ("ok", "warning", "alert")
 """From well to worst; numbers of levels are places in it."""

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from types import MappingProxyType
 
-from .store import Store
-from .store.payload import micros, moment
+from ..store import Store
+from ..store.payload import micros, moment
 
 logger = logging.getLogger("petitbleu.reports")
 

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import EventProblem, EventsRefused, KeyReused
-from .store.payload import micros
-from .types import Event
+from ..errors import EventProblem, EventsRefused, KeyReused
+from ..store.payload import micros
+from ..types import Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,51 +9,37 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from .batching import Batcher
-from .data import to_json
-from .errors import EventsRefused, HandOffRefused
-from .idempotency import CallKey, First, Proposal, Proposed, Stored, call_key, propose, propose_call, resolve
-from .metrics import Metrics
-from .outbox.notices import Outbox
+from ..batching import Batcher
+from ..data import to_json
+from ..errors import EventsRefused, HandOffRefused
+from ..metrics import Metrics
+from ..outbox.notices import Outbox
+from ..reports.tally import Tally
+from ..steps import Claimed, Step, step_row
+from ..store import CommitUnknown, Store
+from ..store.together import insert, settle, settled
+from ..suppression.guard import Added, Suppressions
+from ..types import Event, Queue
+from .depth import Depth
+from .idempotency import CallKey, Proposal, Stored, call_key, propose, propose_call
+from .ids import Ids
+from .keys import store_keyed
+from .rows import LANES, LEASED, READY, claimed_of, fresh_of, queue_row
 from .shares import Flow
-from .steps import Claimed, Step, step_row
-from .store import CELL_SHIFT, CommitUnknown, Store
-from .store.payload import decode, encode, micros, optional_micros
-from .store.together import insert, settle, settled
-from .suppression.guard import Added, Suppressions
-from .tally import Tally
-from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
 
-LANES = {Queue.REALTIME: 0, Queue.BATCH: 1}
-STATES = ("waiting", "ready", "leased", "paused")
-"""By the number in the column `state`."""
-WAITING, READY, LEASED = 0, 1, 2
 LINGER = 0.001
 """Seconds a write waits for company, once writes have begun to come several at a time."""
-ID_BLOCK = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Open events of one queue in one state; `oldest_due` is for how many seconds one of them has been due."""
-
-    queue: str
-    state: str
-    events: int
-    oldest_due: float
 
 
 _Put: TypeAlias = tuple[Sequence[Event], CallKey | None]
@@ -86,17 +72,15 @@ class WorkQueue:
         self._store = store
         self._metrics = metrics or Metrics()
         self._tally = tally or Tally()
-        self._cell = cell
         self._lease = int(lease * 1_000_000)
-        self._ids: list[int] = []
-        self._ids_lock = asyncio.Lock()
+        self._ids = Ids(store, cell)
         self._windows = {event_type: int(window * 1_000_000) for event_type, window in windows.items()}
         self._call_window = int(call_window * 1_000_000)
         self._puts: Batcher[_Put, list[Stored] | EventsRefused] = Batcher(self._write_events, most=200, linger=LINGER)
         self._marks: Batcher[tuple[Claimed, str, Sequence[str]], bool] = Batcher(self._write_hand_offs, linger=LINGER)
         self._steps: Batcher[Step, bool] = Batcher(self._write_steps, linger=LINGER)
-        self._depth = (0.0, 0)
         self._claims = itertools.count()
+        self.depth = Depth(store)
         self.taker: Taker | None = None
         """This process's own worker, which may take what is stored here without a claim."""
         self.incarnation = uuid.uuid4().hex[:20]
@@ -129,13 +113,12 @@ class WorkQueue:
     ) -> list[int]:
         """Store events without a look at their keys; `note` is given their ids and the transaction, and writes what
         must be stored with them or not at all."""
-        ids = await self._take_ids(len(events))
+        ids = await self._ids.take(len(events))
         fresh = [propose(one, event, {}) for one, event in zip(ids, events, strict=True)]
         async with self._store.transaction() as transaction:
             await self._insert(fresh, transaction)
             await note(ids, transaction)
-        counted, depth = self._depth
-        self._depth = (counted, depth + len(fresh))
+        self.depth.grow(len(fresh))
         self._tell()
         return ids
 
@@ -144,10 +127,9 @@ class WorkQueue:
         stored = await self._puts.add((events, call))
         if isinstance(stored, EventsRefused):
             raise stored
-        counted, depth = self._depth
         fresh = sum(one.fresh for one in stored)
         self._metrics.repeated(len(stored) - fresh)
-        self._depth = (counted, depth + fresh)
+        self.depth.grow(fresh)
         if self._untaken:
             self._untaken = False
             self.announce()
@@ -177,44 +159,20 @@ class WorkQueue:
 
     async def _write_events(self, calls: list[_Put]) -> list[list[Stored] | EventsRefused]:
         self._metrics.batch("store", len(calls))
-        ids = iter(await self._take_ids(sum(len(events) for events, _ in calls)))
+        ids = iter(await self._ids.take(sum(len(events) for events, _ in calls)))
         proposed = [
             propose_call([propose(next(ids), event, self._windows) for event in events], call, self._call_window)
             for events, call in calls
         ]
         if any(call.key or any(one.key for one in call.events) for call in proposed):
             # stored a second time, the events would be sent twice
-            return await self._store.again(lambda: self._store_keyed(proposed), twice=False)
+            return await self._store.again(lambda: store_keyed(self._store, proposed, self._insert), twice=False)
         await self._insert([one for call in proposed for one in call.events])
         return [[Stored(one.id) for one in call.events] for call in proposed]
 
-    async def _store_keyed(self, proposed: list[Proposed]) -> list[list[Stored] | EventsRefused]:
-        keys = sorted({key for call in proposed for key in call.all_keys()})
-        async with self._store.transaction() as transaction:
-            known = await self._lock_keys(keys, transaction)
-            answers = resolve(proposed, known)
-            fresh: list[Proposal] = []
-            taken: list[dict[str, Any]] = []
-            for call, answer in zip(proposed, answers, strict=True):
-                if isinstance(answer, EventsRefused):
-                    continue
-                new = [one for one, stored in zip(call.events, answer, strict=True) if stored.fresh]
-                fresh += new
-                taken += [_taken(one.key, one, one.id) for one in new if one.key]
-                if call.key and call.key not in known:
-                    known[call.key] = First(answer[0].id, call.digest)
-                    taken.append(_taken(call.key, call, answer[0].id, [one.id for one in answer]))
-            if fresh:
-                await self._insert(fresh, transaction)
-            if taken:
-                await self._store.rows("take_keys", taken, on=transaction)
-            # more leave than come, so the table shrinks to what still holds, and no sweeper is needed
-            await self._store.rows("purge_keys", 2 * len(keys), on=transaction)
-        return answers
-
     async def _insert(self, fresh: Sequence[Proposal], transaction: Any = None) -> None:
         """Alone, what this process's worker has room for is leased to it in the same commit, and given to it after."""
-        rows = [self._row(one.id, one.event) for one in fresh]
+        rows = [queue_row(one.id, one.event, self._store, self._tally) for one in fresh]
         self._note(rows, [None if self.outbox is None else self.outbox.of_event(one.id, one.event) for one in fresh])
         lease, taken = "", 0
         if transaction is None and self.taker is not None:
@@ -227,7 +185,7 @@ class WorkQueue:
         if taken and self.taker is not None:
             self._metrics.batch("take", taken)
             now = self._store.now()
-            self.taker.take([_fresh(one, lease, now) for one in fresh[:taken]])
+            self.taker.take([fresh_of(one, lease, now) for one in fresh[:taken]])
         for row, one in zip(rows[taken:], fresh[taken:], strict=True):
             if row["state"] == READY:
                 self.left[one.event.queue].add(Flow(one.event.channel, one.event.type))
@@ -235,52 +193,6 @@ class WorkQueue:
                 self._untaken = True
             else:
                 self._wait_until(row["due"])
-
-    async def _lock_keys(self, keys: Sequence[str], transaction: Any) -> dict[str, First]:
-        rows = await self._store.rows("lock_keys", [{"key": key} for key in keys], on=transaction)
-        return {
-            row["key"]: First(row["event"], row["digest"], tuple(json.loads(row["events"] or "[]")))
-            for row in rows
-            if row["holds"]
-        }
-
-    def _row(self, event_id: int, event: Event) -> dict[str, Any]:
-        created = micros(event.created)
-        due = created if event.scheduled is None else micros(event.scheduled)
-        return {
-            "id": event_id,
-            "state": READY if due <= created else WAITING,
-            "lease": None,
-            "lane": LANES[event.queue],
-            "priority": event.priority,
-            "due": due,
-            "expires": optional_micros(event.expiration),
-            "type": event.type,
-            "channel": event.channel,
-            "created": created,
-            "external_id": event.external_id,
-            "origin": event.origin,
-            "email": event.addresses.get("email", ""),
-            "mobile_phone": event.addresses.get("mobilePhone", ""),
-            "body": self._store.vault.seal(event_id, encode(event)),
-            "told": None,
-            "kind": "",
-            "at": created,
-            "news": "",
-            "brand": self._tally.brand(event.type),
-            "counted": self._tally.origin(event.origin),
-        }
-
-    async def _take_ids(self, count: int) -> list[int]:
-        """Ids come in blocks taken ahead in a commit of their own; a crash leaves a gap, never a repeat."""
-        async with self._ids_lock:
-            if len(self._ids) < count:
-                block = max(ID_BLOCK, count)
-                last = int((await self._store.rows("take_ids", block, "events"))[0]["value"])
-                high = self._cell << CELL_SHIFT
-                self._ids = [high | key for key in range(last - block + 1, last + 1)]
-            taken, self._ids = self._ids[:count], self._ids[count:]
-            return taken
 
     # ---------------------------------------------------------------------------------------------------- claim
 
@@ -302,25 +214,7 @@ class WorkQueue:
             lease, rows = await self._store.again(lambda: self._take(queue, places, expired))
         if rows:
             self._metrics.batch("claim", len(rows))
-        claimed = [
-            Claimed(
-                id=row["id"],
-                lease=lease,
-                event=_for_channel(decode(row["id"], self._store.vault.open(row["id"], row["body"])), row["channel"]),
-                tries=row["tries"],
-                attempts=row["attempts"],
-                crashes=row["crashes"],
-                unknowns=row["unknowns"],
-                handed_off=row["handed_off"],
-                claimed_at=row["claimed"],
-                expires=row["expires"],
-                chain=row["chain"],
-                avoid=row["avoid"],
-                awaits=row["awaits"],
-                names=row["names"],
-            )
-            for row in rows
-        ]
+        claimed = [claimed_of(row, lease, self._store) for row in rows]
         return sorted(claimed, key=lambda one: (one.event.priority, one.id))
 
     async def _take(
@@ -450,44 +344,3 @@ class WorkQueue:
             self.suppressions.count(added)
         self._tell()
         return [step.claimed.id in done for step in steps]
-
-    # ----------------------------------------------------------------------------------------------------- look
-
-    def known_depth(self, clock: Callable[[], float], fresh: float = 0.5) -> int | None:
-        """Open events, if they were counted within `fresh` seconds; what this process stored since is in it."""
-        counted, depth = self._depth
-        return depth if counted and clock() - counted <= fresh else None
-
-    async def depth(self, clock: Callable[[], float], fresh: float = 0.5) -> int:
-        """Open events, counted at most every `fresh` seconds."""
-        known = self.known_depth(clock, fresh)
-        if known is not None:
-            return known
-        depth = int((await self._store.rows("depth"))[0]["depth"])
-        self._depth = (clock(), depth)
-        return depth
-
-    async def backlog(self, on: BaseDBAsyncClient | None = None) -> list[Backlog]:
-        """Every queue in every state, also those without events. Reads the whole queue."""
-        found = {(row["lane"], row["state"]): row for row in await self._store.rows("backlog", on=on)}
-        backlog = []
-        for queue, lane in LANES.items():
-            for number, state in enumerate(STATES):
-                row = found.get((lane, number), {"events": 0, "now": 0, "due": 0})
-                backlog.append(Backlog(queue.value, state, row["events"], max(0.0, (row["now"] - row["due"]) / 1e6)))
-        return backlog
-
-
-def _taken(key: str, what: Proposal | Proposed, event: int, ids: list[int] | None = None) -> dict[str, Any]:
-    events = None if ids is None else json.dumps(ids)
-    return {"key": key, "event": event, "digest": what.digest, "until": what.until, "events": events}
-
-
-def _for_channel(event: Event, channel: str) -> Event:
-    """A recycled event is for another channel than its caller wished."""
-    return event if event.channel == channel else replace(event, channel=channel)
-
-
-def _fresh(one: Proposal, lease: str, now: int) -> Claimed:
-    event = replace(one.event, id=one.id)
-    return Claimed(one.id, lease, event, 0, 0, 0, 0, "", now, optional_micros(event.expiration))

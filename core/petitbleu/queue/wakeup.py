@@ -17,7 +17,7 @@ from typing import Any
 
 import asyncpg
 
-from .metrics import Metrics
+from ..metrics import Metrics
 
 logger = logging.getLogger("petitbleu.worker")
 

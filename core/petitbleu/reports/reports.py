@@ -11,16 +11,16 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from operator import add
 from typing import Any
 
-from .errors import AccessDenied, QueryRefused
-from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, SENT
+from ..errors import AccessDenied, QueryRefused
+from ..lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, SENT
+from ..services import ErrorKind, Report, ReportLine, ReportQuery
+from ..store import Store
+from ..store.payload import micros, moment
+from ..store.statistics import LEAST, MEASURES, MOST, SUMS, aggregated
+from ..suggest import did_you_mean
+from ..types import Operator
 from .rollup import DAYS, HOURS, MINUTES, RAW, day_of
-from .services import ErrorKind, Report, ReportLine, ReportQuery
-from .store import Store
-from .store.payload import micros, moment
-from .store.statistics import LEAST, MEASURES, MOST, SUMS, aggregated
-from .suggest import did_you_mean
 from .tally import ACCEPTED, BINS, QUEUED, REOPENED, RETRIED
-from .types import Operator
 
 KINDS = ("service_level", "processing_time", "history")
 DIMENSIONS = ("period", "type", "channel", "brand", "origin", "status", "cause")

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .alerts import LEVELS
-from .errors import HandOffRefused, NotNow
-from .hosting.calling import HookFailed
-from .hosting.calls import Calls
-from .safemode import TITLES, Withheld
-from .types import Alert, Attempt, Channel, Content, Deferred, Delivered, Event, Message, Queue, TemplateRef, Unknown
+from ..errors import HandOffRefused, NotNow
+from ..hosting.calling import HookFailed
+from ..hosting.calls import Calls
+from ..safemode import TITLES, Withheld
+from ..types import Alert, Attempt, Channel, Content, Deferred, Delivered, Event, Message, Queue, TemplateRef, Unknown
+from .thresholds import LEVELS
 
 logger = logging.getLogger("petitbleu.alerts")
 

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .data import elements
-from .lifecycle import SENT
-from .services import Accept
-from .store import Store
-from .store.payload import moment
-from .types import IncomingEvent, Operator, Queue
+from ..data import elements
+from ..lifecycle import SENT
+from ..services import Accept
+from ..store import Store
+from ..store.payload import moment
+from ..types import IncomingEvent, Operator, Queue
 
 logger = logging.getLogger("petitbleu.alerts")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from .store import Store
+from ..store import Store
 
 ACCEPTED = "accepted"
 REOPENED = "reopened"
