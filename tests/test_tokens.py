@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -12,10 +13,11 @@ import pytest
 from command_line import runner, sample_copy
 from hypothesis import given
 from hypothesis import strategies as st
-from petitbleu import AccessDenied, Credentials, Operator, SessionExpired
-from petitbleu.auth import Authenticator, TokenRefused, Tokens
+from petitbleu import AccessDenied, Credentials, InputRefused, NotFound, Operator, SessionExpired
+from petitbleu.auth import Authenticator, Tokens
 from petitbleu.auth.tokens import make_token, well_formed
 from petitbleu.config.settings import OperatorSettings, Sessions
+from petitbleu.instance import open_instance
 from petitbleu.operating import Actor
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
@@ -100,9 +102,9 @@ async def test_a_token_that_is_revoked_or_over_opens_nothing(store: Store) -> No
     assert await site.who(other.token) is None
     await store.shift_clock(3607)
     assert await elsewhere.who(other.token) is None
-    with pytest.raises(TokenRefused, match="was revoked before"):
+    with pytest.raises(NotFound, match="was revoked before"):
         await site.tokens.revoke(other.known.id, BEN)
-    with pytest.raises(TokenRefused, match="there is no token 77"):
+    with pytest.raises(NotFound, match="there is no token 77"):
         await site.tokens.revoke(77, BEN)
     states = [one.state(site.now()) for one in await site.tokens.find(everything=True)]
     assert states == ["revoked", "expired"]
@@ -142,7 +144,7 @@ async def test_a_token_that_makes_no_sense_is_not_made(
     async with open_store(sqlite_url) as store:
         tokens = Site(store).tokens
         name = more.pop("name", "erp")
-        with pytest.raises(TokenRefused, match=re.escape(words)):
+        with pytest.raises(InputRefused, match=re.escape(words)):
             await tokens.create(login, name, ANN, **more)
         assert await tokens.find(everything=True) == []
 
@@ -163,3 +165,23 @@ def test_tokens_by_command(tmp_path: Any, sqlite_url: str, capsys: pytest.Captur
     refused = run("operators", "token", "create", "mc", "--name", "erp", "--expires", "soon")
     assert (refused.code, "such as 90d" in refused.err) == (1, True)
     assert run("audit", "--action", "tokens").out.count("mc/erp") == 2
+
+
+def test_sessions_by_command(tmp_path: Any, sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = sample_copy(tmp_path)
+    run = runner(folder, sqlite_url, capsys)
+
+    async def sign_in() -> None:
+        async with open_instance(folder, [f"database={sqlite_url}"]) as instance:
+            for login in ("ops", "ops", "mc"):
+                await instance.auth.logon(login, "demo", HERE)
+
+    asyncio.run(sign_in())
+    listed = json.loads(run("operators", "session", "list", "--login", "ops", "--json").out)
+    assert [(one["login"], one["address"]) for one in listed] == [("ops", HERE)] * 2
+    session = listed[0]["id"]
+    assert run("operators", "session", "end", session).out == f"session {session} of ops: ended\n"
+    assert run("operators", "session", "end", session).err == f"there is no open session '{session}'\n"
+    assert run("operators", "session", "end", "--login", "ops").out == "ops: 1 sessions ended\n"
+    assert [run("operators", "session", "end", *words).code for words in ((), ("x", "--login", "ops"))] == [2, 2]
+    assert run("operators", "session", "list").out.splitlines()[1].split()[1:3] == ["mc", HERE]

@@ -2,6 +2,6 @@
 
 from .authenticator import Authenticator
 from .passwords import hash_password
-from .tokens import TokenRefused, Tokens
+from .tokens import Tokens
 
-__all__ = ["Authenticator", "TokenRefused", "Tokens", "hash_password"]
+__all__ = ["Authenticator", "Tokens", "hash_password"]

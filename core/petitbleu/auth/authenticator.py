@@ -7,6 +7,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import re
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,6 +28,7 @@ from .tokens import PREFIX, narrowed, token_hash, well_formed
 
 OPENING = 16
 """Characters of a token's hash by which people tell sessions apart; 64 bits of it."""
+_IS_OPENING = re.compile(rf"[0-9a-f]{{{OPENING}}}").fullmatch
 _NOTED = 300_000_000
 """Microseconds between two notes of when a token was used."""
 
@@ -208,7 +210,7 @@ class Authenticator:
     async def end_one(self, session_id: str, on: Any) -> OpenSession | None:
         """End the session whose token's hash begins so, within the transaction `on`. None: none holds."""
         now = micros(self._now())
-        if len(session_id) != OPENING:
+        if not _IS_OPENING(session_id):
             return None
         live = SessionRow.filter(token_hash__startswith=session_id, expires__gt=now).using_db(on)
         row = await live.get_or_none()

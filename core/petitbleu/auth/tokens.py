@@ -16,7 +16,7 @@ from typing import Any
 
 from ..audit import Change, record
 from ..config.settings import OperatorSettings
-from ..errors import PetitbleuError
+from ..errors import InputRefused, NotFound
 from ..operating import Actor, ApiToken, NewToken
 from ..store import Store
 from ..store.models import TokenRow
@@ -29,10 +29,6 @@ _BODY, _CHECK = 43, 6
 _FORM = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_BODY + _CHECK}}}")
 SHOWN = len(PREFIX) + 6
 """Characters of a token by which people know it again."""
-
-
-class TokenRefused(PetitbleuError):
-    """A token that cannot be made, or cannot be revoked."""
 
 
 def make_token(random_bytes: Callable[[int], bytes]) -> str:
@@ -95,30 +91,31 @@ class Tokens:
         brands: Collection[str] | None = None,
         expires: datetime | None = None,
     ) -> NewToken:
-        """A token that may do what the operator may, or less of it. Raises `TokenRefused`."""
+        """A token that may do what the operator may, or less of it. Raises `InputRefused`."""
         operator = self._operators.get(login)
         if operator is None:
-            raise TokenRefused(_unknown("operator", login, self._operators))
+            raise _refused("login", _unknown("operator", login, self._operators))
         given = frozenset(operator.rights if rights is None else rights)
         if missing := sorted(given - operator.rights):
             has = ", ".join(sorted(operator.rights))
-            raise TokenRefused(f"{login} lacks the right {missing[0]!r}, so a token cannot have it; {login} has {has}")
+            text = f"{login} lacks the right {missing[0]!r}, so a token cannot have it; {login} has {has}"
+            raise _refused("rights", text)
         if not given:
-            raise TokenRefused("a token without any right is of no use")
-        for what, names, declared, own in (
-            ("event type", event_types, self._event_types, operator.event_types),
-            ("brand", brands, self._brands, operator.brands),
+            raise _refused("rights", "a token without any right is of no use")
+        for field, what, names, declared, own in (
+            ("event_types", "event type", event_types, self._event_types, operator.event_types),
+            ("brands", "brand", brands, self._brands, operator.brands),
         ):
             for one in names or ():
                 if one not in declared:
-                    raise TokenRefused(_unknown(what, one, declared))
+                    raise _refused(field, _unknown(what, one, declared))
                 if own is not None and one not in own:
-                    raise TokenRefused(f"the rights of {login} do not reach the {what} {one!r}, nor can a token's")
+                    raise _refused(field, f"the rights of {login} do not reach the {what} {one!r}, nor can a token's")
         now = self._now()
         if expires is not None and expires <= now:
-            raise TokenRefused("the token would have expired already")
+            raise _refused("expires", "the token would have expired already")
         if not 0 < len(name) <= 128 or not name.isprintable():
-            raise TokenRefused("a token needs a name of up to 128 characters, such as that of the system it is for")
+            raise _refused("name", "a token needs a name of up to 128 characters, such as that of the system it is for")
         token = make_token(self._random_bytes)
         detail = {
             "rights": sorted(given),
@@ -156,15 +153,15 @@ class Tokens:
         return await self._read(" AND ".join(terms), values)
 
     async def revoke(self, token_id: int, actor: Actor) -> ApiToken:
-        """For good; other processes follow within `sessions.cache`. Raises `TokenRefused`."""
+        """For good; other processes follow within `sessions.cache`. Raises `NotFound`."""
         async with self._store.transaction() as transaction:
             valid = TokenRow.filter(id=token_id, revoked=None).using_db(transaction)
             revoked = await valid.update(revoked=micros(self._now()))
             found = await TokenRow.get_or_none(id=token_id, using_db=transaction)
             if found is None:
-                raise TokenRefused(f"there is no token {token_id}")
+                raise NotFound(f"there is no token {token_id}")
             if not revoked:
-                raise TokenRefused(f"the token {token_id} was revoked before")
+                raise NotFound(f"there is no valid token {token_id}: it was revoked before")
             change = Change("tokens.revoke", f"{found.login}/{found.name}", {"id": token_id})
             await record(self._store, [change], actor, transaction)
         (known,) = await self._read("id = ?", [token_id])
@@ -203,6 +200,10 @@ def _json(names: Collection[str] | None) -> str | None:
 
 def _listed(names: Collection[str] | None) -> list[str] | None:
     return None if names is None else sorted(names)
+
+
+def _refused(field: str, text: str) -> InputRefused:
+    return InputRefused([(field, text)], text)
 
 
 def _unknown(what: str, name: str, known: Collection[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from ..commands import Command
-from ..errors import EventProblem, EventsRefused, IntakeError, NotFound, PetitbleuError, XmlRefused
+from ..errors import EventProblem, EventsRefused, IntakeError, PetitbleuError, XmlRefused
 from ..eventjson import event_from_json
 from ..eventxml import events_in
 from ..instance import open_instance
@@ -20,7 +20,7 @@ from ..operating import EventAttempt, EventFilter, EventReceipt, EventRecord
 from ..types import IncomingEvent, Queue
 from ..xmldata import parse_xml
 from .local import LOCAL
-from .output import Progress, as_json, listed, plain, table
+from .output import Progress, as_json, images_argument, listed, plain, table
 
 CHUNK = 500
 
@@ -168,14 +168,7 @@ async def _show(args: argparse.Namespace) -> int:
 
 async def _message(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        desk = instance.services.desk.events
-        number = args.attempt
-        if number is None:
-            kept = [one.number for one in (await desk.record(args.id, LOCAL)).attempts if one.rendered]
-            if not kept:
-                raise NotFound(f"no message of event {args.id} is kept")
-            number = kept[-1]
-        found = await desk.rendered(args.id, number, LOCAL)
+        found = await instance.services.desk.events.rendered(args.id, args.attempt, LOCAL, images=args.images)
     if args.json:
         as_json(found)
         return 0
@@ -232,6 +225,7 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 def _message_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", type=int, help="as it was returned, or without its high byte")
     parser.add_argument("--attempt", type=int, metavar="N", help="of this attempt (default: of the last one)")
+    images_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -25,8 +25,10 @@ from . import (
     operations,
     plugins,
     purge,
+    queue,
     reload,
     report,
+    sessions,
     suppressions,
     templates,
     tokens,
@@ -40,6 +42,7 @@ GROUPS = {
     "suppressions": ("addresses that are not written to", suppressions.COMMANDS),
     "operators": ("logins", instance.OPERATOR_COMMANDS),
     "operators token": ("tokens of programs", tokens.COMMANDS),
+    "operators session": ("who is signed in", sessions.COMMANDS),
 }
 """By the words that lead to them; a group within another comes after it."""
 COMMANDS = (
@@ -52,6 +55,7 @@ COMMANDS = (
     *reload.COMMANDS,
     *doctor.COMMANDS,
     *alerts.COMMANDS,
+    *queue.COMMANDS,
     *forget.COMMANDS,
     *encrypt.COMMANDS,
     *suppressions.TOP_COMMANDS,

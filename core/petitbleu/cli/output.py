@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -60,6 +61,10 @@ async def listed(ask: Callable[[int, str], Awaitable[Page[T]]], most: int, limit
         if not cursor:
             break
     return found
+
+
+def images_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--images", action="store_true", help="with its images within the HTML, for a browser")
 
 
 class Progress:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import orjson
+
 from ..commands import Command
-from ..errors import TemplateError
+from ..errors import PetitbleuError, TemplateError
+from ..eventjson import event_from_json
 from ..instance import open_instance
 from ..operating import Preview
+from ..types import IncomingEvent, Queue
 from .local import LOCAL, actor, by_argument
-from .output import Progress, as_json, plain, table
+from .output import Progress, as_json, images_argument, plain, table
 
 
 def _which(parser: argparse.ArgumentParser) -> None:
@@ -61,13 +66,33 @@ async def _diff(args: argparse.Namespace) -> int:
     return 0
 
 
+async def _needs(args: argparse.Namespace) -> int:
+    async with open_instance(args.config, args.set) as instance:
+        found = await instance.services.desk.templates.needs(args.template, LOCAL, args.version)
+    if args.json:
+        as_json(found)
+    else:
+        table(
+            ("PATH", "LATEST EVENTS THAT HAD NOTHING THERE"),
+            [(f"ctx.{one.path}", ", ".join(map(str, one.lacking)) or "-") for one in found],
+        )
+    return 0
+
+
 # -------------------------------------------------------------------------------------------------- preview and proof
 
 
 async def _preview(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
+        event = None if args.event is None else _event(args, instance.queue_of)
         made = await instance.services.desk.templates.preview(
-            args.template, LOCAL, version=args.version, seed=args.seed, language=args.language
+            args.template,
+            LOCAL,
+            version=args.version,
+            seed=args.seed,
+            event=event,
+            language=args.language,
+            images=args.images,
         )
     if args.json:
         as_json({**plain(made), "files": sorted(made.files)})
@@ -78,6 +103,15 @@ async def _preview(args: argparse.Namespace) -> int:
     else:
         _print_preview(made)
     return 0
+
+
+def _event(args: argparse.Namespace, queue_of: Callable[[str], Queue]) -> IncomingEvent:
+    event_type = args.template.partition("/")[0]
+    try:
+        value = orjson.loads(sys.stdin.buffer.read() if str(args.event) == "-" else args.event.read_bytes())
+        return event_from_json(value, queue_of, event_type=event_type)
+    except (OSError, ValueError) as error:
+        raise PetitbleuError(f"{args.event}: {error}") from None
 
 
 def _print_preview(made: Preview) -> None:
@@ -187,6 +221,10 @@ def _preview_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", default="", help="a seed's name (default: the first)")
     parser.add_argument("--language", default="", help="another language than the seed's")
     parser.add_argument("--version", default="draft", help="a number (default: the draft)")
+    parser.add_argument(
+        "--event", type=Path, metavar="FILE", help="in place of a seed, an event as JSON; - is standard input"
+    )
+    images_argument(parser)
     parser.add_argument("--part", help="print this part alone, e.g. html")
 
 
@@ -207,8 +245,14 @@ def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command("list", "every template: published version, state of its draft", _list, _json),
     Command("show", "the content of a version", _show, _with(_which, _version_option, _json)),
+    Command(
+        "needs",
+        "what it reads of ctx, and which of the latest events lacked it",
+        _needs,
+        _with(_which, _version_option, _json),
+    ),
     Command("diff", "what a publication would change, or did", _diff, _with(_which, _diff_arguments)),
-    Command("preview", "render the draft with a seed", _preview, _with(_which, _preview_arguments, _json)),
+    Command("preview", "render the draft with a seed, or an event", _preview, _with(_which, _preview_arguments, _json)),
     Command("proof", "send the draft to its seeds", _proof, _with(_which, _proof_arguments, by_argument)),
     Command(
         "publish",

@@ -15,7 +15,7 @@ from ..config.settings import Duration
 from ..errors import PetitbleuError
 from ..instance import Instance, open_instance
 from ..operating import ApiToken
-from .local import actor, by_argument
+from .local import LOCAL, actor, by_argument
 from .output import as_json, plain, table
 
 _DURATION = TypeAdapter[float](Duration)
@@ -23,14 +23,14 @@ _DURATION = TypeAdapter[float](Duration)
 
 async def _create(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        new = await instance.tokens.create(
+        new = await instance.services.desk.installation.create_token(
             args.login,
             args.name,
             actor(args),
             rights=args.rights,
             event_types=args.event_types,
             brands=args.brands,
-            expires=None if args.expires is None else instance.services.now() + timedelta(seconds=_seconds(args)),
+            expires=None if args.expires is None else timedelta(seconds=_seconds(args)),
         )
         if args.json:
             as_json({"token": new.token, **plain(new.known)})
@@ -51,7 +51,8 @@ def _seconds(args: argparse.Namespace) -> float:
 
 async def _list(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        found = await instance.tokens.find(args.login or "", args.all)
+        desk = instance.services.desk.installation
+        found = await desk.tokens(LOCAL, args.login or "", everything=args.all)
         if args.json:
             as_json([{**plain(one), "state": one.state(instance.services.now())} for one in found])
         else:
@@ -62,7 +63,7 @@ async def _list(args: argparse.Namespace) -> int:
 async def _revoke(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
         for token_id in args.ids:
-            revoked = await instance.tokens.revoke(token_id, actor(args))
+            revoked = await instance.services.desk.installation.revoke_token(token_id, actor(args))
             print(f"token {token_id} of {revoked.login}, {revoked.name}: revoked")
     return 0
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, Literal, get_args
 
 from ..errors import AccessDenied, InputRefused, NotFound, QueryRefused
@@ -25,7 +25,8 @@ from ..operating import (
 from ..operations import Operations
 from ..status import Status
 from ..store.payload import moment, optional_moment
-from ..types import Comparison, Condition, Event, EventQuery, Junction, Operator, Queue
+from ..types import Channel, Comparison, Condition, Content, Event, EventQuery, Junction, Operator, Queue
+from .embedding import embedded
 from .listing import Sizes, clean, cursor, page, place
 
 OPEN = "open"
@@ -51,7 +52,8 @@ _TERMS: Mapping[str, tuple[str, Literal["=", "<", ">="]]] = {
 
 class DeskEvents:
     """Implements `operating.EventDesk`. `changes` is how many events one call may change; `brands` maps event types to
-    the brands they speak for; `now` is the database's clock in microseconds."""
+    the brands they speak for; `now` is the database's clock in microseconds; `template_files` gives the files of
+    `TYPE/CHANNEL vN`."""
 
     def __init__(
         self,
@@ -63,7 +65,8 @@ class DeskEvents:
         now: Callable[[], int],
         sizes: Sizes,
         changes: int,
-        channels: Collection[str],
+        channels: Mapping[str, Channel],
+        template_files: Callable[[str], Awaitable[Mapping[str, bytes]]],
     ) -> None:
         self._status = status
         self._operations = operations
@@ -74,6 +77,7 @@ class DeskEvents:
         self._sizes = sizes
         self._changes = changes
         self._channels = channels
+        self._template_files = template_files
 
     async def search(self, wanted: EventFilter, operator: Operator, limit: int, cursor: str = "") -> Page[FoundEvent]:
         query = _query(wanted, self._sizes.checked(limit) + 1)
@@ -98,17 +102,33 @@ class DeskEvents:
             self._masks.masked(kept.type, kept.data) if kept is not None else None,
         )
 
-    async def rendered(self, event_id: int, number: int, operator: Operator) -> RenderedMessage:
+    async def rendered(
+        self, event_id: int, number: int | None, operator: Operator, *, images: bool = False
+    ) -> RenderedMessage:
         found = await self._status.find(EventQuery(Comparison("id", "=", (str(event_id),))), operator)
         if not found:
             raise NotFound(f"there is no event {event_id}")
         event = found[0]
         if not operator.may("data", event.type, self._brands.get(event.type, "")):
             raise AccessDenied
+        if number is None:
+            kept = [row["number"] for row in await self._status.attempts(event.id) if row["rendered"]]
+            if not kept:
+                raise NotFound(f"no message of event {event_id} is kept")
+            number = kept[-1]
         copy = await self._status.rendered(event.id, number)
         if copy is None:
             raise NotFound(f"no message of attempt {number} of event {event_id} is kept")
-        return RenderedMessage(number=number, until=moment(copy["until"]), **copy["message"])
+        message = RenderedMessage(number=number, until=moment(copy["until"]), **copy["message"])
+        return await self._with_images(message) if images else message
+
+    async def _with_images(self, message: RenderedMessage) -> RenderedMessage:
+        """The files are those of the template's version, which does not change: a copy has but their names."""
+        channel = self._channels.get(message.channel)
+        if channel is None:
+            return message
+        files = await self._template_files(message.template)
+        return replace(message, parts=embedded(channel, Content(message.parts, message.fields, files)))
 
     async def change(
         self,

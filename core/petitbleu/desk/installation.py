@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from ..audit import Change, record
@@ -15,7 +15,7 @@ from ..operating import Actor, ApiToken, NewToken, OpenSession, OperatorFacts, P
 from ..reload import answers, ask
 from ..store import Store
 from ..types import Operator
-from .listing import Sizes
+from .listing import Sizes, clean
 from .plugins import plugin_facts
 
 
@@ -77,6 +77,7 @@ class DeskInstallation:
 
     async def sessions(self, operator: Operator, limit: int, login: str = "") -> Sequence[OpenSession]:
         _check(operator)
+        clean(login)
         return await self._auth.sessions(self._sizes.checked(limit), login)
 
     async def end_session(self, session_id: str, actor: Actor) -> OpenSession:
@@ -98,16 +99,27 @@ class DeskInstallation:
             await record(self._store, [Change("sessions.end", login, {"sessions": ended})], actor, transaction)
         return ended
 
-    async def tokens(self, operator: Operator) -> Sequence[ApiToken]:
+    async def tokens(self, operator: Operator, login: str = "", *, everything: bool = False) -> Sequence[ApiToken]:
         _check(operator)
-        return await self._tokens.find()
+        clean(login)
+        return await self._tokens.find(login, everything)
 
     async def create_token(
-        self, login: str, name: str, actor: Actor, *, rights: Sequence[str] | None = None, days: float | None = None
+        self,
+        login: str,
+        name: str,
+        actor: Actor,
+        *,
+        rights: Collection[str] | None = None,
+        event_types: Collection[str] | None = None,
+        brands: Collection[str] | None = None,
+        expires: datetime | timedelta | None = None,
     ) -> NewToken:
         _check(actor.operator)
-        expires = None if days is None else self._now() + timedelta(days=days)
-        return await self._tokens.create(login, name, actor, rights=rights, expires=expires)
+        until = self._now() + expires if isinstance(expires, timedelta) else expires
+        return await self._tokens.create(
+            login, name, actor, rights=rights, event_types=event_types, brands=brands, expires=until
+        )
 
     async def revoke_token(self, token_id: int, actor: Actor) -> ApiToken:
         _check(actor.operator)

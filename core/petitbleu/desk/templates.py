@@ -12,16 +12,30 @@ from ..errors import AccessDenied, HandOffRefused, InputRefused, NotFound, NotNo
 from ..hosting.calling import HookFailed
 from ..hosting.calls import Calls
 from ..intake import Intake
-from ..operating import Actor, Preview, Proof, Published, TemplateSource, TemplateState, TemplateVersion
+from ..operating import (
+    Actor,
+    EventDesk,
+    EventFilter,
+    Preview,
+    Proof,
+    Published,
+    TemplateNeed,
+    TemplateSource,
+    TemplateState,
+    TemplateVersion,
+)
 from ..rendering import Snapshot
 from ..safemode import Withheld
 from ..store import Store
-from ..templates import Draft, Drafts, Seed, Templates
+from ..templates import Draft, Drafts, Seed, Templates, lacking, needed
 from ..types import Attempt, Channel, Content, Event, IncomingEvent, Message, Operator, TemplateRef
+from .embedding import embedded
 
 Key = tuple[str, str]
 """(event type, channel)"""
 DRAFT = "draft"
+LOOKED_AT = 20
+"""Events of which it is told what they lack."""
 
 
 class DeskTemplates:
@@ -33,6 +47,7 @@ class DeskTemplates:
     def __init__(
         self,
         store: Store,
+        events: EventDesk,
         drafts: Drafts,
         templates: Templates,
         intake: Intake,
@@ -46,6 +61,7 @@ class DeskTemplates:
         at_once: int,
     ) -> None:
         self._store = store
+        self._events = events
         self._drafts = drafts
         self._templates = templates
         self._intake = intake
@@ -77,6 +93,19 @@ class DeskTemplates:
         (_, before), (_, after) = await self._snapshot(key, old), await self._snapshot(key, new)
         return before.diff(after)
 
+    async def needs(self, name: str, operator: Operator, version: str = "") -> Sequence[TemplateNeed]:
+        event_type, channel = key = await self._key(name, operator, "read")
+        _, snapshot = await self._snapshot(key, version)
+        paths = needed(snapshot.files_as_text().values())
+        lacks: dict[str, builtins.list[int]] = {path: [] for path in paths}
+        if paths and self._may(operator, "data", event_type):
+            wanted = EventFilter(type=event_type, channel=channel)
+            for event in (await self._events.search(wanted, operator, LOOKED_AT)).items:
+                data = (await self._events.record(event.id, operator, data=True)).data
+                for path in lacking(paths, data.get("ctx")) if data is not None else ():
+                    lacks[path].append(event.id)
+        return [TemplateNeed(path, ids) for path, ids in lacks.items()]
+
     # ----------------------------------------------------------------------------------------------------- trying out
 
     async def preview(
@@ -88,6 +117,7 @@ class DeskTemplates:
         seed: str = "",
         event: IncomingEvent | None = None,
         language: str = "",
+        images: bool = False,
     ) -> Preview:
         key = await self._key(name, operator, "publish")
         source: Draft | TemplateRef
@@ -112,7 +142,7 @@ class DeskTemplates:
             address,
             chosen,
             content.fields,
-            content.parts,
+            embedded(self._channels[key[1]], content) if images else content.parts,
             {file: len(data) for file, data in sorted(content.files.items())},
             self._notes(key[1], content),
         )

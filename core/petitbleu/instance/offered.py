@@ -47,20 +47,23 @@ def desk(
 ) -> Desk:
     config, store, metrics, planned = ground.config, ground.store, ground.metrics, ground.planned
     sizes = Sizes(config.limits.rows, metrics.limit_reached)
+    events = desks.DeskEvents(
+        status,
+        operations,
+        load_event,
+        masks,
+        ground.brands,
+        store.now,
+        sizes,
+        config.limits.changes,
+        ground.channels,
+        templates.files,
+    )
     return Desk(
-        desks.DeskEvents(
-            status,
-            operations,
-            load_event,
-            masks,
-            ground.brands,
-            store.now,
-            sizes,
-            config.limits.changes,
-            ground.channels,
-        ),
+        events,
         desks.DeskTemplates(
             store,
+            events,
             drafts,
             templates,
             intake,

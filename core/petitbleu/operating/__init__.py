@@ -45,7 +45,16 @@ from .suppressions import (
     SuppressionReason,
     Unsuppressed,
 )
-from .templates import Preview, Proof, Published, TemplateDesk, TemplateSource, TemplateState, TemplateVersion
+from .templates import (
+    Preview,
+    Proof,
+    Published,
+    TemplateDesk,
+    TemplateNeed,
+    TemplateSource,
+    TemplateState,
+    TemplateVersion,
+)
 from .whole import Desk
 
 __all__ = [
@@ -87,6 +96,7 @@ __all__ = [
     "SuppressionFilter",
     "SuppressionReason",
     "TemplateDesk",
+    "TemplateNeed",
     "TemplateSource",
     "TemplateState",
     "TemplateVersion",

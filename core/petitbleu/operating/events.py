@@ -176,10 +176,13 @@ class EventDesk(Protocol):
         """Right `read`, and `data` for what the caller sent."""
         ...
 
-    async def rendered(self, event_id: int, number: int, operator: Operator) -> RenderedMessage:
-        """The message of attempt `number`, word for word. It is kept for event types with `rendered: true`, for
-        `retention.rendered`, and not where the worker died before the provider answered; `EventAttempt.rendered` tells
-        which attempts have one. Right `data`. Raises `NotFound` where there is none (any more)."""
+    async def rendered(
+        self, event_id: int, number: int | None, operator: Operator, *, images: bool = False
+    ) -> RenderedMessage:
+        """The message of attempt `number`, word for word; None: the last that is there. It is kept for event types
+        with `rendered: true`, for `retention.rendered`, and not where the worker died before the provider answered;
+        `EventAttempt.rendered` tells which attempts have one. Right `data`. Raises `NotFound` where there is none (any
+        more). With `images` those of the message stand in its parts, for a page that can fetch nothing."""
         ...
 
     async def change(

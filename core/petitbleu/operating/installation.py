@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from ..types import Check, Operator, Session
@@ -140,14 +140,23 @@ class InstallationDesk(Protocol):
         """Everybody who is in as `login` must sign in anew; gives how many sessions that were."""
         ...
 
-    async def tokens(self, operator: Operator) -> Sequence[ApiToken]:
-        """Those that are valid."""
+    async def tokens(self, operator: Operator, login: str = "", *, everything: bool = False) -> Sequence[ApiToken]:
+        """Those that are valid, or all, of everybody or for one operator, the latest first."""
         ...
 
     async def create_token(
-        self, login: str, name: str, actor: Actor, *, rights: Sequence[str] | None = None, days: float | None = None
+        self,
+        login: str,
+        name: str,
+        actor: Actor,
+        *,
+        rights: Collection[str] | None = None,
+        event_types: Collection[str] | None = None,
+        brands: Collection[str] | None = None,
+        expires: datetime | timedelta | None = None,
     ) -> NewToken:
-        """For `login`, with all of its rights or some; `days` is how long it holds."""
+        """For `login`, with all of its rights or some, for all that it may or for some event types and brands. Until
+        `expires`, or for so long from now on; None: until it is revoked."""
         ...
 
     async def revoke_token(self, token_id: int, actor: Actor) -> ApiToken: ...

@@ -59,6 +59,15 @@ class TemplateSource:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateNeed:
+    """A path below `ctx` that the texts of a template read, such as `order.number`, and the ids of those of the latest
+    events that had nothing there, the newest first."""
+
+    path: str
+    lacking: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """A message that nobody is sent. `files` by name with their sizes in bytes; `notes` are the channel's."""
 
@@ -105,6 +114,10 @@ class TemplateDesk(Protocol):
         """Unified, file by file; empty when nothing differs."""
         ...
 
+    async def needs(self, name: str, operator: Operator, version: str = "") -> Sequence[TemplateNeed]:
+        """By the alphabet. Which events lack something is told with the right `data`."""
+        ...
+
     async def preview(
         self,
         name: str,
@@ -114,8 +127,10 @@ class TemplateDesk(Protocol):
         seed: str = "",
         event: IncomingEvent | None = None,
         language: str = "",
+        images: bool = False,
     ) -> Preview:
-        """Rendered for a seed of the draft (without a name: the first), or for an event as a caller would send it."""
+        """Rendered for a seed of the draft (without a name: the first), or for an event as a caller would send it. With
+        `images` those of the message stand in its parts, for a page that can fetch nothing."""
         ...
 
     async def proof(self, name: str, actor: Actor, *, seed: str = "", to: str = "") -> Sequence[Proof]:

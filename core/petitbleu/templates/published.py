@@ -204,6 +204,15 @@ class Templates:
             raise TemplateError(f"{event_type}/{channel}", _no_version(version, await _numbers(event_type, channel)))
         return Snapshot.from_json(row.snapshot)
 
+    async def files(self, ref: str) -> Mapping[str, bytes]:
+        """Attachments and images of a version, `TYPE/CHANNEL vN`; none where it is not there any more."""
+        name, _, number = ref.rpartition(" v")
+        event_type, _, channel = name.partition("/")
+        try:
+            return (await self.show(event_type, channel, int(number))).files
+        except (TemplateError, ValueError):
+            return {}
+
     async def list(self, drafts: Drafts) -> list[TemplateState]:
         """Every draft and every published template, sorted; one may be there without the other."""
         await self.refresh()

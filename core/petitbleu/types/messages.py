@@ -91,6 +91,9 @@ class Channel:
     """Those it hands messages to, where the settings name them: limits for others are refused as misspelt."""
     preview: Callable[[Content], Sequence[str]] | None = None
     """More lines for whoever previews a template: what the channel makes of its content. Must not fail."""
+    embed: Callable[[Content], Mapping[str, str]] | None = None
+    """The parts with what they show beside their text within: images of the message as `data:` URIs, for a page that
+    shows it and can fetch nothing. Must not fail."""
     address_check: Callable[[str], str] | None = None
     """For an attribute of the plugin's own: given what the caller wrote, the address to keep. Raises `ValueError` with
     words that go on from the attribute's name ("is not a LINE user id"). Must be pure and quick."""

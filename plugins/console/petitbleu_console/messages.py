@@ -65,4 +65,4 @@ def _plain(value: object) -> str:
         return ", ".join(f"{name}: {_plain(one)}" for name, one in value.items() if one not in _NOTHING)
     if isinstance(value, list | tuple):
         return ", ".join(map(_plain, value))
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -122,7 +122,13 @@ class Site:
         template = self._environment.get_template(file)
         services = self.services
         return template.render(
-            _=say, say=say, root=ROOT, instance=services.instance, safe_mode=services.safe_mode, **values
+            _=say,
+            say=say,
+            root=ROOT,
+            instance=services.instance,
+            safe_mode=services.safe_mode,
+            zone=services.time_zone,
+            **values,
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import base64
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -12,10 +13,19 @@ from chromium import Tab, browser, found, version
 from console_rig import HOSTILE, OPERATORS, TEMPLATES, modules
 from petitbleu.testing import PASSWORD, RecordingChannel, Server, serving
 from petitbleu_console.site import SECTIONS
+from petitbleu_email.catcher import CATCHER
 
 PATHS = [section.path for section in SECTIONS] + [
     *("templates/note/record", "templates/note/record/preview?seed=zoe", "templates/note/record/source"),
 ]
+PICTURE: Mapping[str, str | bytes] = {
+    "template.yaml": "subject: Hello\nsender: shop@example.com\nattachments: [{file: dot.png, inline: true}]\n",
+    "body.html.j2": "<p>Hello</p><img src=\"{{ 'dot.png' | cid }}\" alt='a dot'>",
+    "dot.png": base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    ),
+    "seeds.yaml": "seeds:\n  - {name: zoe, address: zoe@example.com}\n",
+}
 # one server and one browser for all: that is what takes the time
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 shared = pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -23,15 +33,18 @@ shared = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
 @shared
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    async with serving(
-        tmp_path_factory.mktemp("console") / "instance",
-        plugins={"console": {"refresh": 1}},
-        modules=modules(RecordingChannel()),
-        templates=TEMPLATES,
-        operators=OPERATORS,
-        event_types={"other": {}},
-        settings={"safe_mode": {"enabled": True, "allow": ["*@example.com", "+33*"]}},
-    ) as running:
+    async with (
+        CATCHER.start(lambda message: None) as relay,
+        serving(
+            tmp_path_factory.mktemp("console") / "instance",
+            plugins={"console": {"refresh": 1}, "email": relay},
+            modules=modules(RecordingChannel()),
+            templates={**TEMPLATES, "picture/email": PICTURE},
+            operators=OPERATORS,
+            event_types={"other": {}, "picture": {"rendered": True}},
+            settings={"safe_mode": {"enabled": True, "allow": ["*@example.com", "+33*"]}},
+        ) as running,
+    ):
         yield running
 
 
@@ -104,6 +117,18 @@ async def test_every_page_shows_hostile_data_under_its_policy_and_can_be_told_al
         assert (found["skip"], found["here"]) == ("#main", 1)
         assert found["banner"].startswith("SAFE MODE: ")
     assert "<script>alert(1)</script>" in await tab.text()
+    assert tab.problems == []
+
+
+async def test_the_images_of_a_message_are_seen(server: Server, tab: Tab) -> None:
+    sent = await server.push("picture", {}, email="zoe@example.com")
+    await server.settled(sent)
+    event = f"{server.url}/console/events/{sent}"
+    await tab.go(event)
+    assert "As it was sent, word for word." in await tab.text()
+    for frame in (f"{event}/part?part=html", f"{server.url}/console/templates/picture/email/part?part=html"):
+        await tab.go(frame)
+        assert await tab.run("[...document.images].map((one) => one.naturalWidth)") == [1]
     assert tab.problems == []
 
 

@@ -24,6 +24,7 @@ from petitbleu import (
 from .catcher import CATCHER
 from .checks import CHANNEL, check_format
 from .compose import cid
+from .embedding import embed
 from .fields import EmailFields
 from .probing import probe_all
 from .running import Running, running
@@ -40,7 +41,15 @@ def petitbleu_channels(settings: EmailSettings | None) -> Sequence[Channel]:
     parts = (Part("html", "body.html.j2", escape="html"), Part("text", "body.txt.j2"))
     providers = () if settings is None else tuple(settings.providers)
     return [
-        Channel(CHANNEL, address="email", fields=EmailFields, aliases=("0", "mail"), parts=parts, providers=providers)
+        Channel(
+            CHANNEL,
+            address="email",
+            fields=EmailFields,
+            aliases=("0", "mail"),
+            parts=parts,
+            providers=providers,
+            embed=embed,
+        )
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from petitbleu import Content, Event, Message, Queue, TemplateRef
 from petitbleu_email.compose import Composer, MessageRefused, cid, content_id, message_id
+from petitbleu_email.embedding import MOST, embed
 from petitbleu_email.fields import EmailFields
 from petitbleu_email.mime import message as whole
 from petitbleu_email.mime import multipart, text_entity
@@ -142,6 +144,20 @@ def test_files_come_out_as_they_went_in(data: bytes, inline: bool) -> None:
     (other,) = parse_email(raw).attachments
     assert (other.content, other.filename, other.mimetype) == (data, "été.png", "image/png")
     assert (other.content_id or "").strip("<>") == (content_id("logo.png") if inline else "")
+
+
+def test_a_page_shows_the_images_of_a_message_as_far_as_there_is_room() -> None:
+    html = "".join(f"<img src='{cid(name)}'>" for name in ("logo.png", "logo.png", "big.png", "a.pdf"))
+    fields = {
+        "subject": "Hello",
+        "attachments": [{"file": name, "inline": True} for name in ("logo.png", "big.png", "a.pdf", "lost.png")],
+    }
+    files = {"logo.png": PNG, "big.png": bytes(MOST), "a.pdf": b"%PDF"}
+    shown = embed(Content({"html": html, "text": "Hello"}, fields, files))
+    image = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    assert shown == {"html": html.replace(cid("logo.png"), image), "text": "Hello"}
+    # nobody looks at a page of an image that is no message's
+    assert embed(Content({"html": html}, {"subject": "a\nb"}, files)) == {"html": html}
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ class Attempt(Told):
     reference: str | None = Field(None, description="The provider's own id of the message.")
     feedback: str | None = Field(None, description="What receipts say of it.")
     awaited: int = Field(description="Parts of it for which a receipt may come.")
+    rendered: bool = Field(False, description="Whether the message that was handed over is still kept.")
 
 
 class Receipt(Told):
@@ -116,6 +117,21 @@ class EventWay(EventStatus):
     data: dict[str, Any] | None = Field(
         None, description="With `include=data`, while it is kept: what the caller sent; attributes as text."
     )
+
+
+class SentMessage(Told):
+    """A message as it was handed to the provider. What `masking` hides is `***`."""
+
+    number: int = Field(description="Of the attempt.")
+    channel: str
+    address: str
+    brand: str | None = None
+    template: str
+    parts: dict[str, str] = Field(description="By their names, such as `subject`, `text` and `html`.")
+    fields: dict[str, Any] = Field(description="As the template set them.")
+    files: dict[str, int] = Field(description="Bytes of each attachment and image.")
+    instead_of: str | None = Field(None, description="Whom safe mode kept it from.")
+    until: datetime = Field(description="How long it is kept.")
 
 
 class EventsPage(Told):
@@ -177,6 +193,36 @@ async def get_event(call: Call, path: EventPath, query: EventInclude) -> Answer:
     services = call.door.services
     record = await services.desk.events.record(int(path.id), call.operator, data=query.include == "data")
     return Answer(200, _way(record, services))
+
+
+class MessagePath(Given):
+    id: EventId = Field(description="The event's id, whole or without its high byte.")
+
+
+class MessageQuery(Given):
+    attempt: int | None = Field(None, ge=1, le=100_000, description="The number of the attempt; without it the last.")
+    images: bool = Field(False, description="With the message's images within its HTML, as `data:` URIs.")
+
+
+async def get_message(call: Call, path: MessagePath, query: MessageQuery) -> Answer:
+    found = await call.door.services.desk.events.rendered(
+        int(path.id), query.attempt, call.operator, images=query.images
+    )
+    return Answer(
+        200,
+        SentMessage(
+            number=found.number,
+            channel=found.channel,
+            address=found.address,
+            brand=found.brand or None,
+            template=found.template,
+            parts=dict(found.parts),
+            fields=dict(found.fields),
+            files=dict(found.files),
+            instead_of=found.instead_of or None,
+            until=found.until,
+        ),
+    )
 
 
 class EventsQuery(Given):
@@ -256,5 +302,18 @@ OPERATIONS = (
         parameters=EventPath,
         query=EventInclude,
         answers={200: Success("The event.", EventWay)},
+    ),
+    Operation(
+        method="GET",
+        path=f"{ROOT}/{{id}}/message",
+        name="getMessage",
+        summary="A message as it was sent",
+        text="Of event types with `rendered: true`, while it is kept; the attempts with `rendered` have one.",
+        tag=TAG,
+        right="data",
+        run=get_message,
+        parameters=MessagePath,
+        query=MessageQuery,
+        answers={200: Success("The message, word for word.", SentMessage)},
     ),
 )

@@ -1,4 +1,4 @@
-"""Whether the server is fit for work."""
+"""Whether the server is fit for work, and what waits."""
 
 from __future__ import annotations
 
@@ -25,6 +25,41 @@ class Health(Told):
     limits: dict[str, float] = Field(description="Every number that bounds something, by the name of its setting.")
 
 
+class QueueLine(Told):
+    """What is open in one queue for one channel, in numbers of events."""
+
+    queue: str = Field(description="`realtime` or `batch`.")
+    channel: str
+    ready: int = Field(description="To be sent.")
+    later: int = Field(description="To be tried later.")
+    sending: int = Field(description="With a worker.")
+    paused: int
+    oldest: float = Field(description="Seconds for which one of the ready ones has been due.")
+
+
+class Open(Told):
+    """What is open, as of about a second ago."""
+
+    queues: tuple[QueueLine, ...]
+
+
+async def get_queue(call: Call) -> Answer:
+    found = await call.door.services.desk.queue(call.operator)
+    queues = tuple(
+        QueueLine(
+            queue=one.queue,
+            channel=one.channel,
+            ready=one.ready,
+            later=one.later,
+            sending=one.sending,
+            paused=one.paused,
+            oldest=one.oldest,
+        )
+        for one in found
+    )
+    return Answer(200, Open(queues=queues))
+
+
 async def get_health(call: Call) -> Answer:
     found = await call.door.services.desk.health()
     checks = tuple(
@@ -47,5 +82,16 @@ OPERATIONS = (
         right="read",
         run=get_health,
         answers={200: Success("How it is doing.", Health)},
+    ),
+    Operation(
+        method="GET",
+        path="/api/v1/queue",
+        name="getQueue",
+        summary="What is open, by queue and channel",
+        text="In the whole installation, as far as the operator's rights reach.",
+        tag="Health",
+        right="read",
+        run=get_queue,
+        answers={200: Success("How much waits where.", Open)},
     ),
 )

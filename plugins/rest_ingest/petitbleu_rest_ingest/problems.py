@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from petitbleu import AccessDenied, InputRefused, NotFound, QueryRefused, TemplateError, Unavailable
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
 from .operation import Told
 
@@ -117,7 +118,7 @@ def problem_of(error: Exception, retry_after: int) -> Problem:
 def _field(name: str, text: str) -> FieldError:
     if not name.isidentifier():
         return FieldError(detail=f"{name}: {text}")
-    return FieldError(pointer=f"/{name}", detail=text)
+    return FieldError(pointer=f"/{to_camel(name)}", detail=text)
 
 
 def document(problem: Problem, instance: str) -> ProblemDocument:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from . import alerts, audit, campaign, changes, events, health, pushing, reload, reports, suppressions, templates
+from . import (
+    alerts,
+    audit,
+    campaign,
+    changes,
+    events,
+    health,
+    installation,
+    operators,
+    pushing,
+    reload,
+    reports,
+    suppressions,
+    templates,
+)
 from .operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -15,6 +29,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *reports.OPERATIONS,
     *health.OPERATIONS,
     *alerts.OPERATIONS,
+    *operators.OPERATIONS,
+    *installation.OPERATIONS,
     *reload.OPERATIONS,
     *campaign.OPERATIONS,
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from petitbleu import EventsRefused, JsonEvent
 from pydantic import Field, StringConstraints
 
+from .events import EventId
 from .operation import JSON, Answer, Body, Call, Given, Operation, Success, Told
 from .pushing import event_of, refusal
 
@@ -71,6 +72,21 @@ class Source(Told):
     texts: dict[str, str] = Field(description="By file: settings, parts, layouts; of attachments size and hash.")
 
 
+class Need(Told):
+    """What the texts read of `ctx`."""
+
+    path: str = Field(description="Below `ctx`, such as `order.number`.")
+    lacking: tuple[EventId, ...] = Field(
+        description="Of the latest events, those that had nothing there; told with the right `data`."
+    )
+
+
+class Needs(Told):
+    """Everything that the texts read of `ctx`."""
+
+    needs: tuple[Need, ...]
+
+
 class Diff(Told):
     """What differs between two versions."""
 
@@ -126,6 +142,7 @@ class PreviewOf(Given):
     seed: str = Field("", description="The name of a seed; without it the first one.")
     event: JsonEvent | None = Field(None, description="In place of a seed: an event as a caller would push it.")
     language: str = Field("", max_length=32, description="Another language than the recipient's.")
+    images: bool = Field(False, description="With the message's images within its HTML, as `data:` URIs.")
 
 
 class ProofTo(Given):
@@ -173,6 +190,11 @@ async def get_template(call: Call, path: TemplatePath, query: VersionQuery) -> A
     return Answer(200, told)
 
 
+async def list_needs(call: Call, path: TemplatePath, query: VersionQuery) -> Answer:
+    found = await call.door.services.desk.templates.needs(path.name, call.operator, query.version)
+    return Answer(200, Needs(needs=tuple(Need(path=one.path, lacking=tuple(map(str, one.lacking))) for one in found)))
+
+
 async def list_versions(call: Call, path: TemplatePath) -> Answer:
     found = await call.door.services.desk.templates.versions(path.name, call.operator)
     return Answer(
@@ -212,6 +234,7 @@ async def preview_template(call: Call, path: TemplatePath, body: PreviewOf | Non
             seed=asked.seed,
             event=event,
             language=asked.language,
+            images=asked.images,
         )
     except EventsRefused as refused:
         raise refusal(refused, [value], alone=True, below="/event") from None
@@ -289,6 +312,19 @@ OPERATIONS = (
         run=list_versions,
         parameters=TemplatePath,
         answers={200: Success("The oldest first.", Versions)},
+        problems=_WRONG,
+    ),
+    Operation(
+        method="GET",
+        path=f"{ONE}/needs",
+        name="listTemplateNeeds",
+        summary="What a template reads of ctx, and which events lacked it",
+        tag=TAG,
+        right="read",
+        run=list_needs,
+        parameters=TemplatePath,
+        query=VersionQuery,
+        answers={200: Success("Every path.", Needs)},
         problems=_WRONG,
     ),
     Operation(

@@ -7,9 +7,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import petitbleu_rest_ingest
 import pytest
+from aiohttp import ClientSession
 from petitbleu.app import Server
 from petitbleu.reload import answer, heard
+from petitbleu.testing import RecordingChannel, serving
 from rest_known import MC, READER, count, three
 
 pytest_plugins = ("rest_rig",)
@@ -311,3 +314,106 @@ async def test_what_is_no_report_is_refused(ask: Any) -> None:
         ("weather", 404),
     ):
         assert (await ask("GET", f"/api/v1/reports/{asked}")).status == status, asked
+
+
+# ------------------------------------------------------------------------------------------------------- installation
+
+
+async def test_operators_sessions_and_tokens_are_looked_at_and_ended(ask: Any, rest_server: Server) -> None:
+    auth = rest_server.instance.services.auth
+    for login in ("reader", "mc", "reader"):
+        await auth.logon(login, "demo", "192.0.2.7")
+    operators = (await ask("GET", "/api/v1/operators")).json["operators"]
+    assert operators[1] == {
+        "login": "reader",
+        "rights": ["read"],
+        "eventTypes": ["welcome"],
+        "sessions": 2,
+    }
+    sessions = (await ask("GET", "/api/v1/sessions?login=reader")).json["sessions"]
+    assert [(one["login"], one["address"]) for one in sessions] == [("reader", "192.0.2.7")] * 2
+    ended = await ask("POST", f"/api/v1/sessions/{sessions[0]['id']}/end")
+    assert (ended.status, ended.json["id"]) == (200, sessions[0]["id"])
+    for path in (f"sessions/{sessions[0]['id']}/end", "sessions/________________/end", "operators/nobody/sign-out"):
+        assert (await ask("POST", f"/api/v1/{path}")).status == 404
+    out = await ask("POST", "/api/v1/operators/reader/sign-out")
+    assert out.json == {"login": "reader", "sessions": 1}
+    assert [one["login"] for one in (await ask("GET", "/api/v1/sessions")).json["sessions"]] == ["mc"]
+    asked = {"login": "mc", "name": "erp", "rights": ["push"], "eventTypes": ["keyed"], "expires": "2999-01-01T00:00Z"}
+    made = await ask("POST", "/api/v1/tokens", asked)
+    assert (made.status, made.json["rights"], made.json["state"]) == (201, ["push"], "valid")
+    pushed = await ask("POST", "/api/v1/events/keyed", {"email": "zoe@example.com"}, f"Bearer {made.json['token']}")
+    assert pushed.status == 202
+    listed = (await ask("GET", "/api/v1/tokens?login=mc")).json["tokens"]
+    assert [(one["name"], one["eventTypes"], one["createdBy"]) for one in listed] == [("erp", ["keyed"], "mc")]
+    assert made.json["token"] not in str(listed)
+    revoked = f"/api/v1/tokens/{made.json['id']}/revoke"
+    assert (await ask("POST", revoked)).json["state"] == "revoked"
+    assert (await ask("POST", revoked)).status == 404
+    assert (await ask("GET", "/api/v1/tokens")).json == {"tokens": []}
+    assert len((await ask("GET", "/api/v1/tokens?all=true")).json["tokens"]) == 1
+    for wrong, pointer in (
+        ({"eventTypes": ["lost"]}, "/eventTypes"),
+        ({"rights": ["all"]}, "/rights"),
+        ({"login": "nobody"}, "/login"),
+        ({"expires": "2000-01-01T00:00:00Z"}, "/expires"),
+    ):
+        refused = await ask("POST", "/api/v1/tokens", {"login": "mc", "name": "crm", **wrong})
+        assert (refused.status, refused.errors[0][0]) == (422, pointer), refused.body
+    assert [(action, about) for action, about, _ in await audited(ask)] == [
+        ("tokens.revoke", "mc/erp"),
+        ("tokens.create", "mc/erp"),
+        ("sessions.end", "reader"),
+        ("sessions.end", "reader"),
+    ]
+
+
+async def test_the_installation_is_shown_to_those_who_may_do_everything(ask: Any) -> None:
+    plugins = (await ask("GET", "/api/v1/plugins")).json["plugins"]
+    assert [one["name"] for one in plugins] == ["email", "sms", "rest_ingest"]
+    assert {"name": "petitbleu_check_event", "order": ["email"], "deadline": 10.0} in plugins[0]["hooks"]
+    settings = {one["path"]: one for one in (await ask("GET", "/api/v1/configuration")).json["settings"]}
+    assert settings["http.body_limit"]["value"] == "100000"
+    assert settings["http.body_limit"]["place"].endswith("petitbleu.yaml:4:17")
+    assert (settings["operators.mc.password"]["value"], "place" in settings["http.requests"]) == ("***", False)
+    assert (await ask("GET", "/api/v1/queue")).json == {"queues": []}
+    await pushed(ask)
+    # a token whose rights are narrowed has less than its operator
+    made = await ask("POST", "/api/v1/tokens", {"login": "mc", "name": "erp", "eventTypes": ["welcome"]})
+    narrowed = f"Bearer {made.json['token']}"
+    for path in ("plugins", "configuration", "operators", "sessions", "tokens"):
+        assert (await ask("GET", f"/api/v1/{path}", None, READER)).status == 403
+        assert (await ask("GET", f"/api/v1/{path}", None, narrowed)).status == 403
+    assert (await ask("GET", "/api/v1/queue", None, narrowed)).status == 200
+
+
+async def test_a_message_is_shown_as_it_was_sent(tmp_path: Path) -> None:
+    async with (
+        serving(
+            tmp_path / "instance",
+            modules={"recorder": RecordingChannel(), "rest_ingest": petitbleu_rest_ingest},
+            templates={"note/record": {"body.txt.j2": "Hello {{ rtEvent.ctx.name }}, {{ rtEvent.ctx.order.id }}"}},
+            operators={"chief": {"rights": ["read", "data"], "trusted_from": ["127.0.0.0/8"]}},
+            event_types={"note": {"rendered": True}},
+        ) as server,
+        ClientSession() as client,
+    ):
+        event = await server.push(
+            "note", {"name": "Zoé", "order": {"id": "7"}}, email="zoe@example.com", wishedChannel="record"
+        )
+        await server.settled(event)
+        other = await server.push("note", {"name": "Omid"}, email="omid@example.com", wishedChannel="record")
+        await server.settled(other)
+
+        async def ask(path: str) -> Any:
+            async with client.get(f"{server.url}/api/v1/{path}") as answer:
+                return {**await answer.json(content_type=None), "status": answer.status}
+
+        assert (await ask(f"events/{event}"))["attempts"][0]["rendered"]
+        for path in (f"events/{event}/message", f"events/{event}/message?attempt=1"):
+            told = await ask(path)
+            assert (told["parts"], told["template"]) == ({"text": "Hello Zoé, 7"}, "note/record v1")
+        assert (await ask(f"events/{event}/message?attempt=2"))["status"] == 404
+        assert (await ask("events/77/message"))["status"] == 404
+        needs = (await ask("templates/note/record/needs"))["needs"]
+        assert needs == [{"path": "name", "lacking": []}, {"path": "order.id", "lacking": [str(other)]}]

@@ -184,7 +184,7 @@ async def _possible(site: Site, visit: Visit, event_id: int) -> Sequence[tuple[E
 async def _part(site: Site, visit: Visit) -> web.StreamResponse:
     """A part of the message for the frame that shows it."""
     record, _ = await _record(site, visit)
-    found = await _message(site, visit, record)
+    found = await _message(site, visit, record, images=True)
     if found is None or visit.query.get("part", "") not in found.message.parts:
         raise web.HTTPNotFound
     return framed(found.message.parts[visit.query["part"]])
@@ -213,29 +213,28 @@ class _Message:
     kept: bool
 
 
-async def _message(site: Site, visit: Visit, record: EventRecord) -> _Message | None:
+async def _message(site: Site, visit: Visit, record: EventRecord, *, images: bool = False) -> _Message | None:
     """The copy of the last message of which there is one, otherwise a new rendering."""
-    for attempt in reversed(record.attempts):
-        if attempt.rendered and visit.operator.may("data"):
-            try:
-                sent = await site.services.desk.events.rendered(record.event.id, attempt.number, visit.operator)
-            except PetitbleuError:
-                break
-            return _Message(
-                sent.channel, Preview(sent.address, "", sent.fields, sent.parts, sent.files, notes=()), kept=True
-            )
-    again = await _rendered(site, visit, record)
-    return None if again is None else _Message(record.event.channel, again, kept=False)
+    try:
+        sent = await site.services.desk.events.rendered(record.event.id, None, visit.operator, images=images)
+    except PetitbleuError:
+        again = await _rendered(site, visit, record, images)
+        return None if again is None else _Message(record.event.channel, again, kept=False)
+    return _Message(sent.channel, Preview(sent.address, "", sent.fields, sent.parts, sent.files, notes=()), kept=True)
 
 
-async def _rendered(site: Site, visit: Visit, record: EventRecord) -> Preview | None:
+async def _rendered(site: Site, visit: Visit, record: EventRecord, images: bool) -> Preview | None:
     """What went out, as far as it can be told from what is kept."""
     name, _, version = record.event.template.partition(" v")
     if record.data is None or not version:
         return None
     try:
         return await site.services.desk.templates.preview(
-            name, visit.operator, version=version, event=_incoming(record.event.queue, record.data)
+            name,
+            visit.operator,
+            version=version,
+            event=_incoming(record.event.queue, record.data),
+            images=images,
         )
     except PetitbleuError:
         return None
@@ -262,7 +261,8 @@ def _way(site: Site, visit: Visit, record: EventRecord) -> Sequence[Step]:
         )
         scope = f" ({say(attempt.scope)})" if attempt.scope else ""
         seconds = (attempt.ended - attempt.started).total_seconds()
-        said = " ".join(filter(None, (attempt.code, attempt.text)))
+        code = "" if attempt.text.startswith(attempt.code) else attempt.code
+        said = " ".join(filter(None, (code, attempt.text)))
         steps.append(
             Step(attempt.ended, _TONES.get(attempt.outcome, ""), f"{words}{scope}, {seconds * 1000:.0f} ms: {said}")
         )
@@ -295,6 +295,6 @@ VIEWS = (
     View("GET", "events", "read", _list),
     View("POST", "events/bulk", "admin", _bulk),
     View("GET", "events/{id}", "read", _one),
-    View("GET", "events/{id}/part", "read", _part),
+    View("GET", "events/{id}/part", "data", _part),
     View("POST", "events/{id}/{action}", "admin", _change),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -57,9 +58,9 @@ async def _end_session(site: Site, visit: Visit) -> web.StreamResponse:
 async def _create_token(site: Site, visit: Visit) -> web.StreamResponse:
     """Answers with the page itself: the token is nowhere but in it."""
     days = visit.form.get("days", "")
-    lasting = float(days) if days.isdecimal() and 0 < int(days) <= LONGEST else 365.0
+    lasting = int(days) if days.isdecimal() and 0 < int(days) <= LONGEST else 365
     made = await site.services.desk.installation.create_token(
-        visit.form.get("login", ""), visit.form.get("name", "").strip(), visit.actor, days=lasting
+        visit.form.get("login", ""), visit.form.get("name", "").strip(), visit.actor, expires=timedelta(days=lasting)
     )
     return await _operators_with(site, visit, made.token)
 

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from aiohttp import web
-from petitbleu import EventFilter, IncomingEvent, PetitbleuError, Preview, Queue, TemplateState, event_from_json
+from petitbleu import IncomingEvent, PetitbleuError, Preview, Queue, TemplateNeed, TemplateState, event_from_json
 
 from ..entrance import ROOT
 from ..messages import framed, shown
-from ..needs import lacking, needed
 from ..site import Site, View, Visit
-
-LOOKED_AT = 20
-"""Events of which it is told what they lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +44,17 @@ async def _one(site: Site, visit: Visit) -> web.StreamResponse:
         versions=list(reversed(versions)),
         current=current,
         diff=_lines(diff),
-        wants=await _wants(site, visit, "draft" if drafted else ""),
+        needs=await _needs(site, visit, "draft" if drafted else ""),
         may_publish=visit.operator.may("publish"),
         sees_data=visit.operator.may("data"),
     )
 
 
-async def _wants(site: Site, visit: Visit, version: str) -> Sequence[tuple[str, Sequence[int]]]:
-    """Every path the texts read of ctx, with the latest events that had nothing there."""
-    name = _name(visit)
+async def _needs(site: Site, visit: Visit, version: str) -> Sequence[TemplateNeed]:
     try:
-        source = await site.services.desk.templates.source(name, visit.operator, version)
+        return await site.services.desk.templates.needs(_name(visit), visit.operator, version)
     except PetitbleuError:
         return ()
-    paths = needed(source.texts.values())
-    lacks: dict[str, list[int]] = {path: [] for path in paths}
-    if visit.operator.may("data") and paths:
-        wanted = EventFilter(type=source.event_type, channel=source.channel)
-        found = await site.services.desk.events.search(wanted, visit.operator, LOOKED_AT)
-        for event in found.items:
-            record = await site.services.desk.events.record(event.id, visit.operator, data=True)
-            if record.data is not None:
-                for path in lacking(paths, record.data.get("ctx")):
-                    lacks[path].append(event.id)
-    return sorted(lacks.items())
 
 
 async def _source(site: Site, visit: Visit) -> web.StreamResponse:
@@ -121,6 +104,7 @@ async def _part(site: Site, visit: Visit) -> web.StreamResponse:
         asked.get("seed", ""),
         asked.get("language", ""),
         asked.get("event", ""),
+        images=True,
     )
     part = preview.parts.get(asked.get("part", ""))
     if part is None:
@@ -128,7 +112,9 @@ async def _part(site: Site, visit: Visit) -> web.StreamResponse:
     return framed(part)
 
 
-async def _rendered(site: Site, visit: Visit, version: str, seed: str, language: str, event: str) -> Preview:
+async def _rendered(
+    site: Site, visit: Visit, version: str, seed: str, language: str, event: str, *, images: bool = False
+) -> Preview:
     return await site.services.desk.templates.preview(
         _name(visit),
         visit.operator,
@@ -136,6 +122,7 @@ async def _rendered(site: Site, visit: Visit, version: str, seed: str, language:
         seed=seed,
         event=_pasted(event, visit.part("type")) if event else None,
         language=language,
+        images=images,
     )
 
 

@@ -7,12 +7,20 @@ const colours = () => {
   return { ink: named("--soft"), line: named("--line"), strokes: ["--blue", "--good", "--bad", "--warn"].map(named) };
 };
 
-// By the clock of the browser, in the way of the page's language: times within two days, dates beyond.
+// In the instance's time zone, as all times of the pages, and in the way of their language: dates beyond two days.
 function marks(chart, splits) {
-  const lang = document.documentElement.lang;
+  const { lang, dataset } = document.documentElement;
   const days = splits.length > 1 && splits[splits.length - 1] - splits[0] > 172800;
   const how = days ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  return splits.map((seconds) => new Intl.DateTimeFormat(lang, how).format(seconds * 1000));
+  const format = new Intl.DateTimeFormat(lang, { ...how, timeZone: dataset.zone });
+  return splits.map((seconds) => format.format(seconds * 1000));
+}
+
+// What has nothing on either side is no line; it is seen as a point.
+function alone(chart, place, shown) {
+  const values = chart.data[place];
+  const there = (index) => values[index] !== null && values[index] !== undefined;
+  return shown ? null : values.flatMap((value, n) => there(n) && !there(n - 1) && !there(n + 1) ? [n] : []);
 }
 
 const drawn = new WeakMap();
@@ -32,19 +40,37 @@ async function draw(figure) {
   figure.prepend(holder);
   const options = {
     width: holder.clientWidth, height: 240,
-    series: [{ label: "⏱", value: (chart, value) => value === null ? "–" : marks(chart, [value])[0] }, ...labels.map((label, place) => ({
-      label, stroke: strokes[place % strokes.length], width: 2, dash: place < 4 ? [] : [6, 4], points: { show: data[0].length < 40 },
+    series: [{ label: document.documentElement.dataset.time, value: (chart, value) => value === null ? "–" : marks(chart, [value])[0] }, ...labels.map((label, place) => ({
+      label, stroke: strokes[place % strokes.length], width: 2, dash: place < 4 ? [] : [6, 4], points: { show: data[0].length < 40, filter: alone },
       value: (chart, value) => value === null ? "–" : `${value.toLocaleString(document.documentElement.lang)} ${unit}`,
     }))],
     axes: [{ ...axis, values: marks }, { ...axis, size: 64 }],
-    scales: { y: { range: (chart, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    scales: { x: { range: (chart, low, high) => low === high ? [low - 7200, high + 7200] : [low, high] }, y: { range: (chart, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
   };
   const chart = new uPlot(options, data, holder);
   drawn.set(figure, chart);
   new ResizeObserver(() => chart.setSize({ width: holder.clientWidth, height: 240 })).observe(holder);
 }
 
+// On a phone a row of a table is a card, and each of its cells says what it is.
+function label(tables) {
+  for (const table of tables) {
+    const heads = [...table.querySelectorAll("thead th")].map((one) => one.textContent.trim());
+    table.setAttribute("role", "table");
+    for (const row of table.querySelectorAll("tbody tr")) {
+      row.setAttribute("role", "row");
+      [...row.cells].forEach((cell, place) => {
+        cell.setAttribute("role", "cell");
+        if (row.cells.length === heads.length && heads[place]) cell.dataset.head = heads[place];
+      });
+    }
+    table.classList.add("cards");
+  }
+}
+
 function begin() {
+  label(document.querySelectorAll(".scroll > table"));
+  document.addEventListener("htmx:afterSettle", () => label(document.querySelectorAll(".scroll > table:not(.cards)")));
   for (const figure of document.querySelectorAll("figure[data-series]")) {
     draw(figure);
     const seconds = Number(figure.dataset.refresh || 0);

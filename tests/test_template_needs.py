@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from petitbleu_console.needs import lacking, needed
+from petitbleu.templates.needs import lacking, needed
 
 
 @pytest.mark.parametrize(
