@@ -22,7 +22,7 @@ from petitbleu.hosting.plugins import load
 from petitbleu.instance import open_instance
 from petitbleu.lifecycle import EXPIRED, IGNORED, PAUSED, PENDING, SENT
 from petitbleu.operating import Actor, Done
-from petitbleu.operations import MEANWHILE, Operations
+from petitbleu.operations.operations import MEANWHILE, Operations
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import Step
 from petitbleu.store import Store, open_store

@@ -22,7 +22,7 @@ from petitbleu.hosting.plugins import load
 from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
 from petitbleu.operating import Actor
-from petitbleu.operations import Operations
+from petitbleu.operations.operations import Operations
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import Store, StoreError, open_store

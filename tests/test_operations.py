@@ -16,7 +16,7 @@ from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import Loaded, load
 from petitbleu.lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from petitbleu.operating import Actor, Done
-from petitbleu.operations import MEANWHILE, Operations
+from petitbleu.operations.operations import MEANWHILE, Operations
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import KEY_MASK, Store, open_store

@@ -30,7 +30,7 @@ from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
 from petitbleu.lifecycle import FINAL
 from petitbleu.operating import Actor
-from petitbleu.operations import Operations
+from petitbleu.operations.operations import Operations
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.recycling import RecyclingRule
 from petitbleu.reports.reports import Reports

@@ -22,7 +22,7 @@ from petitbleu.hosting.plugins import load
 from petitbleu.instance import open_instance
 from petitbleu.metrics import Metrics
 from petitbleu.operating import Actor
-from petitbleu.operations import Operations
+from petitbleu.operations.operations import Operations
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.retention import LEASE, Busy, Pace, Periods, Purge, merged
 from petitbleu.store import Store, open_store

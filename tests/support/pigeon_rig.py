@@ -40,7 +40,7 @@ from petitbleu.failpoints import Failpoints
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import Loaded, load
 from petitbleu.metrics import Metrics
-from petitbleu.operations import Operations
+from petitbleu.operations.operations import Operations
 from petitbleu.outbox.desk import OutboxDesk
 from petitbleu.outbox.notices import Outbox, full_name
 from petitbleu.outbox.telling import Telling

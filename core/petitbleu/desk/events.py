@@ -22,7 +22,7 @@ from ..operating import (
     Page,
     RenderedMessage,
 )
-from ..operations import Operations
+from ..operations.operations import Operations
 from ..status import Status
 from ..store.payload import moment, optional_moment
 from ..types import Channel, Comparison, Condition, Content, Event, EventQuery, Junction, Operator, Queue

@@ -24,7 +24,7 @@ from ..hosting.owners import Owners
 from ..intake import Gate, Intake
 from ..lifecycle import statuses
 from ..masking import Masks
-from ..operations import Operations
+from ..operations.operations import Operations
 from ..outbox.desk import OutboxDesk
 from ..outbox.notices import Outbox, full_name
 from ..outbox.telling import Telling

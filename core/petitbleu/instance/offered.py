@@ -14,7 +14,7 @@ from ..health import Watch
 from ..intake import Intake
 from ..masking import Masks
 from ..operating import Desk
-from ..operations import Operations
+from ..operations.operations import Operations
 from ..outbox.desk import OutboxDesk
 from ..receipts.receipts import Receipts
 from ..reports.reports import Reports

@@ -22,7 +22,7 @@ from ..hosting.owners import Owners
 from ..hosting.plugins import Loaded
 from ..intake import Gate, Intake
 from ..metrics import Metrics
-from ..operations import Operations
+from ..operations.operations import Operations
 from ..outbox.telling import Telling
 from ..outbox.waiting import Waiting
 from ..queue.queue import WorkQueue

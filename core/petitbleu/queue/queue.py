@@ -1,6 +1,6 @@
 """The queue: event rows that are claimed under a lease, and everything that is written about them afterwards.
 
-What a process stores itself it may lease to its own worker in the same commit. Only this module and `operations.py`
+What a process stores itself it may lease to its own worker in the same commit. Only this module and `operations/`
 change rows of `queue`. A claim gives a lease token; every later write carries it and changes nothing when the lease is
 gone. The database's clock decides what is due, expired or abandoned.
 """

@@ -2,6 +2,7 @@
 
 from .limits import Feedback, Limit, ProviderLimits
 from .shared import Pause, Shared
-from .throttle import State, Throttle, Ticket
+from .throttle import Throttle
+from .ticket import State, Ticket
 
 __all__ = ["Feedback", "Limit", "Pause", "ProviderLimits", "Shared", "State", "Throttle", "Ticket"]

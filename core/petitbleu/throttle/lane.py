@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..types import Queue
@@ -122,6 +123,25 @@ class Lane:
         if self.waiters:
             self.wake()
 
+    async def turn(self, seconds: float, front: bool) -> None:
+        """Until there may be room, or so many seconds have passed. Whoever waited already stands in front."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        if front:
+            self.waiters.appendleft(turn)
+        else:
+            self.waiters.append(turn)
+        timer = loop.call_later(seconds, _late, turn)
+        try:
+            await turn
+        except BaseException as error:
+            with suppress(ValueError):
+                self.waiters.remove(turn)
+            if not isinstance(error, TimeoutError):
+                raise
+        finally:
+            timer.cancel()
+
     def wake(self, most: int = 1) -> None:
         while self.waiters and most > 0:
             waiter = self.waiters.popleft()
@@ -189,3 +209,8 @@ class Provider:
         others = self.lane.in_use - spot.in_use
         here = now - (self.lane.began - spot.began) / others if others else 0.0
         return max(here, self.lane.quick.value, MOMENT)
+
+
+def _late(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(TimeoutError())

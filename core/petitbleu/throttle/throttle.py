@@ -6,13 +6,9 @@ that may not go waits in its place for a moment, if few do so, or is put back in
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..errors import NotNow
 from ..failover import Condition
@@ -25,6 +21,7 @@ from .exchange import Exchange
 from .lane import RECENT, Lane, Provider
 from .limits import Feedback, ProviderLimits
 from .shared import Pause, Shared
+from .ticket import Obstacle, State, Ticket
 from .window import Window
 
 logger = logging.getLogger("petitbleu.delivery")
@@ -39,48 +36,6 @@ COMING_BACK = 5_000
 """Microseconds of that spread for each event."""
 _UNLIMITED = ProviderLimits()
 _ADDRESS = re.compile(r"[^\s<>]*@[^\s<>]*")
-
-
-class Obstacle(NamedTuple):
-    """Why a message cannot go: `paused`, `window` (the provider has as many as it takes), `destination` (others must
-    get through too), `concurrency` or `rate` (configured); and where."""
-
-    kind: str
-    lane: Lane
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Of one provider, as this process sees it; `paused` is the provider's own pause, `destinations` those paused."""
-
-    channel: str
-    provider: str
-    window: int
-    in_use: int
-    waiting: int
-    paused: Pause | None
-    destinations: int
-    limits: ProviderLimits
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One delivery's way through the throttle."""
-
-    channel: str
-    flow: Flow
-    queue: Queue
-    provider: Provider | None = None
-    spot: Lane | None = None
-    probing: Lane | None = None
-    began: int = 0
-    asked: int = 0
-    """When it first asked for a provider."""
-
-    @property
-    def name(self) -> str:
-        """Of the provider it is in with."""
-        return "" if self.provider is None else self.provider.lane.provider
 
 
 class Throttle:
@@ -321,7 +276,7 @@ class Throttle:
                 seconds = min(SLICE, (end - now) / 1e6)
                 if kind == "rate" and one.tokens is not None and one.tokens.ask_at > now:
                     seconds = min(seconds, (one.tokens.ask_at - now) / 1e6)
-                await _turn(one, seconds, front=not queued)
+                await one.turn(seconds, front=not queued)
                 queued, now = False, self._now()
         finally:
             lane.waiting -= 1
@@ -407,28 +362,3 @@ def _verdict(outcome: Outcome) -> str | None:
 
 def _clock(time: int) -> str:
     return f"{moment(time):%H:%M:%S} UTC"
-
-
-async def _turn(lane: Lane, seconds: float, front: bool) -> None:
-    """Until there may be room, or so many seconds have passed. Whoever waited already stands in front."""
-    loop = asyncio.get_running_loop()
-    turn: asyncio.Future[None] = loop.create_future()
-    if front:
-        lane.waiters.appendleft(turn)
-    else:
-        lane.waiters.append(turn)
-    timer = loop.call_later(seconds, _late, turn)
-    try:
-        await turn
-    except BaseException as error:
-        with suppress(ValueError):
-            lane.waiters.remove(turn)
-        if not isinstance(error, TimeoutError):
-            raise
-    finally:
-        timer.cancel()
-
-
-def _late(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_exception(TimeoutError())

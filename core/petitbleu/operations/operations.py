@@ -12,20 +12,20 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from .audit import Change, record
-from .errors import AccessDenied, Unavailable
-from .hosting.calls import Calls
-from .lifecycle import FINAL, IGNORED, PAUSED, PENDING, TRANSITIONS
-from .operating import Actor, Done
-from .outbox.notices import Outbox
-from .queue.queue import WorkQueue
-from .queue.rows import HELD, LEASED
-from .reports.tally import REOPENED, Fact, Tally
+from ..audit import Change, record
+from ..errors import AccessDenied, Unavailable
+from ..hosting.calls import Calls
+from ..lifecycle import FINAL, IGNORED, PAUSED, PENDING
+from ..operating import Actor, Done
+from ..outbox.notices import Outbox
+from ..queue.queue import WorkQueue
+from ..reports.tally import REOPENED, Fact, Tally
+from ..store import CELL_SHIFT, KEY_MASK, Store
+from ..store.payload import decode, moment, optional_micros
+from ..types import Event, Operator
+from . import verdicts
 from .rerouting import Rerouting
-from .standing import Found, Verdict
-from .store import CELL_SHIFT, KEY_MASK, Store
-from .store.payload import decode, micros, moment, optional_micros
-from .types import Event, Operator
+from .verdicts import Found, Verdict
 
 _STATEMENTS = {"cancel": "cancel", "hold": "hold", "release": "let_go"}
 """What is done to the row in the queue."""
@@ -76,6 +76,7 @@ class Operations:
         self._high = cell << CELL_SHIFT
         self._brands = brands
         self._lifetime = lifetime
+        self._lifetime_micros = int(lifetime.total_seconds() * 1_000_000)
         self._pending = pending
         self._now = now
         self._monotonic = monotonic
@@ -94,7 +95,7 @@ class Operations:
                     await self._calls.outcome_recorded(one.event, IGNORED, None, words)
             return dict.fromkeys(gone)
 
-        return await self._each(ids, actor.operator, _cancel, None if rehearsal else change)
+        return await self._each(ids, actor.operator, verdicts.cancel, None if rehearsal else change)
 
     async def retry(self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False) -> list[Done]:
         """Let events that wait for their next try have it now, and open again those that ended without being sent."""
@@ -107,7 +108,10 @@ class Operations:
             reopened = await self._reopen(ended, actor, reason) if ended else set()
             return dict.fromkeys(hastened | reopened)
 
-        return await self._each(ids, actor.operator, self._retry, None if rehearsal else change)
+        def judge(one: Found) -> Verdict:
+            return verdicts.retry(one, self._now(), self._lifetime_micros)
+
+        return await self._each(ids, actor.operator, judge, None if rehearsal else change)
 
     async def resend(
         self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False
@@ -127,7 +131,10 @@ class Operations:
                 await self._calls.event_accepted(replace(event, id=new_id))
             return dict(zip((one.id for one in found), new, strict=True))
 
-        return await self._each(ids, actor.operator, self._resend, None if rehearsal else change)
+        def judge(one: Found) -> Verdict:
+            return verdicts.resend(one, self._now(), self._lifetime_micros)
+
+        return await self._each(ids, actor.operator, judge, None if rehearsal else change)
 
     async def reroute(
         self, ids: Iterable[int], actor: Actor, *, to: str, reason: str = "", rehearsal: bool = False
@@ -149,7 +156,7 @@ class Operations:
         return await self._each(
             ids,
             actor.operator,
-            lambda found: self._rerouting.verdict(found, to, self._prolonged),
+            lambda found: self._rerouting.verdict(found, to),
             None if rehearsal else change,
             lambda found: self._rerouting.obstacle(found, to),
         )
@@ -161,7 +168,7 @@ class Operations:
         async def change(found: Sequence[Found]) -> Mapping[int, int | None]:
             return dict.fromkeys(await self._turn("hold", "record_reason", found, words, actor, reason))
 
-        return await self._each(ids, actor.operator, _hold, None if rehearsal else change)
+        return await self._each(ids, actor.operator, verdicts.hold, None if rehearsal else change)
 
     async def release(
         self, ids: Iterable[int], actor: Actor, *, reason: str = "", rehearsal: bool = False
@@ -172,7 +179,10 @@ class Operations:
         async def change(found: Sequence[Found]) -> Mapping[int, int | None]:
             return dict.fromkeys(await self._turn("release", "record_reason", found, words, actor, reason))
 
-        return await self._each(ids, actor.operator, self._release, None if rehearsal else change)
+        def judge(one: Found) -> Verdict:
+            return verdicts.release(one, self._now())
+
+        return await self._each(ids, actor.operator, judge, None if rehearsal else change)
 
     async def _each(
         self,
@@ -317,59 +327,6 @@ class Operations:
         changes = [Change(f"events.{action}", f"event/{one}", {**more, **why}) for one, more in events]
         await record(self._store, changes, actor, on)
 
-    @property
-    def _lifetime_micros(self) -> int:
-        return int(self._lifetime.total_seconds() * 1_000_000)
-
-    # ----------------------------------------------------------------------------------------------------- judgements
-
-    def _retry(self, found: Found) -> Verdict:
-        if found.event is None:
-            return False, "what the caller sent is not kept any more"
-        now = self._now()
-        if found.status in FINAL:
-            if PENDING not in TRANSITIONS[found.status]:
-                return False, f"is {found.status}; resend makes a new event of it"
-            scheduled = optional_micros(found.event.scheduled) or 0
-            when = f"at {_time(scheduled)}, as scheduled" if scheduled > now else "now"
-            return True, f"was {found.status}, is tried {when}" + self._prolonged(
-                optional_micros(found.event.expiration)
-            )
-        if found.state == LEASED:
-            return False, "is being sent"
-        if found.state == HELD:
-            return False, "is paused; release it"
-        if found.due is None or found.due <= now:
-            return False, "is due already"
-        if found.event.scheduled is not None and micros(found.event.scheduled) > now:
-            return False, f"is scheduled for {_time(micros(found.event.scheduled))}, and nothing is sent before"
-        if found.handed_off:
-            return False, f"may be with {found.handed_off} already; its receipt is awaited until {_time(found.due)}"
-        return True, f"is tried now rather than at {_time(found.due)}" + self._prolonged(found.expires)
-
-    def _release(self, found: Found) -> Verdict:
-        if found.state != HELD:
-            status = found.status if found.state != LEASED else "being sent"
-            return False, f"is {status}, not paused"
-        now = self._now()
-        if found.expires is not None and found.expires <= now:
-            return True, f"is released, and ends expired, since {_time(found.expires)}; retry gives it more time"
-        if found.due is not None and found.due > now:
-            return True, f"is released, and sent at {_time(found.due)}"
-        return True, "is released"
-
-    def _resend(self, found: Found) -> Verdict:
-        if found.event is None:
-            return False, "what the caller sent is not kept any more"
-        return True, "is sent again as a new event" + self._prolonged(optional_micros(found.event.expiration))
-
-    def _prolonged(self, expires: int | None) -> str:
-        now = self._now()
-        if expires is None or expires > now:
-            return ""
-        end = micros(moment(now) + self._lifetime)
-        return f"; its expiration passed at {_time(expires)}, it now has until {_time(end)}"
-
     def _copy(self, event: Event) -> Event:
         now = moment(self._now())
         scheduled = event.scheduled if event.scheduled is not None and event.scheduled > now else None
@@ -387,26 +344,6 @@ def _ids(ids: Sequence[int]) -> list[dict[str, Any]]:
     return [{"id": one} for one in ids]
 
 
-def _cancel(found: Found) -> Verdict:
-    if found.status in FINAL:
-        return False, f"is {found.status} already"
-    if found.state == LEASED:
-        return False, "is being sent"
-    if found.handed_off:
-        return False, f"may be with {found.handed_off} already; its worker stopped before the answer came"
-    return True, "is cancelled"
-
-
-def _hold(found: Found) -> Verdict:
-    if found.status in FINAL:
-        return False, f"is {found.status} already"
-    if found.state == LEASED:
-        return False, "is being sent"
-    if found.state == HELD:
-        return False, "is paused already"
-    return True, "is held"
-
-
 def _reopened(found: Found, event: Event) -> dict[str, Any]:
     return {
         "id": found.id,
@@ -418,7 +355,3 @@ def _reopened(found: Found, event: Event) -> dict[str, Any]:
         "due": optional_micros(event.scheduled) or 0,
         "expires": optional_micros(event.expiration),
     }
-
-
-def _time(value: int) -> str:
-    return f"{moment(value):%Y-%m-%d %H:%M:%S} UTC"

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
-from .hosting.calling import HookFailed
-from .hosting.calls import Calls
-from .lifecycle import FINAL
-from .queue.rows import HELD, LEASED
-from .reports.tally import RECYCLED, REOPENED, Fact, Tally
-from .standing import Found, Verdict
-from .steps import words
-from .store import Store
-from .store.payload import optional_micros
+from ..hosting.calling import HookFailed
+from ..hosting.calls import Calls
+from ..lifecycle import FINAL
+from ..queue.rows import HELD, LEASED
+from ..reports.tally import RECYCLED, REOPENED, Fact, Tally
+from ..steps import words
+from ..store import Store
+from ..store.payload import optional_micros
+from .verdicts import Found, Verdict, prolonged
 
 OPERATOR = "operator"
 """Why it goes on, in the counts; rules have a word for the failure."""
@@ -45,8 +45,8 @@ class Rerouting:
         self._now = now
         self._tally = tally
 
-    def verdict(self, found: Found, to: str, prolonged: Callable[[int | None], str]) -> Verdict:
-        """By what is stored. `prolonged` says what becomes of an expiration that has passed."""
+    def verdict(self, found: Found, to: str) -> Verdict:
+        """By what is stored."""
         if found.event is None:
             return False, "what the caller sent is not kept any more"
         if found.channel == to:
@@ -61,7 +61,7 @@ class Rerouting:
         if not found.event.addresses.get(kind):
             return False, f"has no {kind}, which the channel {to} needs"
         return True, f"was {found.status} by {found.channel}, goes on by {to}" + prolonged(
-            optional_micros(found.event.expiration)
+            optional_micros(found.event.expiration), self._now(), self._lifetime
         )
 
     async def obstacle(self, found: Found, to: str) -> str:
