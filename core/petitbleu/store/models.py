@@ -121,7 +121,7 @@ class AttemptRow(Row):
 
 
 # What an attempt handed over, packed by `rendered.py`: of event types that ask for it, and no longer than `until`.
-class RenderedRow(Model):
+class RenderedRow(Row):
     id = fields.BigIntField(primary_key=True)
     event = fields.BigIntField(db_index=True)
     number = fields.IntField()
