@@ -20,11 +20,11 @@ from typing import Any
 
 import uvloop
 from petitbleu import Delivered, Event, Message, Queue, incoming_event, parse_xml
-from petitbleu.delivery import Delivery, Work
+from petitbleu.delivery.delivery import Delivery, Work
 from petitbleu.instance import Instance, open_instance
 from petitbleu.logs import set_up
 from petitbleu.reports.tally import Tally
-from petitbleu.serving import GC_THRESHOLD
+from petitbleu.serving.serving import GC_THRESHOLD
 from petitbleu.steps import Claimed, Step, step_row
 from petitbleu.store.payload import decode, encode
 from petitbleu_email.compose import Composer

@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 from aiosmtpd.smtp import SMTP, Envelope
-from petitbleu.app import running
 from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
+from petitbleu.serving.app import running
 from petitbleu.xmldata import parse_xml
 
 RESET = """<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:urn="urn:nms:rtEvent">

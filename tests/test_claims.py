@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 from petitbleu import Catcher, Channel, Command, Event, PetitbleuDeprecationWarning, Reject, Settings, hookimpl
-from petitbleu.app import check_routes
 from petitbleu.cli import main
 from petitbleu.cli.main import COMMANDS as CORE_COMMANDS
 from petitbleu.cli.main import GROUPS
@@ -23,6 +22,7 @@ from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.claims import COMMANDS
 from petitbleu.hosting.plugins import load
 from petitbleu.instance import plan
+from petitbleu.serving.app import check_routes
 
 
 async def echo(request: web.Request) -> web.Response:

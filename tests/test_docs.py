@@ -25,11 +25,11 @@ import pytest
 from aiohttp import ClientSession, encode_basic_auth
 from faults.cases import CASES
 from lxml import etree
-from petitbleu.app import Server, running
 from petitbleu.audit import ITSELF
 from petitbleu.cli.demo import Box, standing_in
 from petitbleu.cli.main import GROUPS, build_parser
 from petitbleu.instance import open_services, plan
+from petitbleu.serving.app import Server, running
 from yarl import URL
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import petitbleu.delivery
+import petitbleu.delivery.delivery
 import pytest
 from petitbleu.errors import PetitbleuError
 from petitbleu.failpoints import ACTIONS, PLACES, VARIABLE, Failpoint, FailpointHit, Failpoints, read_failpoints
@@ -72,5 +72,5 @@ def test_a_process_ends_as_asked(action: str, code: int) -> None:
 
 
 def test_delivery_passes_every_place_there_is() -> None:
-    source = Path(petitbleu.delivery.__file__).read_text("utf-8")
+    source = Path(petitbleu.delivery.delivery.__file__).read_text("utf-8")
     assert set(re.findall(r'self\._failpoints\.passed\("(\w+)"\)', source)) == set(PLACES)

@@ -27,11 +27,11 @@ from petitbleu import (
     hookspecs,
 )
 from petitbleu.answers import CoreAnswers
-from petitbleu.app import running
 from petitbleu.audit import ITSELF
 from petitbleu.data import Element
 from petitbleu.hosting.plugins import load
 from petitbleu.instance import open_services
+from petitbleu.serving.app import running
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "config"

@@ -12,9 +12,9 @@ from urllib.parse import quote
 import aiohttp
 import asyncpg
 import pytest
-from petitbleu.app import running
 from petitbleu.config import SAMPLE
 from petitbleu.horizon import FRESH, HorizonWatch, _span
+from petitbleu.serving.app import running
 from petitbleu.store import Store, open_store
 from petitbleu.types import Check
 

@@ -15,10 +15,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from petitbleu import Accept, Check, IncomingEvent, Operator, Queue, Unavailable, elements, hookimpl
-from petitbleu.app import Server, running
 from petitbleu.config import SAMPLE
 from petitbleu.errors import PluginError
-from petitbleu.http import plain_errors, trusted_proxies
+from petitbleu.serving.app import Server, running
+from petitbleu.serving.http import plain_errors, trusted_proxies
 
 EMAIL = "{email: {providers: {main: {host: 127.0.0.1, port: 1, security: plain}}}}"
 CTX = elements({"link": "https://shop.example.com/r", "minutes": "30", "user": {"login": "zoe"}})

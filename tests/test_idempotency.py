@@ -19,7 +19,7 @@ from petitbleu import Event, EventsRefused, IncomingEvent, KeyReused, Operator, 
 from petitbleu.channels import wishes
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import Loaded, load
-from petitbleu.intake import Intake, Limits, TypeRules
+from petitbleu.intake.intake import Intake, Limits, TypeRules
 from petitbleu.queue.idempotency import CallKey, First, Stored, propose, propose_call, resolve
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import Store, open_store

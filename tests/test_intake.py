@@ -26,11 +26,12 @@ from petitbleu import (
     parse_xml,
 )
 from petitbleu.channels import wishes
-from petitbleu.contract import Contract
 from petitbleu.hosting.calling import HookFailed
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import Loaded, load
-from petitbleu.intake import Gate, Intake, Limits, TypeRules
+from petitbleu.intake.contract import Contract
+from petitbleu.intake.gate import Gate
+from petitbleu.intake.intake import Intake, Limits, TypeRules
 from petitbleu.metrics import Metrics
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.store import Store, open_store

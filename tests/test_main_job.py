@@ -15,12 +15,12 @@ import aiohttp
 import asyncpg
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
-from petitbleu.app import Server, running
 from petitbleu.audit import ITSELF
 from petitbleu.cli.events import way
 from petitbleu.cli.local import LOCAL
 from petitbleu.config import SAMPLE
 from petitbleu.operating import FoundEvent
+from petitbleu.serving.app import Server, running
 from petitbleu.types import Comparison, EventQuery
 from petitbleu.xmldata import parse_xml
 

@@ -17,12 +17,12 @@ import aiohttp
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
 from petitbleu import Event, IncomingEvent, Operator, Queue, Unavailable
-from petitbleu.app import Server, running
 from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
-from petitbleu.listening import listen
 from petitbleu.metrics import MOST_CHILDREN, Metrics
 from petitbleu.queue.queue import WorkQueue
+from petitbleu.serving.app import Server, running
+from petitbleu.serving.listening import listen
 from petitbleu.store import open_store
 from petitbleu.store.payload import moment
 from prometheus_client.openmetrics import parser as openmetrics

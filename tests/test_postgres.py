@@ -17,7 +17,6 @@ from typing import Any
 import asyncpg
 import pytest
 from petitbleu import Event, Queue, Unavailable
-from petitbleu.app import running
 from petitbleu.batching import Batcher
 from petitbleu.cli.local import LOCAL
 from petitbleu.config import SAMPLE
@@ -25,6 +24,7 @@ from petitbleu.instance import open_instance
 from petitbleu.lifecycle import SENT
 from petitbleu.operating import Actor
 from petitbleu.queue.queue import WorkQueue
+from petitbleu.serving.app import running
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import CommitUnknown, Store, StoreError, open_store
 from petitbleu.store.payload import moment

@@ -37,17 +37,17 @@ from petitbleu import (
     hookimpl,
 )
 from petitbleu.config import SAMPLE
-from petitbleu.delivery import Delivery
+from petitbleu.delivery.delivery import Delivery
+from petitbleu.delivery.heartbeat import Heartbeat
+from petitbleu.delivery.worker import Limits, Worker
 from petitbleu.errors import PetitbleuError
-from petitbleu.heartbeat import Heartbeat
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
-from petitbleu.listening import inherited, listen, url
 from petitbleu.queue.queue import WorkQueue
+from petitbleu.serving.listening import inherited, listen, url
+from petitbleu.serving.supervisor import Pauses, Supervisor
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
-from petitbleu.supervisor import Pauses, Supervisor
-from petitbleu.worker import Limits, Worker
 
 pytestmark = pytest.mark.alone
 

@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 import pytest
 from petitbleu import Event, Queue
-from petitbleu.app import Server, running
 from petitbleu.queue.queue import WorkQueue
+from petitbleu.serving.app import Server, running
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.throttle.window import Window

@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 from petitbleu import Actor, InstallationDesk, Operator
 from petitbleu.auth import hash_password
-from petitbleu.generations import Generations
-from petitbleu.listening import url
-from petitbleu.serving import Here
+from petitbleu.serving.generations import Generations
+from petitbleu.serving.listening import url
+from petitbleu.serving.serving import Here
 
 CONFIG = """
 instance: {name: test, cell: 1, time_zone: UTC, brand: shop}

@@ -25,7 +25,7 @@ from petitbleu import (
     Scope,
     Unknown,
 )
-from petitbleu.consequences import CAUSES
+from petitbleu.delivery.consequences import CAUSES
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
 from petitbleu.lifecycle import FINAL

@@ -14,7 +14,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from petitbleu.app import running
 from petitbleu.cli import main
 from petitbleu.config import SAMPLE
 from petitbleu.hosting.calls import Calls
@@ -25,6 +24,7 @@ from petitbleu.operating import Actor
 from petitbleu.operations.operations import Operations
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.retention import LEASE, Busy, Pace, Periods, Purge, merged
+from petitbleu.serving.app import running
 from petitbleu.store import Store, open_store
 from petitbleu.types import Operator
 

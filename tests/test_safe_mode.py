@@ -19,12 +19,12 @@ from command_line import runner, sample_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from petitbleu import Attempt, Content, Delivered, Event, IncomingEvent, Message, Operator, Queue, TemplateRef
-from petitbleu.app import Server, running
 from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
 from petitbleu.safemode import SafeMode, Withheld
+from petitbleu.serving.app import Server, running
 from petitbleu.store import open_store
 from petitbleu.store.payload import moment
 from pigeon_rig import Rig, Script

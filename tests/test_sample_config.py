@@ -14,9 +14,9 @@ from petitbleu.config import Config, build_config, findings, read_config
 from petitbleu.config.build import SAMPLE_PASSWORD
 from petitbleu.config.settings import DeliverySettings, Sections
 from petitbleu.config.yamltree import parse
-from petitbleu.contract import Contract
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
+from petitbleu.intake.contract import Contract
 from petitbleu.lifecycle import STATUSES
 
 ROOT = Path(__file__).parent.parent

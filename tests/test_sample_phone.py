@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from petitbleu import Content, Event, parse_xml
-from petitbleu.eventxml import events_in
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
+from petitbleu.intake.eventxml import events_in
 from petitbleu.languages import event_language
 from petitbleu.rendering import Renderer, event_context
 from petitbleu.templates import Drafts

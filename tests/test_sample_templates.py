@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from lxml import html
 from petitbleu import Channel, Content, Event, Queue, parse_xml
-from petitbleu.eventxml import events_in
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
+from petitbleu.intake.eventxml import events_in
 from petitbleu.languages import event_language
 from petitbleu.rendering import Compiled, Renderer, event_context
 from petitbleu.templates import Draft, Drafts

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from petitbleu import Event, hookimpl
+from petitbleu.delivery.stalls import MOST, SLOW, Stalls
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.conduct import LOST, SILENT, Conduct, Ear
 from petitbleu.hosting.plugins import load
 from petitbleu.queue.shares import Flow
-from petitbleu.stalls import MOST, SLOW, Stalls
 from petitbleu.store import Store, open_store
 from petitbleu.types import Queue
 from pigeon_rig import Rig, Script

@@ -34,7 +34,7 @@ from petitbleu import (
     hookimpl,
 )
 from petitbleu.audit import recorded
-from petitbleu.delivery import Delivery, Work
+from petitbleu.delivery.delivery import Delivery, Work
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
 from petitbleu.metrics import Metrics

@@ -15,7 +15,6 @@ from command_line import Run, runner, sample_copy
 from hypothesis import given
 from hypothesis import strategies as st
 from petitbleu import IncomingEvent, Operator, Queue, elements
-from petitbleu.app import running
 from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
 from petitbleu.config.settings import ChannelSuppression, EventTypeSettings, SuppressionSettings
@@ -23,6 +22,7 @@ from petitbleu.instance import open_instance
 from petitbleu.metrics import Metrics
 from petitbleu.operating import Actor, ListDefaults, Suppression, SuppressionFilter
 from petitbleu.retention import Pace, Periods, Purge
+from petitbleu.serving.app import running
 from petitbleu.store import open_store
 from petitbleu.suppression import Reason, address_key
 from petitbleu.suppression.exchange import ListRefused, Reader, Writer

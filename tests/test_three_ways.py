@@ -10,10 +10,10 @@ from typing import Any
 
 import aiohttp
 from petitbleu import Actor, AuditFilter, IncomingEvent, Operator, Queue, Services
-from petitbleu.app import Server, running
 from petitbleu.auth import hash_password
 from petitbleu.cli.local import LOCAL
 from petitbleu.cli.main import COMMANDS, GROUPS, main
+from petitbleu.serving.app import Server, running
 from petitbleu_console.pages import VIEWS
 from petitbleu_console.settings import ConsoleSettings
 from petitbleu_console.site import routes

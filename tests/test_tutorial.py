@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import pytest
 from petitbleu.cli import main
-from petitbleu.listening import listen
+from petitbleu.serving.listening import listen
 
 from benchmarks.author import MODULE, tutorial
 

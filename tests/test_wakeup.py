@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 from petitbleu import Event, Queue
-from petitbleu.app import Server, running
 from petitbleu.config import SAMPLE
 from petitbleu.metrics import Metrics
 from petitbleu.queue.wakeup import CHANNEL, Rhythm, Wakeup
+from petitbleu.serving.app import Server, running
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 

@@ -26,10 +26,10 @@ from .errors import (
     Unavailable,
     XmlRefused,
 )
-from .eventjson import JsonEvent, event_from_json
-from .eventxml import incoming_event
 from .guarded import Fetched, GuardedClient, GuardSettings, is_public
 from .hookspecs import hookimpl
+from .intake.eventjson import JsonEvent, event_from_json
+from .intake.eventxml import incoming_event
 from .operating import (
     Actor,
     ApiToken,

@@ -1,7 +1,7 @@
 """What this process counts and times, as Prometheus metrics in a registry of the instance's own.
 
 Recording costs a look-up in a dictionary and an addition. What stands in the database or elsewhere is read when
-somebody scrapes; see `scrape.py`.
+somebody scrapes; see `serving/scrape.py`.
 """
 
 from __future__ import annotations

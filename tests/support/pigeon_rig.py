@@ -34,7 +34,8 @@ from petitbleu import (
     Told,
     hookimpl,
 )
-from petitbleu.delivery import Delivery
+from petitbleu.delivery.delivery import Delivery
+from petitbleu.delivery.worker import Limits, Worker
 from petitbleu.failover import Failover
 from petitbleu.failpoints import Failpoints
 from petitbleu.hosting.calls import Calls
@@ -55,7 +56,6 @@ from petitbleu.store.payload import moment
 from petitbleu.suppression import Terms
 from petitbleu.suppression.guard import Suppressions
 from petitbleu.throttle import Feedback, Shared, Throttle
-from petitbleu.worker import Limits, Worker
 
 LEASE = 30.0
 Deliver = Callable[[Message, Attempt], Awaitable[Outcome]]

@@ -19,15 +19,15 @@ from typing import Any
 import aiohttp
 from lxml import etree
 
-from ..app import Server, running
 from ..commands import Command
 from ..config import find_config, read_config
 from ..errors import PetitbleuError
-from ..eventxml import events_in
 from ..instance import plan
+from ..intake.eventxml import events_in
 from ..lifecycle import SENT
 from ..logs import set_up
 from ..operating import Actor, EventAttempt, EventRecord
+from ..serving.app import Server, running
 from ..types import Caught, Queue
 from ..xmldata import parse_xml
 from .events import way

@@ -13,9 +13,9 @@ import orjson
 
 from ..commands import Command
 from ..errors import EventProblem, EventsRefused, IntakeError, PetitbleuError, XmlRefused
-from ..eventjson import event_from_json
-from ..eventxml import events_in
 from ..instance import open_instance
+from ..intake.eventjson import event_from_json
+from ..intake.eventxml import events_in
 from ..operating import EventAttempt, EventFilter, EventReceipt, EventRecord
 from ..types import IncomingEvent, Queue
 from ..xmldata import parse_xml

@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from ..app import Role, check_routes
 from ..auth import hash_password
 from ..commands import Command
 from ..config import FILE, SAMPLE, findings, json_schema, shown
 from ..errors import PetitbleuError
 from ..instance import plan
 from ..logs import set_up
-from ..serving import serve, serve_as_told
+from ..serving.app import Role, check_routes
+from ..serving.serving import serve, serve_as_told
+from ..serving.supervisor import supervise
 from ..store import open_store
-from ..supervisor import supervise
 from .output import as_json, table
 
 # ------------------------------------------------------------------------------------------------------------- init

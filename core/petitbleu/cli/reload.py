@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from ..commands import Command
 from ..errors import PetitbleuError
-from ..generations import Gone, orphans
 from ..instance import Instance, open_instance
 from ..operating import Reloaded
 from ..reload import LOOK
+from ..serving.generations import Gone, orphans
 from .local import LOCAL, actor, by_argument
 from .output import as_json, table
 

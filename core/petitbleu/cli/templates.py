@@ -12,8 +12,8 @@ import orjson
 
 from ..commands import Command
 from ..errors import PetitbleuError, TemplateError
-from ..eventjson import event_from_json
 from ..instance import open_instance
+from ..intake.eventjson import event_from_json
 from ..operating import Preview
 from ..types import IncomingEvent, Queue
 from .local import LOCAL, actor, by_argument

@@ -11,7 +11,7 @@ from ..audit import Change, record
 from ..errors import AccessDenied, HandOffRefused, InputRefused, NotFound, NotNow, TemplateError
 from ..hosting.calling import HookFailed
 from ..hosting.calls import Calls
-from ..intake import Intake
+from ..intake.intake import Intake
 from ..operating import (
     Actor,
     EventDesk,

@@ -14,14 +14,16 @@ from ..auth import Authenticator, Tokens
 from ..channels import wishes
 from ..data import elements
 from ..deadlines import within
-from ..delivery import Delivery
+from ..delivery.delivery import Delivery
+from ..delivery.worker import Worker
 from ..failover import Failover
 from ..failpoints import Failpoints
 from ..health import Watch
 from ..horizon import HorizonWatch
 from ..hosting.offspring import Offspring
 from ..hosting.owners import Owners
-from ..intake import Gate, Intake
+from ..intake.gate import Gate
+from ..intake.intake import Intake
 from ..lifecycle import statuses
 from ..masking import Masks
 from ..operations.operations import Operations
@@ -46,7 +48,6 @@ from ..suppression.register import Register
 from ..templates import Drafts, Templates
 from ..throttle import Shared, Throttle
 from ..types import Event
-from ..worker import Worker
 from . import offered, terms, upkeep
 from .ground import Ground, prepare
 from .parts import Instance, Surroundings

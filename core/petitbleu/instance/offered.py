@@ -11,7 +11,7 @@ from ..answers import branded
 from ..auth import Authenticator, Tokens
 from ..desk.listing import Sizes
 from ..health import Watch
-from ..intake import Intake
+from ..intake.intake import Intake
 from ..masking import Masks
 from ..operating import Desk
 from ..operations.operations import Operations

@@ -13,6 +13,7 @@ from ..alerts.watchdog import Watchdog
 from ..archive import Archiver
 from ..auth import Authenticator, Tokens
 from ..config import Config
+from ..delivery.worker import Worker
 from ..failpoints import Failpoints, read_failpoints
 from ..health import Watch
 from ..horizon import HorizonWatch
@@ -20,7 +21,8 @@ from ..hosting.calls import Calls
 from ..hosting.offspring import Offspring
 from ..hosting.owners import Owners
 from ..hosting.plugins import Loaded
-from ..intake import Gate, Intake
+from ..intake.gate import Gate
+from ..intake.intake import Intake
 from ..metrics import Metrics
 from ..operations.operations import Operations
 from ..outbox.telling import Telling
@@ -40,7 +42,6 @@ from ..suppression.register import Register
 from ..templates import Drafts, Templates
 from ..throttle import Throttle
 from ..types import Channel, Queue
-from ..worker import Worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ from ..answers import Rule
 from ..archive import Terms as ArchiveTerms
 from ..config import Config
 from ..config.settings import ChannelSuppression, Thresholds, TypeRetention
-from ..contract import Contract
+from ..delivery.worker import Limits as WorkerLimits
 from ..failover import Failover
-from ..intake import Limits as IntakeLimits
-from ..intake import TypeRules
+from ..intake.contract import Contract
+from ..intake.intake import Limits as IntakeLimits
+from ..intake.intake import TypeRules
 from ..masking import Masks, parsed
 from ..recycling import RecyclingRule
 from ..retention import Periods
 from ..suppression import Reason, Terms
 from ..throttle import Feedback, Limit, ProviderLimits
-from ..worker import Limits as WorkerLimits
 
 
 def micros(seconds: float) -> int:

@@ -10,7 +10,7 @@ from ..answers import branded
 from ..archive import Archiver, Folder
 from ..config.settings import TypeRetention
 from ..errors import ConfigError, ConfigProblem, EventsRefused
-from ..intake import Intake
+from ..intake.intake import Intake
 from ..masking import Masks
 from ..outbox.notices import Outbox
 from ..reports.rollup import Rollup

@@ -85,7 +85,7 @@ class EventRow(Row):
     brand = fields.CharField(max_length=128, db_default="")
     """In whose name it is sent."""
     cause = fields.CharField(max_length=32, db_default="")
-    """In one word why it ended unsent, or why its last try failed; see `consequences.py`."""
+    """In one word why it ended unsent, or why its last try failed; see `delivery/`."""
 
     class Meta:
         table = "events"

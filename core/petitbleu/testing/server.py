@@ -14,7 +14,6 @@ from typing import Any, get_args
 
 import asyncpg
 
-from ..app import running
 from ..audit import ITSELF
 from ..cli.events import way
 from ..config.settings import Right
@@ -23,6 +22,7 @@ from ..instance import Instance, Surroundings
 from ..lifecycle import FINAL
 from ..queue.shares import Flow
 from ..services import Services
+from ..serving.app import running
 from ..store.payload import optional_moment
 from ..types import Event, IncomingEvent, Operator, Queue
 from .crashes import Crashes

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from petitbleu import Comparison, EventQuery, EventsRefused, IncomingEvent, Operator, Queue
-from petitbleu.app import Server, running
 from petitbleu.audit import ITSELF
+from petitbleu.serving.app import Server, running
 from push_rig import DEVICE, SHOP, TOKEN, Apple, Google
 
 pytest_plugins = ("push_servers",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import encode_basic_auth
-from petitbleu.app import Server
+from petitbleu.serving.app import Server
 
 CONFIG = """
 instance: {name: test, cell: 1, time_zone: UTC, brand: shop}

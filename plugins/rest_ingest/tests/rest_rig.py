@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import ClientSession
-from petitbleu.app import Server, running
+from petitbleu.serving.app import Server, running
 from rest_known import CONFIG, DEMO, MC
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import encode_basic_auth
 from petitbleu import Operator
-from petitbleu.app import Server
 from petitbleu.operating import Actor
+from petitbleu.serving.app import Server
 from rest_known import READER, count
 
 pytest_plugins = ("rest_rig",)

@@ -10,8 +10,8 @@ from typing import Any
 import petitbleu_rest_ingest
 import pytest
 from aiohttp import ClientSession
-from petitbleu.app import Server
 from petitbleu.reload import answer, heard
+from petitbleu.serving.app import Server
 from petitbleu.testing import RecordingChannel, serving
 from rest_known import MC, READER, count, three
 

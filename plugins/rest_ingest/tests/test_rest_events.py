@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from petitbleu import Element
-from petitbleu.app import Server
+from petitbleu.serving.app import Server
 from rest_known import LINES, READER, count, three
 
 pytest_plugins = ("rest_rig",)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from petitbleu.app import Server
+from petitbleu.serving.app import Server
 from petitbleu_rest_ingest.problems import KINDS
 from petitbleu_rest_ingest.table import OPERATIONS
 from rest_known import MC

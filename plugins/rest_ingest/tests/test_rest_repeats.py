@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from petitbleu.app import Server
+from petitbleu.serving.app import Server
 from rest_known import count, three
 
 pytest_plugins = ("rest_rig",)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from petitbleu import IncomingEvent, Operator, Queue
-from petitbleu.app import Server, running
 from petitbleu.audit import ITSELF
 from petitbleu.cli import main
+from petitbleu.serving.app import Server, running
 
 pytest_plugins = ("sms_parts",)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 from lxml import etree
-from petitbleu.app import Server, running
+from petitbleu.serving.app import Server, running
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 HIGH = 1 << 56

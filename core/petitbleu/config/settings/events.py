@@ -28,7 +28,7 @@ from .values import (
 
 
 class Kind(StrEnum):
-    """What a path of a ctx contract holds; `contract.py` knows how to check each."""
+    """What a path of a ctx contract holds; `intake/contract.py` knows how to check each."""
 
     TEXT = "text"
     INTEGER = "integer"

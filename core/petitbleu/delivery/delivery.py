@@ -18,34 +18,25 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from ..data import from_json
+from ..errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
+from ..failover import Condition, Failover
+from ..failpoints import Failpoints
+from ..hosting.calling import HookFailed
+from ..hosting.calls import Calls
+from ..lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING
+from ..metrics import Metrics
+from ..queue.queue import WorkQueue
+from ..recycling import Recycling, longer
+from ..rendered import Copies
+from ..rendering import LimitReached
+from ..safemode import Withheld
+from ..steps import Step
+from ..store.payload import micros, optional_micros
+from ..suppression.guard import Suppressions
+from ..throttle import Throttle
+from ..types import Attempt, Channel, Event, Hold, Message, Outcome, Suppress, Unknown
 from .consequences import AS_GIVEN, EXPIRATION, NO_RECYCLING, UNKNOWN, Consequences, Work
-from .data import from_json
-from .errors import HandOffRefused, NotNow, PetitbleuError, TemplateError
-from .failover import Condition, Failover
-from .failpoints import Failpoints
-from .hosting.calling import HookFailed
-from .hosting.calls import Calls
-from .lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING
-from .metrics import Metrics
-from .queue.queue import WorkQueue
-from .recycling import Recycling, longer
-from .rendered import Copies
-from .rendering import LimitReached
-from .safemode import Withheld
-from .steps import Step
-from .store.payload import micros, optional_micros
-from .suppression.guard import Suppressions
-from .throttle import Throttle
-from .types import (
-    Attempt,
-    Channel,
-    Event,
-    Hold,
-    Message,
-    Outcome,
-    Suppress,
-    Unknown,
-)
 
 logger = logging.getLogger("petitbleu.delivery")
 

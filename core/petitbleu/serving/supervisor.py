@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .config import RawConfig, find_config, read_config
-from .errors import PetitbleuError
+from ..config import RawConfig, find_config, read_config
+from ..errors import PetitbleuError
+from ..instance import open_instance, plan
+from ..store import Store, open_store
 from .generations import Generations, Gone, Serving
-from .instance import open_instance, plan
 from .intercom import Intercom
 from .listening import listen, url
-from .store import Store, open_store
 
 logger = logging.getLogger("petitbleu.server")
 

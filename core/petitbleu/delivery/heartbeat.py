@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from .queue.queue import WorkQueue
+from ..queue.queue import WorkQueue
 
 logger = logging.getLogger("petitbleu.worker")
 

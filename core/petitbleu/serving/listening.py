@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Sequence
 
-from .errors import PetitbleuError
+from ..errors import PetitbleuError
 
 BACKLOG = 128
 

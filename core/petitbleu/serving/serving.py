@@ -14,13 +14,13 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import PetitbleuError
+from ..instance import Instance, Source
+from ..store import Store
 from .app import Role, Server, running
-from .errors import PetitbleuError
 from .generations import Generations, Gone, Serving, in_words
-from .instance import Instance, Source
 from .intercom import Intercom
 from .listening import inherited
-from .store import Store
 from .supervisor import stop_signals
 
 logger = logging.getLogger("petitbleu.server")

@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from .errors import NotNow
-from .failover import Failover, remaining
-from .lifecycle import EXPIRED, FAILED, PENDING, SENT
-from .metrics import Metrics
-from .queue.shares import Flow
-from .recycling import Recycling
-from .retry import delay
-from .steps import AttemptRecord, Claimed, Step
-from .suppression import Reason
-from .throttle import Throttle, Ticket
-from .types import Channel, Deferred, Delivered, Failed, Outcome, Queue, Retry, Scope, Unknown
+from ..errors import NotNow
+from ..failover import Failover, remaining
+from ..lifecycle import EXPIRED, FAILED, PENDING, SENT
+from ..metrics import Metrics
+from ..queue.shares import Flow
+from ..recycling import Recycling
+from ..retry import delay
+from ..steps import AttemptRecord, Claimed, Step
+from ..suppression import Reason
+from ..throttle import Throttle, Ticket
+from ..types import Channel, Deferred, Delivered, Failed, Outcome, Queue, Retry, Scope, Unknown
 
 MOST_UNKNOWNS = 2
 CAUSES: Mapping[str, frozenset[str]] = {

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence, Set
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from .metrics import Metrics
-from .networks import AnyNetwork, within
-from .operating import Health
+from ..metrics import Metrics
+from ..networks import AnyNetwork, within
+from ..operating import Health
 
 logger = logging.getLogger("petitbleu.http")
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from ..config import Config, RawConfig
+from ..errors import PetitbleuError
+from ..instance import plan
+from ..reload import answer, follow, heard
+from ..store import Store
 from .app import check_routes
-from .config import Config, RawConfig
-from .errors import PetitbleuError
-from .instance import plan
-from .reload import answer, follow, heard
-from .store import Store
 
 logger = logging.getLogger("petitbleu.server")
 

@@ -19,18 +19,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from . import logs
-from .alerts import thresholds
-from .alerts.alerting import Alerting
-from .horizon import Horizon, HorizonWatch
-from .hosting.calls import Calls
-from .hosting.offspring import Offspring
-from .outbox.waiting import Waiting
-from .queue.depth import Backlog
-from .queue.queue import WorkQueue
-from .retention import Purge
-from .throttle import Throttle
-from .types import Check
+from .. import logs
+from ..alerts import thresholds
+from ..alerts.alerting import Alerting
+from ..horizon import Horizon, HorizonWatch
+from ..hosting.calls import Calls
+from ..hosting.offspring import Offspring
+from ..outbox.waiting import Waiting
+from ..queue.depth import Backlog
+from ..queue.queue import WorkQueue
+from ..retention import Purge
+from ..throttle import Throttle
+from ..types import Check
 
 logger = logging.getLogger("petitbleu.http")
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from ..hosting.patience import GIVE_UP
+from ..queue.queue import WorkQueue
+from ..queue.shares import Flow, Shares
+from ..steps import Claimed
+from ..throttle import Throttle
+from ..types import Event, Queue
 from .delivery import MOST_CRASHES, Delivery, Work
 from .heartbeat import Heartbeat
-from .hosting.patience import GIVE_UP
-from .queue.queue import WorkQueue
-from .queue.shares import Flow, Shares
 from .stalls import Stalls
-from .steps import Claimed
-from .throttle import Throttle
-from .types import Event, Queue
 
 logger = logging.getLogger("petitbleu.worker")
 

@@ -11,20 +11,19 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from .addresses import email_address, instant, phone_number, registration_token
-from .channels import ADDRESSES, ATTRIBUTES, EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, Wish, default_wish
+from ..addresses import email_address, instant, phone_number, registration_token
+from ..channels import ADDRESSES, ATTRIBUTES, EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN, Wish, default_wish
+from ..data import Element, json_size
+from ..deadlines import within
+from ..errors import AccessDenied, EventProblem, EventsRefused, Unavailable
+from ..hosting.calling import HookFailed
+from ..hosting.calls import Calls
+from ..metrics import Metrics
+from ..queue.idempotency import CallKey
+from ..queue.queue import WorkQueue
+from ..suggest import did_you_mean
+from ..types import Event, IncomingEvent, Operator, Queue
 from .contract import Contract
-from .data import Element, json_size
-from .deadlines import within
-from .errors import AccessDenied, EventProblem, EventsRefused, Unavailable
-from .hosting.calling import HookFailed
-from .hosting.calls import Calls
-from .metrics import Metrics
-from .queue.idempotency import CallKey
-from .queue.queue import WorkQueue
-from .services import Accept
-from .suggest import did_you_mean
-from .types import Event, IncomingEvent, Operator, Queue
 
 T = TypeVar("T")
 TELLERS = 32
@@ -353,38 +352,6 @@ class Intake:
             return [("ctx", f"the event has {size} bytes; the limit is {self._limits.data}")]
         rules = self._types.get(event_type)
         return rules.contract.problems(data.get("ctx")) if rules is not None and rules.contract is not None else []
-
-
-class Gate:
-    """`services.Accept` for events that no request brings: they wait until the server serves, and it is closed before
-    the server stops."""
-
-    def __init__(self, accept: Accept) -> None:
-        self._accept = accept
-        self._inside: set[asyncio.Future[list[int]]] = set()
-        self._opened = asyncio.Event()
-        self._closed = False
-
-    async def __call__(self, events: Sequence[IncomingEvent], operator: Operator, key: str = "") -> list[int]:
-        await self._opened.wait()
-        if self._closed:
-            raise Unavailable("the server is stopping")
-        inside = asyncio.ensure_future(self._accept(events, operator, key))
-        self._inside.add(inside)
-        try:
-            return await inside
-        finally:
-            self._inside.discard(inside)
-
-    def open(self) -> None:
-        self._opened.set()
-
-    async def close(self) -> None:
-        """Nothing more comes in; returns when what is inside is through."""
-        self._closed = True
-        self._opened.set()
-        if self._inside:
-            await asyncio.wait(self._inside)
 
 
 def _half_characters(data: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from .data import Element
-from .types import Data, IncomingEvent, Queue, Reject
+from ..data import Element
+from ..types import Data, IncomingEvent, Queue, Reject
 
 DEPTH = 64
 """Levels of nesting that an event may have."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from lxml import etree
 
-from .errors import XmlRefused
-from .types import IncomingEvent, Queue
-from .xmldata import attributes, element_data, local_name
+from ..errors import XmlRefused
+from ..types import IncomingEvent, Queue
+from ..xmldata import attributes, element_data, local_name
 
 _QUEUES = {"rtevent": Queue.REALTIME, "batchevent": Queue.BATCH}
 

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Protocol
 
-from .queue.shares import Flow
-from .types import Queue
+from ..queue.shares import Flow
+from ..types import Queue
 
 SLOW = 1_000_000
 """Microseconds within which an event should have asked for a provider. Flows in which one does not are taken to hang

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from .data import MISSING, Element, json_size, lookup
+from ..data import MISSING, Element, json_size, lookup
 
 
 def _text(value: Any) -> bool:

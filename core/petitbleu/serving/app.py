@@ -12,15 +12,15 @@ from typing import Literal
 
 from aiohttp import web
 
-from . import __version__
-from .errors import TemplateError
-from .hosting.claims import add_routes
-from .hosting.plugins import CORE
+from .. import __version__
+from ..errors import TemplateError
+from ..hosting.claims import add_routes
+from ..hosting.plugins import CORE
+from ..instance import Instance, Plan, Source, Surroundings, assemble, open_instance
+from ..store import open_store
 from .http import health_routes, measured, plain_errors, trusted_proxies
-from .instance import Instance, Plan, Source, Surroundings, assemble, open_instance
 from .listening import BACKLOG, listen, url
 from .scrape import Scrape
-from .store import open_store
 
 logger = logging.getLogger("petitbleu.server")
 
