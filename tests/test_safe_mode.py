@@ -99,7 +99,10 @@ async def test_customers_get_nothing_and_testers_see_for_whom_it_was(
                 page = await response.json()
             async with client.get(f"{server.url}/metrics") as response:
                 assert "petitbleu_safe_mode 1.0" in await response.text()
-        assert [one["text"][:9] for one in page["checks"] if one["name"] == "safe mode"] == ["SAFE MODE"]
+        assert [one["text"] for one in page["checks"] if one["name"] == "safe mode"] == [
+            "SAFE MODE: only addresses that fit safe_mode.allow are written to; messages to others go to a catch-all "
+            "address by email, and nowhere by other channels"
+        ]
         assert page["status"] in ("warning", "failing")
     banners = [one.getMessage() for one in caplog.records if "SAFE MODE" in one.getMessage()]
     assert banners

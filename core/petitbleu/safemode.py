@@ -42,12 +42,10 @@ class SafeMode:
         """In capitals, since it is to be seen; without addresses, since it is logged."""
         if self.sink:
             return "SAFE MODE: nothing is sent; every message ends in the sink (safe_mode.sink)"
-        ways = ", ".join(
-            f"{channel} {'to its catch-all address' if channel in self.catch_all else 'nowhere'}"
-            for channel in sorted(self.kinds)
-        )
-        allowed = f"{len(self.allow)} patterns of addresses" if self.allow else "nobody"
-        return f"SAFE MODE: messages go to {allowed} (safe_mode.allow), all others: {ways}"
+        allowed = "only addresses that fit safe_mode.allow are" if self.allow else "nobody is"
+        caught = ", ".join(sorted(self.kinds.keys() & self.catch_all.keys()))
+        others = f"to a catch-all address by {caught}, and nowhere by other channels" if caught else "nowhere"
+        return f"SAFE MODE: {allowed} written to; messages to others go {others}"
 
     def made_safe(self, message: Message) -> Message:
         """The message as it may go out. Raises `Withheld`."""

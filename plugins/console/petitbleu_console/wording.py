@@ -18,6 +18,7 @@ VOCABULARY = frozenset(
         *("underway", "received", "bounced", "complained"),
         *("delivered", "deferred", "failed", "unknown"),
         *("sent", "expired", "ignored", "not_covered", "pending"),
+        *("accepted", "recycled", "paused", "processing"),
         *("address", "message", "provider", "us", "realtime", "batch"),
         *("new", "changed", "broken", "none", "published"),
         *("complaint", "hard", "unsubscribed", "manual", "soft"),

@@ -53,7 +53,7 @@ async def test_whatever_is_called_is_answered_as_described(rest_server: Server, 
     (tmp_path / "schemathesis.toml").write_text(SETTINGS)
     words = (
         *("--config-file", str(tmp_path / "schemathesis.toml"), "run", f"{rest_server.url}/api/openapi.json"),
-        *("-H", f"Authorization: {MC}", "--phases", "coverage,fuzzing,stateful", "--max-examples", "4"),
+        *("-H", f"Authorization: {MC}", "--phases", "coverage,fuzzing,stateful", "--max-examples", "2"),
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance", "--seed", "4711"),
         *("--continue-on-failure", "--warnings", "off", "--no-color"),
     )

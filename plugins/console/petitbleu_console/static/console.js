@@ -45,7 +45,7 @@ async function draw(figure) {
       value: (chart, value) => value === null ? "–" : `${value.toLocaleString(document.documentElement.lang)} ${unit}`,
     }))],
     axes: [{ ...axis, values: marks }, { ...axis, size: 64 }],
-    scales: { x: { range: (chart, low, high) => low === high ? [low - 7200, high + 7200] : [low, high] }, y: { range: (chart, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    scales: { x: { range: (chart, low, high) => chart.data[0].length === 1 ? [low - 43200, low + 43200] : [low, high] }, y: { range: (chart, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
   };
   const chart = new uPlot(options, data, holder);
   drawn.set(figure, chart);
