@@ -138,7 +138,7 @@ def told(ended: Ended) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def test_a_page_of_findings(run: Run, sqlite_url: str, unused_tcp_port: int) -> None:
+def test_a_page_of_findings(run: Run, tmp_path: Path, sqlite_url: str, unused_tcp_port: int) -> None:
     async def hold() -> None:
         async with open_store(sqlite_url) as store:
             await store.connection.execute_script(
@@ -147,6 +147,7 @@ def test_a_page_of_findings(run: Run, sqlite_url: str, unused_tcp_port: int) -> 
 
     asyncio.run(hold())
     assert run("templates", "publish", "password_reset/email").code == 0
+    (tmp_path / "shop" / "templates" / "order_confirmation" / "email" / "body.html.j2").write_text("{{ broken")
     nobody = ("--set", f"plugins.email.providers.main.port={unused_tcp_port}")
     with serving(GOOD) as server:
         ended = run("doctor", "--dns", server, *nobody, "--set", "monitoring.dkim={shop.example.com: [mail]}")
@@ -155,7 +156,11 @@ def test_a_page_of_findings(run: Run, sqlite_url: str, unused_tcp_port: int) -> 
         assert any(line.startswith("providers     PROBLEM  email/main: ") for line in lines)
         assert any("shop.example.com: DKIM: selector mail has a key" in line for line in lines)
         assert any("1 events are held" in line for line in lines)
-        assert any("→ petitbleu templates publish order_confirmation" in line for line in lines)
+        publish = (
+            "→ petitbleu templates publish account_statement/email or petitbleu templates publish account_statement/sms"
+        )
+        assert any(line.endswith(publish) for line in lines)
+        assert any("order_confirmation/email: the draft is broken: " in line for line in lines)
         assert {line.split()[0] for line in lines if not line.startswith(" ")} >= {"configuration", "disk", "versions"}
         # as programs read it, and only what is asked for
         some = told(run("doctor", "dns", "clock", "disk", "--json", "--dns", server))
@@ -173,8 +178,12 @@ def test_a_broken_configuration_is_a_finding(run: Run) -> None:
 
 def test_a_database_that_is_away_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     away = runner(sample_copy(tmp_path), "postgres://x:y@127.0.0.1:1/x?timeout=1", capsys)
-    found = told(away("doctor", "providers", "--json"))
+    with serving(GOOD) as server:
+        found = told(away("doctor", "--json", "--dns", server))
     assert [one["level"] for one in found["database"]] == ["problem"]
+    # what does not need it is looked at all the same
+    assert [one["level"] for one in found["dns"]] == ["ok", "ok", "ok", "warning"]
+    assert {one["name"] for one in found["providers"]} >= {"email/main", "sms/main"}
 
 
 async def test_a_clock_that_is_off_is_told(postgres_url: str, tmp_path: Path) -> None:

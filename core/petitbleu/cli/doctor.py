@@ -21,9 +21,13 @@ async def _doctor(args: argparse.Namespace) -> int:
     else:
         for area in AREAS:
             _tell(area, [one for one in found if one.area == area])
-        counts = [f"{sum(one.level is level for one in found)} {level}" for level in reversed(Level)]
-        print(", ".join(counts))
+        counts = {level: sum(one.level is level for one in found) for level in reversed(Level)}
+        print(", ".join(_counted(number, level) for level, number in counts.items()))
     return 1 if any(one.level is Level.PROBLEM for one in found) else 0
+
+
+def _counted(number: int, level: Level) -> str:
+    return f"{number} {level}{'s' if number != 1 and level is not Level.OK else ''}"
 
 
 def _tell(area: str, found: list[Finding]) -> None:

@@ -38,21 +38,22 @@ async def checkup(directory: Path | None, overrides: Sequence[str], areas: Itera
         return [_broken(FILE, str(error))]
     found = _configuration(planned)
     broken: list[Finding] = []
-    if wanted - {"configuration", "versions", "disk"}:
+    senders = [brand.sender.address for brand in planned.config.brands.values() if brand.sender]
+    if wanted & {*INSIDE, "dns"}:
         try:
             async with open_instance(directory, overrides) as instance:
-                looks: Mapping[str, Look] = {
-                    "database": _database,
-                    "templates": _templates,
-                    "providers": _providers,
-                    "dns": lambda one: _dns(one, ask),
-                    "clock": _clock,
-                }
-                for area, look in looks.items():
-                    found += await _safely(area, look, instance) if area in wanted else []
+                for area, look in INSIDE.items():
+                    found += await _safely(area, look(instance)) if area in wanted else []
+                senders += await _senders(instance)
         except PetitbleuError as error:
-            todo = "mend it; what needs it was not looked at"
+            todo = (
+                "is it running, reachable from here, and is the setting `database` right? What only it knows is missing"
+            )
             broken.append(Finding("database", "database", Level.PROBLEM, str(error), todo))
+    if "providers" in wanted:
+        found += await _safely("providers", _providers(planned))
+    if "dns" in wanted:
+        found += await _safely("dns", _dns(planned, senders, ask))
     found += [*await asyncio.to_thread(_disk, planned), *_versions(planned)]
     asked = [*broken, *(one for one in found if one.area in wanted)]
     return sorted(asked, key=lambda one: AREAS.index(one.area))
@@ -62,9 +63,9 @@ def _broken(name: str, text: str) -> Finding:
     return Finding("configuration", name, Level.PROBLEM, text, "correct it; nothing else can be looked at before")
 
 
-async def _safely(area: str, look: Look, instance: Instance) -> list[Finding]:
+async def _safely(area: str, look: Awaitable[list[Finding]]) -> list[Finding]:
     try:
-        return await look(instance)
+        return await look
     except Exception as error:
         text = f"cannot be looked at: {type(error).__name__}: {error}"
         return [Finding(area, area, Level.PROBLEM, text)]
@@ -120,16 +121,23 @@ async def _templates(instance: Instance) -> list[Finding]:
     found = [Finding("templates", "published", Level.OK, f"for {len(sent)} event types")]
     for name in instance.config.event_types:
         if name not in sent:
-            todo = f"petitbleu templates publish {name}"
-            found.append(Finding("templates", name, Level.WARNING, "no template is published", todo))
+            drafts = [f"{one.event_type}/{one.channel}" for one in states if one.event_type == name]
+            todo = " or ".join(f"petitbleu templates publish {draft}" for draft in drafts)
+            write = f"write one, in {instance.config.template_directory() / name}; docs/templates.md tells how"
+            found.append(Finding("templates", name, Level.WARNING, "no template is published", todo or write))
+    for one in states:
+        if one.problem:
+            name = f"{one.event_type}/{one.channel}"
+            text = f"the draft is broken: {' '.join(one.problem.split())}"
+            found.append(Finding("templates", name, Level.WARNING, text, "mend it; what is published goes on as it is"))
     return found
 
 
 # ---------------------------------------------------------------------------------------------- providers and domains
 
 
-async def _providers(instance: Instance) -> list[Finding]:
-    checks = await instance.calls.check_providers(instance.config.delivery.deadline)
+async def _providers(planned: Plan) -> list[Finding]:
+    checks = await planned.calls.check_providers(planned.config.delivery.deadline)
     found = [
         Finding(
             "providers",
@@ -141,19 +149,16 @@ async def _providers(instance: Instance) -> list[Finding]:
         for plugin, some in checks.items()
         for check in some
     ]
-    silent = [one for one in instance.channels if not any(one in instance.calls.channels_of(name) for name in checks)]
+    silent = [one for one in planned.channels if not any(one in planned.calls.channels_of(name) for name in checks)]
     if silent:
         found.append(Finding("providers", ", ".join(silent), Level.OK, "these channels offer no check"))
     return found
 
 
-async def _dns(instance: Instance, ask: LookUp) -> list[Finding]:
+async def _dns(planned: Plan, senders: Iterable[str], ask: LookUp) -> list[Finding]:
     found: list[Finding] = []
-    config = instance.config
-    domains = {brand.sender.address.rpartition("@")[2].lower() for brand in config.brands.values() if brand.sender}
-    domains |= {one.rpartition("@")[2].rstrip("> ").lower() for one in await _senders(instance)}
-    for domain in sorted(domains):
-        found += await look_up(domain, config.monitoring.dkim.get(domain, ()), ask)
+    for domain in sorted({one.rpartition("@")[2].rstrip("> ").lower() for one in senders}):
+        found += await look_up(domain, planned.config.monitoring.dkim.get(domain, ()), ask)
     return found or [Finding("dns", "senders", Level.OK, "no brand and no published template has a sender")]
 
 
@@ -221,5 +226,8 @@ def _versions(planned: Plan) -> list[Finding]:
             found.append(Finding("versions", package, Level.PROBLEM, text, todo))
     return found
 
+
+INSIDE: Mapping[str, Look] = {"database": _database, "templates": _templates, "clock": _clock}
+"""What is asked of an open installation."""
 
 __all__ = ["AREAS", "checkup"]
