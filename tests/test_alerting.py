@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import runner, sample_copy
+from hand_clock import Clock
 from petitbleu import AccessDenied, Alert, Event, Operator, Queue
 from petitbleu.alerts.alerting import Alerting
 from petitbleu.alerts.thresholds import WATCHED, Pace, Terms
@@ -30,16 +31,6 @@ TERMS = {
 NAMES = [name for name in WATCHED if name != "watchdog"]
 """Where there is no watchdog."""
 READER = Operator("ann", frozenset({"read"}))
-
-
-class Clock:
-    """Seconds, as tests let them pass."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -12,19 +12,12 @@ from urllib.parse import quote
 import aiohttp
 import asyncpg
 import pytest
+from hand_clock import Clock
 from petitbleu.config import SAMPLE
 from petitbleu.horizon import FRESH, HorizonWatch, _span
 from petitbleu.serving.app import running
 from petitbleu.store import Store, open_store
 from petitbleu.types import Check
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hand_clock import Clock
 from petitbleu import Event, hookimpl
 from petitbleu.delivery.stalls import MOST, SLOW, Stalls
 from petitbleu.hosting.calls import Calls
@@ -148,15 +149,6 @@ def test_one_that_does_not_hang_clears_its_flow(ends: bool) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ observers
-
-
-class Clock:
-    """Stands until it is moved."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_who_answers_is_told_however_many_calls_are_open() -> None:

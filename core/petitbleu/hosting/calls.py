@@ -46,8 +46,7 @@ from ..types import (
 )
 from .calling import Caller, HookFailed
 from .claims import COMMANDS, check_names
-from .conduct import Conduct
-from .plugins import Implementation, Loaded
+from .plugins import Implementation
 from .validity import MOST_NAME
 
 if TYPE_CHECKING:
@@ -61,20 +60,10 @@ _OUTCOMES = (Delivered, Deferred, Failed, Unknown)
 class Calls(Caller):
     """Every hook as a method."""
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        deadline: float,
-        grace: float = 1.0,
-        own: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
-        conduct: Conduct | None = None,
-        unheard: int = 20,
-    ) -> None:
-        super().__init__(loaded, deadline, grace, own, conduct, unheard)
-        self._owners: dict[str, Implementation] = {}
-        """By channel."""
-        self.safe_mode: SafeMode | None = None
-        """Stands before every delivery."""
+    safe_mode: SafeMode | None = None
+    """Stands before every delivery."""
+    _owners: Mapping[str, Implementation] = MappingProxyType({})
+    """By channel, once they are known."""
 
     # ------------------------------------------------------------------------------------------------------ at start
 
@@ -86,6 +75,7 @@ class Calls(Caller):
         claimed: dict[str, tuple[str, Channel]] = {}
         addresses: dict[str, tuple[str, Channel]] = {}
         channels: dict[str, Channel] = {}
+        owners: dict[str, Implementation] = {}
         implementations = {impl.plugin_name: impl for impl in self._loaded.of("petitbleu_deliver")}
         for plugin, declared in self._collect("petitbleu_channels", _is_list_of(Channel), {}):
             for channel in declared:
@@ -105,7 +95,8 @@ class Calls(Caller):
                     cause = f"claims the address {channel.address!r}, which plugin {other} has with another check"
                     raise self._error(plugin, "petitbleu_channels", cause)
                 channels[channel.name] = channel
-                self._owners[channel.name] = implementations[plugin]
+                owners[channel.name] = implementations[plugin]
+        self._owners = owners
         return channels
 
     def address_checks(self, channels: Iterable[Channel]) -> dict[str, Callable[[str], str]]:

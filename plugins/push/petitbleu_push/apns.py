@@ -55,7 +55,7 @@ class ApnsProvider:
     async def _send(self, note: Note, attempt: Attempt) -> Outcome:
         fields = note.fields
         assert isinstance(fields, IosFields)  # noqa: S101 - the channel's own type
-        body = payload.apns(fields)
+        body = fields.measured()
         extra = [
             NeverIndexedHeaderTuple(name.encode(), value.encode())
             for name, value in apns_headers(note, fields, self._now(), self._settings.topic).items()

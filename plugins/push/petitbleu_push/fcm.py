@@ -86,7 +86,7 @@ class FcmProvider:
     def _body(self, note: Note) -> bytes:
         fields = note.fields
         if isinstance(fields, IosFields):
-            return payload.fcm_for_ios(apns_headers(note, fields, self._now()), payload.apns(fields), note.token)
+            return payload.fcm_for_ios(apns_headers(note, fields, self._now()), fields.measured(), note.token)
         assert isinstance(fields, AndroidFields)  # noqa: S101 - the channel's own type
         tag = payload.collapse_key(note.key, fields.collapse)
         return payload.fcm(fields, note.token, tag, payload.time_to_live(fields, note.expires, self._now()))

@@ -10,10 +10,19 @@ import re
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import orjson
 from petitbleu import Content, Settings
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from . import payload
+APNS_LIMIT = 4096
+"""Bytes of a payload: Apple, "Generating a remote notification"."""
+FCM_LIMIT = 4096
+"""Bytes of notification and data together: Firebase, "About FCM messages"."""
+WEB_LIMIT = 3993
+"""What is left of the 4096 bytes every push service takes (RFC 8030 7.2) after header, padding and tag (RFC 8291 4)."""
+LONGEST_TTL = 2_419_200
+"""Four weeks, the most that FCM and web push services keep a message."""
+
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _LINK = re.compile(r"(?!(?:javascript|data|vbscript):)[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+", re.IGNORECASE)
@@ -21,6 +30,11 @@ _IMAGE = re.compile(r"https://[A-Za-z0-9][\x21-\x7e]*")
 _NAME = re.compile(r"[\x21-\x7e]+")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _RESERVED = re.compile(r"aps|image|link|from|message_type|collapse_key|(google|gcm)([._-].*)?", re.IGNORECASE)
+
+
+def filled(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what the template leaves open."""
+    return {name: value for name, value in values.items() if value not in ("", None)}
 
 
 def _text(value: str) -> str:
@@ -64,7 +78,7 @@ Image = Annotated[str, Field(max_length=2048), _matches(_IMAGE, "an https addres
 Link = Annotated[str, Field(max_length=2048), _matches(_LINK, "an address with its scheme, such as shop://orders/7")]
 Word = Annotated[str, Field(max_length=64), _matches(_NAME, "visible ASCII characters")]
 Badge = Annotated[Annotated[int, Field(ge=0, le=99_999)] | None, BeforeValidator(_nothing)]
-Seconds = Annotated[Annotated[int, Field(ge=0, le=payload.LONGEST_TTL)] | None, BeforeValidator(_nothing)]
+Seconds = Annotated[Annotated[int, Field(ge=0, le=LONGEST_TTL)] | None, BeforeValidator(_nothing)]
 
 
 class PushFields(Settings, ABC):
@@ -104,13 +118,13 @@ class PushFields(Settings, ABC):
 
     @abstractmethod
     def measured(self) -> bytes:
-        """What the platform's limit is about."""
+        """What the platform's limit is about, as JSON: of `ios` and `web` the body itself."""
 
 
 class IosFields(PushFields):
     """Channel `ios`."""
 
-    limit = payload.APNS_LIMIT
+    limit = APNS_LIMIT
     what = "the APNs payload"
 
     subtitle: Line = ""
@@ -123,13 +137,30 @@ class IosFields(PushFields):
     """In place of the app's own, for its extensions."""
 
     def measured(self) -> bytes:
-        return payload.apns(self)
+        """The body of a request to APNs; `image` and `link` are for the app's own code."""
+        alert = filled({"title": self.title, "subtitle": self.subtitle, "body": self.body})
+        aps = filled(
+            {
+                "badge": self.badge,
+                "sound": self.sound,
+                "category": self.category,
+                "thread-id": self.thread,
+                "interruption-level": self.interruption,
+            }
+        )
+        if self.silent:
+            aps = {**filled({"badge": self.badge}), "content-available": 1}
+        else:
+            aps["alert"] = alert
+            if self.image:
+                aps["mutable-content"] = 1  # lets the app's extension fetch the picture
+        return orjson.dumps({"aps": aps, **filled({"image": self.image, "link": self.link}), **self.data})
 
 
 class AndroidFields(PushFields):
     """Channel `android`."""
 
-    limit = payload.FCM_LIMIT
+    limit = FCM_LIMIT
     what = "the FCM payload (notification and data)"
 
     category: Word = ""
@@ -138,19 +169,40 @@ class AndroidFields(PushFields):
     """One of the app's notification channels."""
 
     def measured(self) -> bytes:
-        return payload.fcm_measured(self)
+        return orjson.dumps(self.parts())
+
+    def parts(self) -> dict[str, Any]:
+        """`data` and `notification` of a message."""
+        data = {**self.data, **filled({"link": self.link})}
+        found: dict[str, Any] = {"data": data} if data else {}
+        if not self.silent:
+            found["notification"] = filled({"title": self.title, "body": self.body, "image": self.image})
+        return found
 
 
 class WebFields(PushFields):
     """Channel `web`."""
 
-    limit = payload.WEB_LIMIT
+    limit = WEB_LIMIT
     what = "the web push payload"
 
     icon: Image = ""
 
     def measured(self) -> bytes:
-        return payload.web(self)
+        """What the page's service worker gets: options of `showNotification`, and beside them link and data."""
+        shown = filled(
+            {
+                "title": self.title,
+                "body": self.body,
+                "image": self.image,
+                "icon": self.icon,
+                "badge": self.badge,
+                "sound": self.sound,
+                "link": self.link,
+            }
+        )
+        silent: dict[str, Any] = {"silent": True} if self.silent else {}
+        return orjson.dumps({**shown, **silent, **({"data": self.data} if self.data else {})})
 
 
 def size_lines(kind: type[PushFields], content: Content) -> list[str]:

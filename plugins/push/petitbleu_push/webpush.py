@@ -25,7 +25,7 @@ from petitbleu import (
 from . import payload
 from .credentials import Vapid
 from .devices import Subscription, subscription
-from .fields import WebFields
+from .fields import LONGEST_TTL, WebFields
 from .outcomes import WEB_RULES, outcome_of, read_web, seconds_to_wait
 from .settings import Web
 from .standing import Note, Standing
@@ -63,7 +63,7 @@ class WebProvider:
     async def _send(self, note: Note, target: Subscription, attempt: Attempt) -> Outcome:
         fields = note.fields
         assert isinstance(fields, WebFields)  # noqa: S101 - the channel's own type
-        body = encrypt(payload.web(fields), target)
+        body = encrypt(fields.measured(), target)
         headers = self._headers(note, fields, target)
         await attempt.hand_off(self.name)
         try:
@@ -82,7 +82,7 @@ class WebProvider:
     def _headers(self, note: Note, fields: WebFields, target: Subscription) -> dict[str, str]:
         ttl = payload.time_to_live(fields, note.expires, self._now())
         return {
-            "TTL": str(payload.LONGEST_TTL if ttl is None else ttl),
+            "TTL": str(LONGEST_TTL if ttl is None else ttl),
             "Urgency": "high" if fields.priority == "high" else "normal",
             "Topic": payload.collapse_key(note.key, fields.collapse),
             "Authorization": self._vapid.authorization(target.origin),

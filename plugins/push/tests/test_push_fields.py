@@ -16,7 +16,7 @@ from petitbleu.hosting.plugins import load
 from petitbleu.rendering.renderer import Renderer, event_context
 from petitbleu.templates.drafts import Drafts
 from petitbleu_push import payload
-from petitbleu_push.fields import AndroidFields, IosFields, PushFields, WebFields
+from petitbleu_push.fields import LONGEST_TTL, AndroidFields, IosFields, PushFields, WebFields
 from petitbleu_push.sender import FIELDS
 from push_rig import make
 from pydantic import ValidationError
@@ -90,13 +90,13 @@ def test_any_text_arrives_or_is_refused(title: str, body: str, data: dict[str, s
     except ValidationError:
         return
     shown = {name: value for name, value in (("title", title.strip()), ("body", body.strip())) if value}
-    apple = json.loads(payload.apns(ios))  # type: ignore[arg-type]
+    apple = json.loads(ios.measured())
     assert apple["aps"]["alert"] == shown
     assert {name: value for name, value in apple.items() if name != "aps"} == data
     google = json.loads(payload.fcm(android, "t", "k", 1))["message"]  # type: ignore[arg-type]
     assert google["notification"] == shown
     assert google.get("data", {}) == data
-    browser = json.loads(payload.web(web))  # type: ignore[arg-type]
+    browser = json.loads(web.measured())
     assert browser == {**shown, **({"data": data} if data else {})}
 
 
@@ -121,7 +121,7 @@ NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
         (120, 90, 90),
         (0, 90, 0),
         (None, -5, 0),
-        (None, 10**8, payload.LONGEST_TTL),
+        (None, 10**8, LONGEST_TTL),
     ],
 )
 def test_how_long_it_is_kept(ttl: int | None, left: int | None, seconds: int | None) -> None:
