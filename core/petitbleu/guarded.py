@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from .errors import FetchFailed, FetchRefused
 from .networks import AnyNetwork, Network
@@ -79,8 +79,6 @@ def _pattern(value: str) -> str:
 
 class GuardSettings(Settings):
     """What may be fetched. Plugins have it as a part of their settings."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     hosts: tuple[Annotated[str, AfterValidator(_pattern)], ...] | None = None
     """Hosts that may be asked, such as push.example.com or *.example.com; every one unless given."""
@@ -172,12 +170,12 @@ class GuardedClient:
         # imported here: commands that fetch nothing start sooner without it
         from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
-        context = ssl.create_default_context(cafile=self._settings.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        authorities = self._settings.ca_file
         self._session = ClientSession(
             connector=TCPConnector(
                 limit=self._connections,
-                ssl=context,
+                # aiohttp has read the system's already, once for all
+                ssl=ssl.create_default_context(cafile=authorities) if authorities else True,
                 resolver=self._resolver,
                 socket_factory=self._socket,
                 use_dns_cache=False,

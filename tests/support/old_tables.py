@@ -16,7 +16,7 @@ BODY = (
 
 async def migrate_to(store: Store, name: str) -> None:
     """Bring an empty database to the migration `name` and no further."""
-    await store._executor().migrate([MigrationTarget(APP, name)], direction="forward")
+    await store._executor.migrate([MigrationTarget(APP, name)], direction="forward")
 
 
 async def fill(store: Store) -> None:

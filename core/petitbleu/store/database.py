@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -241,12 +242,12 @@ class Store:
         self._skew += more
 
     async def pending_migrations(self) -> list[str]:
-        plan = await self._executor().plan()
+        plan = await self._executor.plan()
         return [step.migration.name for step in plan]
 
     async def check_tables(self) -> None:
         """Refuse tables of an earlier version, and those of a later one that this version would spoil."""
-        executor = self._executor()
+        executor = self._executor
         if pending := [step.migration.name for step in await executor.plan()]:
             raise StoreError(f"the database lacks {', '.join(pending)}; run `petitbleu migrate` first")
         known = sorted(key.name for key in executor.loader.disk_migrations)
@@ -263,7 +264,7 @@ class Store:
 
     async def is_empty(self) -> bool:
         """No migration was ever applied here."""
-        return not await self._executor().recorder.applied_migrations()
+        return not await self._executor.recorder.applied_migrations()
 
     async def migrate(self, patience: float = 10.0) -> list[str]:
         """Bring the tables up to date; gives the names of what was applied. All is, or nothing.
@@ -283,7 +284,7 @@ class Store:
                 if self.dialect == "postgres":
                     await transaction.execute_query("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK])
                     await transaction.execute_script(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
-                executor = self._executor(transaction)
+                executor = MigrationExecutor(transaction, {APP: _app_config(self.dialect)})
                 # before anything asks for it, which would fail and thereby end the transaction
                 await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
                 await executor.migrate(direction="forward", progress=note)
@@ -294,8 +295,9 @@ class Store:
             ) from error
         return applied
 
-    def _executor(self, on: BaseDBAsyncClient | None = None) -> MigrationExecutor:
-        return MigrationExecutor(on or self.connection, {APP: _app_config(self.dialect)})
+    @cached_property
+    def _executor(self) -> MigrationExecutor:
+        return MigrationExecutor(self.connection, {APP: _app_config(self.dialect)})
 
     async def check_durability(self, relaxed: bool) -> None:
         """Refuse a database that could forget what it acknowledged, unless the configuration says so in words."""

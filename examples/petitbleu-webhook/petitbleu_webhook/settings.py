@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from petitbleu import FetchRefused, GuardedClient, GuardSettings, Settings
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 PREFIX = "whsec_"
 
@@ -33,13 +33,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,6
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 
 
-class Section(Settings):
-    """Its attributes' docstrings are what editors show."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-class Receiver(Section):
+class Receiver(Settings):
     """A system that takes messages, and the secrets it knows us by."""
 
     url: str
@@ -54,7 +48,7 @@ class Receiver(Section):
         return same and theirs.path.startswith(mine.path or "/") and ".." not in theirs.path.split("/")
 
 
-class WebhookSettings(Section):
+class WebhookSettings(Settings):
     """Section `plugins.webhook`."""
 
     receivers: dict[Name, Receiver] = Field(min_length=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from petitbleu import Settings
-from pydantic import ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SHORTEST_SECRET = 16
@@ -19,13 +19,7 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
-class Section(Settings):
-    """Its attributes' docstrings are what editors show."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-class Timeouts(Section):
+class Timeouts(Settings):
     """Seconds for each stage. Their sum should stay below the core's limit for one delivery."""
 
     wait: Seconds = 20
@@ -42,7 +36,7 @@ class Timeouts(Section):
     """For good manners when a connection is closed."""
 
 
-class Provider(Section):
+class Provider(Settings):
     """An SMTP relay, and the pool of connections to it."""
 
     host: str = Field(min_length=1)
@@ -84,7 +78,7 @@ class Provider(Section):
         return self
 
 
-class Listen(Section):
+class Listen(Settings):
     """Where bounces come in."""
 
     host: str = Field("127.0.0.1", min_length=1)
@@ -94,7 +88,7 @@ class Listen(Section):
     """`lmtp` behind a mail server that faces the world, `smtp` without one."""
 
 
-class BounceLimits(Section):
+class BounceLimits(Settings):
     """What the listener takes at most."""
 
     size: int = Field(1_048_576, ge=65_536)
@@ -111,7 +105,7 @@ class BounceLimits(Section):
     """Seconds in which a mail that is being taken may finish when the server stops."""
 
 
-class Bounces(Section):
+class Bounces(Settings):
     """Return paths of our own, and what comes back to them."""
 
     domain: str = Field(max_length=190)
@@ -149,7 +143,7 @@ class Bounces(Section):
         return tuple(name.lower() for name in value)
 
 
-class EmailSettings(Section):
+class EmailSettings(Settings):
     """Section `plugins.email`."""
 
     providers: dict[ProviderName, Provider] = Field(min_length=1)

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from google.auth.exceptions import GoogleAuthError
-from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
@@ -27,6 +26,10 @@ class AccessToken:
     """`clock` counts seconds and is only compared with itself."""
 
     def __init__(self, account: dict[str, Any], seconds: float, clock: Callable[[], float]) -> None:
+        # imported here: this transport takes longer than the rest of the plugin, and who has no Android app needs none
+        from google.auth.transport.requests import Request
+
+        self._ask = partial(Request(), timeout=seconds)
         self._credentials = Credentials.from_service_account_info(account, scopes=[SCOPE])  # type: ignore[no-untyped-call]
         self._seconds = seconds
         self._clock = clock
@@ -61,7 +64,7 @@ class AccessToken:
     async def _refresh(self) -> None:
         try:
             # google-auth's own transport blocks
-            await asyncio.to_thread(self._credentials.refresh, partial(Request(), timeout=self._seconds))
+            await asyncio.to_thread(self._credentials.refresh, self._ask)
             ends = self._credentials.expiry.replace(tzinfo=UTC)
             self._value = str(self._credentials.token)
             self._until = self._clock() + (ends - datetime.now(UTC)).total_seconds()

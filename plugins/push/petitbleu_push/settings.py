@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from petitbleu import GuardSettings, Settings
-from pydantic import ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 APNS = {"production": "https://api.push.apple.com", "sandbox": "https://api.sandbox.push.apple.com"}
@@ -33,12 +33,6 @@ Uuid = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
 _TEN = r"^[A-Z0-9]{10}$"
 _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}")
 _CONTACT = re.compile(r"mailto:[^@\s]+@[^@\s]+\.[^@\s]+|https://\S+")
-
-
-class Section(Settings):
-    """Its attributes' docstrings are what editors show."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 def origin(value: str) -> str:
@@ -69,7 +63,7 @@ def private_key(text: str) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-class Timeouts(Section):
+class Timeouts(Settings):
     """Seconds for each stage. Their sum should stay below the core's limit for one delivery."""
 
     wait: Seconds = 20
@@ -80,7 +74,7 @@ class Timeouts(Section):
     """For the answer after the request was written."""
 
 
-class Apns(Section):
+class Apns(Settings):
     """Apple's push service, with token authentication."""
 
     team: str = Field(pattern=_TEN)
@@ -137,7 +131,7 @@ class Apns(Section):
         return self.url or APNS[self.environment]
 
 
-class Fcm(Section):
+class Fcm(Settings):
     """Firebase Cloud Messaging, HTTP v1."""
 
     service_account: SecretStr
@@ -187,7 +181,7 @@ class Fcm(Section):
         return self.project or str(self.account.get("project_id", ""))
 
 
-class Web(Section):
+class Web(Settings):
     """Web push for browsers (RFC 8030), with VAPID (RFC 8292)."""
 
     key: SecretStr
@@ -209,7 +203,7 @@ class Web(Section):
         return value
 
 
-class App(Section):
+class App(Settings):
     """An app, as events name it by its uuid, and the services that reach it."""
 
     uuid: Uuid
@@ -225,7 +219,7 @@ class App(Section):
         return self
 
 
-class PushSettings(Section):
+class PushSettings(Settings):
     """Section `plugins.push`."""
 
     apps: dict[AppName, App] = Field(default_factory=dict)

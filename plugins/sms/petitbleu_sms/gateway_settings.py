@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from petitbleu import ReceiptState, Scope, Settings
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from .addressing import check_sender
 from .filling import check_template, compile_tree, path_steps
@@ -15,12 +15,6 @@ from .filling import check_template, compile_tree, path_steps
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
-
-
-class Section(Settings):
-    """Its attributes' docstrings are what editors show."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 def _template(value: str) -> str:
@@ -50,7 +44,7 @@ Statuses = Annotated[str, Field(pattern=r"^[1-5](\d\d|xx)(-[1-5]\d\d)?$")]
 Senders = dict[str, dict[Annotated[str, AfterValidator(_country)], Annotated[str, AfterValidator(_sender)]]]
 
 
-class Answers(Section):
+class Answers(Settings):
     """An answer this is true of: its HTTP status, and what stands at `path` of its JSON."""
 
     status: tuple[Statuses, ...] = ("2xx",)
@@ -75,7 +69,7 @@ class Refusal(Answers):
     scope: Scope = Scope.MESSAGE
 
 
-class Signature(Section):
+class Signature(Settings):
     """How receipts prove whom they come from."""
 
     kind: Literal["hmac-sha256", "hmac-sha512", "token"]
@@ -98,7 +92,7 @@ class Signature(Section):
         return self
 
 
-class ReceiptRule(Section):
+class ReceiptRule(Settings):
     """What an error code in receipts means."""
 
     scope: Scope = Scope.ADDRESS
@@ -106,7 +100,7 @@ class ReceiptRule(Section):
     """Whether the next message will fare no better."""
 
 
-class Receipts(Section):
+class Receipts(Settings):
     """Receipts that the gateway posts to `/sms/receipts/NAME`; paths lead into its JSON, form or query."""
 
     signature: Signature
@@ -126,7 +120,7 @@ class Receipts(Section):
     """The HTTP status that tells the gateway it is stored."""
 
 
-class Gateway(Section):
+class Gateway(Settings):
     """One provider, reached by HTTP. Texts may hold `{{ to }}`, `{{ number }}` (without the +), `{{ sender }}`,
     `{{ text }}`, `{{ key }}`, `{{ event }}` and `{{ secrets.NAME }}`."""
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from petitbleu import Scope
+from petitbleu import Scope, Settings
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from .gateway_settings import Gateway, Seconds, Section, Senders
+from .gateway_settings import Gateway, Seconds, Senders
 from .text import Concatenation, Transliterate
 
 Octet = Annotated[int, Field(ge=0, le=255)]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
-class Binds(Section):
+class Binds(Settings):
     """How many sessions of each kind there are in each process; sections 2.2.1 and 4.1."""
 
     transceiver: int = Field(0, ge=0, le=100)
@@ -32,7 +32,7 @@ class Binds(Section):
         return self
 
 
-class Timeouts(Section):
+class Timeouts(Settings):
     """Seconds for each stage. The first four, and `response` once more, should stay below the core's limit for one
     delivery: what is cut off by that is unknown for good."""
 
@@ -50,14 +50,14 @@ class Timeouts(Section):
     """For what is under way, and for good manners, when a session is closed."""
 
 
-class Reconnect(Section):
+class Reconnect(Settings):
     """Seconds between two tries to bind: `first`, doubled each time up to `cap`, with jitter."""
 
     first: Seconds = 1
     cap: Seconds = 60
 
 
-class Throttle(Section):
+class Throttle(Settings):
     """What follows ESME_RTHROTTLED and ESME_RMSGQFUL."""
 
     first: Seconds = 0.5
@@ -67,14 +67,14 @@ class Throttle(Section):
     """Seconds for which a message waits in its place; after them it is put back, at no cost to it."""
 
 
-class Kind(Section):
+class Kind(Settings):
     """Type of number and numbering plan; sections 5.2.5 and 5.2.6."""
 
     ton: Octet
     npi: Octet
 
 
-class Numbering(Section):
+class Numbering(Settings):
     """Which TON and NPI the addresses get, by what they look like."""
 
     destination: Kind = Kind(ton=1, npi=1)
@@ -87,7 +87,7 @@ class Numbering(Section):
     """A sender with letters in it."""
 
 
-class Meaning(Section):
+class Meaning(Settings):
     """What a status or error code of one provider means for a message, in place of the table in the README."""
 
     outcome: Literal["failed", "deferred"] = "failed"
@@ -95,7 +95,7 @@ class Meaning(Section):
     scope: Scope = Scope.MESSAGE
 
 
-class ReceiptError(Section):
+class ReceiptError(Settings):
     """What an error code in the receipts of one provider means."""
 
     scope: Scope = Scope.ADDRESS
@@ -108,7 +108,7 @@ def _status(value: Any) -> Any:
     return int(value, 0) if isinstance(value, str) and re.fullmatch(r"0[xX][0-9A-Fa-f]{1,8}|\d{1,10}", value) else value
 
 
-class Connector(Section):
+class Connector(Settings):
     """One SMSC, reached by SMPP 3.4."""
 
     host: str = Field(min_length=1)
@@ -182,7 +182,7 @@ class Connector(Section):
         return value
 
 
-class SmsSettings(Section):
+class SmsSettings(Settings):
     """Section `plugins.sms`."""
 
     connectors: dict[ProviderName, Connector] = Field(default_factory=dict)

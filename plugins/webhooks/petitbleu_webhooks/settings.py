@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from petitbleu import NOTICE_KINDS, FetchRefused, GuardedClient, GuardSettings, Settings, Subscription
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from .signing import secret_bytes
 
@@ -33,13 +33,7 @@ Kind = Annotated[str, AfterValidator(_kind)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 
 
-class Section(Settings):
-    """Its attributes' docstrings are what editors show."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-class Endpoint(Section):
+class Endpoint(Settings):
     """A receiver, and what it wants to hear of."""
 
     url: str
@@ -66,7 +60,7 @@ class Endpoint(Section):
     """Seconds for which a message is tried."""
 
 
-class WebhookSettings(Section):
+class WebhookSettings(Settings):
     """Section `plugins.webhooks`."""
 
     subscriptions: dict[Name, Endpoint] = Field(default_factory=dict)
