@@ -12,10 +12,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 demo: $(VENV)/.run
 	$(BIN)/petitbleu demo
 
-# most tests two at a time; those that start several servers or watch throughput have the machine to themselves
+# two at a time; those that watch throughput have the machine to themselves. Many start servers, which should find
+# their bytecode, whatever the environment says
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -q -m alone --and-before
+	$(BIN)/python -m pytest -q --ignore tests/servers --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q tests/servers -m "not alone" --numprocesses 2 --dist loadfile --and-before
+	$(BIN)/python -m pytest -q tests/servers -m alone --and-before
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Several processes: the supervisor, one port for all, the heartbeat's thread, stops and restarts under load."""
+"""Servers of several processes: one port, one database, stops and restarts under load."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -22,299 +23,8 @@ from typing import Any
 import aiohttp
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
-from petitbleu import (
-    Attempt,
-    Channel,
-    Content,
-    Delivered,
-    Event,
-    Message,
-    Outcome,
-    Queue,
-    Route,
-    Settings,
-    TemplateRef,
-    hookimpl,
-)
 from petitbleu.config import SAMPLE
-from petitbleu.delivery.delivery import Delivery
-from petitbleu.delivery.heartbeat import Heartbeat
-from petitbleu.delivery.worker import Limits, Worker
-from petitbleu.errors import PetitbleuError
-from petitbleu.hosting.calls import Calls
-from petitbleu.hosting.plugins import load
-from petitbleu.queue.queue import WorkQueue
-from petitbleu.serving.listening import inherited, listen, url
-from petitbleu.serving.supervisor import Pauses, Supervisor
-from petitbleu.store import Store, open_store
-from petitbleu.store.payload import moment
-
-pytestmark = pytest.mark.alone
-
-# ------------------------------------------------------------------------------------------------------- one port
-
-
-def test_a_port_is_opened_once_and_can_be_handed_on() -> None:
-    (first,) = listen("127.0.0.1", 0)
-    with first:
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url(first))
-        port = first.getsockname()[1]
-        with pytest.raises(PetitbleuError, match=f"^cannot listen on 127.0.0.1:{port}: Address already in use$"):
-            listen("127.0.0.1", port)
-        (second,) = inherited([os.dup(first.fileno())])
-        with second, socket.create_connection(("127.0.0.1", port)) as client:
-            accepted, caller = second.accept()
-            accepted.close()
-            assert caller == client.getsockname()
-
-
-def test_a_host_nobody_knows_is_told() -> None:
-    with pytest.raises(PetitbleuError, match=r"^cannot listen on no\.such\.host\.invalid:8080: "):
-        listen("no.such.host.invalid", 8080)
-
-
-# ------------------------------------------------------------------------------------------------------ the supervisor
-
-PAUSES = Pauses(first=0.05, longest=0.2, healthy=60.0)
-
-
-class Program:
-    """A small program to be supervised; each start leaves its time in a file."""
-
-    def __init__(self, folder: Path, body: str) -> None:
-        self._starts = folder / "starts"
-        self._starts.touch()
-        self._code = (
-            "import signal, sys, time\n"
-            f"body = {body!r}\n"
-            f"open({str(self._starts)!r}, 'a').write(f'{{time.time()}}\\n')\n"
-            "exec(body)\n"
-        )
-
-    @property
-    def command(self) -> list[str]:
-        return [sys.executable, "-c", self._code]
-
-    def starts(self) -> list[float]:
-        return [float(line) for line in self._starts.read_text().splitlines()]
-
-    async def started(self, times: int) -> None:
-        async with asyncio.timeout(20):
-            while len(self.starts()) < times:
-                await asyncio.sleep(0.02)
-
-
-WAITS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('up', flush=True); time.sleep(60)"
-DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-
-
-@asynccontextmanager
-async def supervised(
-    program: Program, processes: int, grace: float = 10.0
-) -> AsyncIterator[tuple[asyncio.Event, asyncio.Event, asyncio.Task[int]]]:
-    stop, at_once = asyncio.Event(), asyncio.Event()
-    supervisor = Supervisor(program.command, [], processes, grace, PAUSES)
-    task = asyncio.create_task(supervisor.run(stop, at_once))
-    try:
-        yield stop, at_once, task
-    finally:
-        stop.set()
-        at_once.set()
-        await task
-
-
-async def test_a_process_that_crashes_is_started_again_later_and_later(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    program = Program(tmp_path, "sys.exit(3)")
-    with caplog.at_level("INFO", "petitbleu.server"):
-        async with supervised(program, 1) as (stop, _, task):
-            await program.started(5)
-            stop.set()
-            assert await task in (0, 1)
-    pauses = [float(found[1]) for found in re.finditer(r"again in ([\d.]+) s", caplog.text)]
-    assert pauses[:4] == [0.05, 0.1, 0.2, 0.2]
-    starts = program.starts()
-    assert all(later - earlier >= pause for earlier, later, pause in zip(starts, starts[1:], pauses, strict=False))
-    ended = [record for record in caplog.records if record.message == "process ended"]
-    assert {(vars(one)["number"], vars(one)["code"]) for one in ended} <= {(1, 3), (1, -signal.SIGTERM)}
-
-
-async def test_an_end_in_order_starts_no_back_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    program = Program(tmp_path, "sys.exit(0)")
-    async with supervised(program, 1):
-        await program.started(4)
-    assert set(re.findall(r"again in ([\d.]+) s", caplog.text)) == {"0.05"}
-
-
-async def test_processes_are_told_to_stop_and_waited_for(tmp_path: Path) -> None:
-    program = Program(tmp_path, WAITS)
-    async with supervised(program, 3) as (stop, _, task):
-        await program.started(3)
-        stop.set()
-        assert await asyncio.wait_for(task, 5) == 0
-    assert len(program.starts()) == 3
-
-
-@pytest.mark.parametrize("hurry", [True, False])
-async def test_who_does_not_stop_is_killed_at_the_second_signal_or_at_the_limit(tmp_path: Path, hurry: bool) -> None:
-    program = Program(tmp_path, DEAF)
-    async with supervised(program, 2, grace=60.0 if hurry else 0.3) as (stop, at_once, task):
-        await program.started(2)
-        await asyncio.sleep(0.2)
-        stop.set()
-        await asyncio.sleep(0.1)
-        assert not task.done()
-        if hurry:
-            at_once.set()
-        assert await asyncio.wait_for(task, 5) == 1
-
-
-async def test_new_processes_of_which_one_cannot_serve_do_not_begin(tmp_path: Path) -> None:
-    supervisor = Supervisor(Program(tmp_path, "sys.exit(3)").command, [], 2, 10.0, PAUSES)
-    stop = asyncio.Event()
-    running = asyncio.create_task(supervisor.run(stop, asyncio.Event()))
-    with pytest.raises(PetitbleuError, match=r"^a new process cannot serve: it ended with code 3, see the log$"):
-        await supervisor.ready()
-    stop.set()
-    await running
-
-
-# --------------------------------------------------------------------------------------------------- the heartbeat
-
-
-class Script:
-    """One channel; what delivering does is given."""
-
-    def __init__(self, deliver: Callable[[Message, Attempt], Any]) -> None:
-        self._deliver = deliver
-
-    @hookimpl
-    def petitbleu_channels(self) -> list[Channel]:
-        return [Channel("pigeon", "mobilePhone", Settings)]
-
-    @hookimpl
-    async def petitbleu_route_event(self, event: Event) -> Route:
-        return Route("pigeon", "shop", "note")
-
-    @hookimpl
-    async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef:
-        return TemplateRef("note", "pigeon", 1)
-
-    @hookimpl
-    async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Any) -> Content:
-        return Content({"text": "hello"}, {})
-
-    @hookimpl
-    async def petitbleu_deliver(self, message: Message, attempt: Attempt) -> Outcome:
-        outcome: Outcome = await self._deliver(message, attempt)
-        return outcome
-
-
-def worker_on(store: Store, lease: float, deliver: Callable[[Message, Attempt], Any]) -> tuple[WorkQueue, Worker]:
-    loaded = load([], [])
-    loaded.add_core(Script(deliver))
-    calls = Calls(loaded, 1.0)
-    queue = WorkQueue(store, 1, lease)
-    delivery = Delivery(queue, calls, calls.channels(), lambda name: {}, "test", 30.0, store.now, lambda: 1.0)
-    return queue, Worker(queue, delivery, Limits(8, 2, 0.05, lease, 5.0), store.now)
-
-
-def note(store: Store) -> Event:
-    return Event(
-        id=0,
-        type="note",
-        queue=Queue.REALTIME,
-        channel="pigeon",
-        data={},
-        created=moment(store.now()),
-        addresses={"mobilePhone": "+33612345678"},
-    )
-
-
-async def test_a_plugin_that_blocks_the_loop_loses_no_lease(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    lease = 1.5
-    delivered: list[int] = []
-
-    async def blocks(message: Message, attempt: Attempt) -> Outcome:
-        time.sleep(2 * lease)  # noqa: ASYNC251 - what must do no harm
-        await attempt.hand_off("loft")
-        delivered.append(message.event.id)
-        return Delivered("loft", "250 flew")
-
-    async with open_store(sqlite_url) as store, open_store(sqlite_url) as elsewhere:
-        queue, worker = worker_on(store, lease, blocks)
-        other = Heartbeat(WorkQueue(elsewhere, 1, lease), lease, lambda: None)
-        (event_id,) = await put(queue, note(store))
-        stop = asyncio.Event()
-        async with other.beating():
-            task = asyncio.create_task(worker.run(stop))
-            async with asyncio.timeout(20):
-                while await elsewhere.read("SELECT id FROM queue", []):
-                    await asyncio.sleep(0.05)
-            stop.set()
-            await task
-        (found,) = await store.read("SELECT status, errors FROM events WHERE id = ?", [event_id])
-    assert (found["status"], found["errors"], delivered) == ("sent", 0, [event_id])
-    assert "took back" not in caplog.text
-
-
-async def put(queue: WorkQueue, *events: Event) -> list[int]:
-    return [int(getattr(one, "id", one)) for one in await queue.put(events)]
-
-
-async def test_what_a_dead_process_had_is_taken_back_under_its_name(
-    sqlite_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    lease = 0.6
-    woken = asyncio.Event()
-    async with open_store(sqlite_url) as store:
-        dead = WorkQueue(store, 1, lease)
-        await put(dead, note(store))
-        (claimed,) = await dead.claim(Queue.REALTIME, 1)
-        assert claimed.lease.startswith(f"{dead.incarnation}-")
-        started = time.monotonic()
-        async with Heartbeat(WorkQueue(store, 1, lease), lease, woken.set).beating():
-            await asyncio.wait_for(woken.wait(), 10)
-        assert time.monotonic() - started >= lease * 0.9
-        (row,) = await store.read("SELECT state, crashes, lease FROM queue", [])
-    assert (row["state"], row["crashes"], row["lease"]) == (1, 1, None)
-    assert f"took back 1 events from {dead.incarnation}" in caplog.text
-
-
-async def test_a_held_lease_is_kept_until_it_is_dropped_as_often(sqlite_url: str) -> None:
-    async with open_store(sqlite_url) as store:
-        queue = WorkQueue(store, 1, 30.0)
-        await put(queue, note(store), note(store))
-        first, second = await queue.claim(Queue.REALTIME, 2)
-        heartbeat = Heartbeat(queue, 30.0, lambda: None)
-        for one in (first, second):
-            heartbeat.hold(one.lease)
-        heartbeat.drop(first.lease)
-        await store.shift_clock(29)
-        assert await heartbeat.beat() == 0
-        heartbeat.drop(second.lease)
-        await store.shift_clock(29)
-        assert await heartbeat.beat() == 0
-        await store.shift_clock(2)
-        assert await heartbeat.beat() == 2
-
-
-async def test_after_a_pause_of_the_database_the_living_renew_first(sqlite_url: str) -> None:
-    seconds = 0.0
-    async with open_store(sqlite_url) as store:
-        queue = WorkQueue(store, 1, 30.0)
-        await put(queue, note(store))
-        await queue.claim(Queue.REALTIME, 1)
-        await store.shift_clock(31)
-        heartbeat = Heartbeat(queue, 30.0, lambda: None, lambda: seconds)
-        seconds = 21.0
-        assert await heartbeat.beat() == 0
-        seconds = 42.0
-        assert await heartbeat.beat() == 1
-
-
-# ---------------------------------------------------------------------------------------------------- real processes
+from petitbleu.testing.databases import copy_sqlite
 
 ENVELOPE = """<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" xmlns:urn="urn:nms:rtEvent">
 <soapenv:Body><urn:PushEvent><urn:sessiontoken>mc/demo</urn:sessiontoken><urn:domEvent>
@@ -460,8 +170,25 @@ class Site:
         await asyncio.gather(*self._readers)
 
 
+@pytest.fixture(scope="module")
+def published(petitbleu_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the sample's templates, to be copied: a command takes seconds to start."""
+    file = tmp_path_factory.mktemp("published") / "model.db"
+    words = [
+        "templates",
+        "publish",
+        "--all",
+        "--config",
+        str(SAMPLE),
+        "--set",
+        f"database={copy_sqlite(petitbleu_model, file)}",
+    ]
+    subprocess.run([sys.executable, "-m", "petitbleu", *words], check=True, capture_output=True)
+    return file
+
+
 @pytest.fixture
-async def site(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Callable[..., Any]]:
+async def site(tmp_path: Path, published: Path) -> AsyncIterator[Callable[..., Any]]:
     """`await site()` makes it, with its templates published."""
     folder = tmp_path / "shop"
     shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("var"))
@@ -472,11 +199,9 @@ async def site(tmp_path: Path, sqlite_url: str) -> AsyncIterator[Callable[..., A
             loop = asyncio.get_running_loop()
             smtp = await loop.create_server(lambda: SMTP(mailbox, enable_SMTPUTF8=True, loop=loop), "127.0.0.1", 0)
             await stack.enter_async_context(smtp)
-            database = f"sqlite://{tmp_path}/empty.db" if empty else sqlite_url
+            database = f"sqlite://{tmp_path}/empty.db" if empty else copy_sqlite(published, tmp_path / "test.db")
             made = Site(folder, database, mailbox, smtp.sockets[0].getsockname()[1])
             stack.push_async_callback(made.close)
-            if not empty:
-                await made.command("templates", "publish", "--all")
             return made
 
         yield make
