@@ -146,7 +146,7 @@ def test_pages_named_in_text_exist(page: Path) -> None:
 
 
 def test_every_promise_names_tests_that_exist() -> None:
-    modules = {path.stem: path for path in [*ROOT.glob("tests/test_*.py"), *ROOT.glob("plugins/*/tests/test_*.py")]}
+    modules = {path.stem: path for path in [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/*/tests/test_*.py")]}
     known = {
         f"{name}::{function}"
         for name, path in modules.items()
