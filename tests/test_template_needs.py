@@ -14,6 +14,11 @@ from petitbleu.templates.needs import lacking, needed
         ("{% for line in ctx.order.line %}{{ line.name }}{% endfor %}", ["order.line.name"]),
         ("{% for line in ctx.order.line %}{{ line.piece[0].size }}{% endfor %}", ["order.line.piece.size"]),
         ("{% if ctx.minutes %}{{ brand.url }}{{ rtEvent.email }}{% endif %}", ["minutes"]),
+        (
+            "{% set order = rtEvent.ctx.order %}{{ order.total }}{% for one in order.line %}{{ one.name }}{% endfor %}",
+            ["order.line.name", "order.total"],
+        ),
+        ("{% set first = (ctx.parcel | first) %}{% set size = first.size %}{{ size.width }}", ["parcel.size.width"]),
         ("{{ ctx }} {{ other.ctx.value }} {{ ctx[name] }}", []),
         ("{% broken", []),
         ("sender: {name: Shop}", []),

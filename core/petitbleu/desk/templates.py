@@ -96,7 +96,7 @@ class DeskTemplates:
     async def needs(self, name: str, operator: Operator, version: str = "") -> Sequence[TemplateNeed]:
         event_type, channel = key = await self._key(name, operator, "read")
         _, snapshot = await self._snapshot(key, version)
-        paths = needed(snapshot.files_as_text().values())
+        paths = needed(snapshot.texts())
         lacks: dict[str, builtins.list[int]] = {path: [] for path in paths}
         if paths and self._may(operator, "data", event_type):
             wanted = EventFilter(type=event_type, channel=channel)

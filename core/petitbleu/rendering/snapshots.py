@@ -6,7 +6,7 @@ import base64
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -106,6 +106,13 @@ class Snapshot:
             },
         }
 
+    def texts(self) -> Iterator[str]:
+        """Every text that is a template: parts, layouts, and what `template.yaml` says."""
+        for variants in (*self.parts.values(), self.shared):
+            yield from variants.values()
+        for values in self.fields.values():
+            yield from _strings(values)
+
     def to_text(self) -> str:
         """All of it for people to read."""
         return "\n".join(f"==> {name}\n{text.rstrip()}\n" for name, text in self.files_as_text().items())
@@ -142,3 +149,11 @@ def _by_key(named: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for name, variants in named.items()
         for language, value in variants.items()
     }
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(one)

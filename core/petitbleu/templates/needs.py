@@ -11,14 +11,15 @@ _MOST = 200
 
 
 def needed(texts: Iterable[str]) -> Sequence[str]:
-    """Paths below `ctx`, such as `order.number`; of a loop over `ctx.order.line`, what is read of each `line` too."""
+    """Paths below `ctx`, such as `order.number`; of a loop over `ctx.order.line`, what is read of each `line` too, and
+    what is read of a name that was set to something of `ctx`."""
     environment = Environment(autoescape=True)
     paths: set[str] = set()
     for text in texts:
         try:
             tree = environment.parse(text)
         except TemplateSyntaxError:
-            continue  # a settings file, or a draft that is broken and says so elsewhere
+            continue  # a draft that is broken, and says so elsewhere
         paths |= set(_paths(tree))
     deepest = [one for one in paths if not any(other.startswith(one + ".") for other in paths)]
     return sorted(deepest)[:_MOST]
@@ -31,10 +32,11 @@ def lacking(paths: Iterable[str], ctx: object) -> Sequence[str]:
 
 def _paths(tree: nodes.Node) -> Iterator[str]:
     aliases: dict[str, str] = {}
-    for loop in tree.find_all(nodes.For):
-        over = _path(loop.iter, aliases)
-        if over is not None and isinstance(loop.target, nodes.Name):
-            aliases[loop.target.name] = over
+    named: Iterable[nodes.For | nodes.Assign] = tree.find_all((nodes.For, nodes.Assign))
+    for one in named:
+        over = _path(one.iter if isinstance(one, nodes.For) else one.node, aliases)
+        if over is not None and isinstance(one.target, nodes.Name):
+            aliases[one.target.name] = over
     for found in tree.find_all((nodes.Getattr, nodes.Getitem)):
         path = _path(found, aliases)
         if path:

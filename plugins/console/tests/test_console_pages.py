@@ -415,6 +415,8 @@ async def test_now_and_the_reports_tell_what_went_on(server: Server, chief: Visi
     assert [sum(values) for values in series["data"][1:]] == [4, 2, 1]
     text = await chief.go("reports", params={"kind": "history", "by": "status", "span": "hour"})
     assert "failed" in text
+    text = await chief.go("reports", params={"kind": "history", "by": "period", "span": "week"})
+    assert f"{server.services.now():%Y-%m-%d} " in text.partition("period events")[2]
     await chief.go("reports", params={"kind": "service_level", "form": "csv", "span": "hour"})
     header, line = chief.html.splitlines()
     assert dict(zip(header.split(","), line.split(","), strict=True))["incoming"] == "4"

@@ -25,7 +25,7 @@ SPANS = {
 }
 LABELS = {"hour": "one hour", "day": "one day", "week": "one week", "month": "30 days", "year": "one year"}
 _FINE = {"hour": "minute", "day": "hour", "week": "day", "month": "day", "year": "month"}
-BY = ("type", "channel", "brand", "origin", "status", "cause")
+BY = ("period", "type", "channel", "brand", "origin", "status", "cause")
 _CURVES = {
     "service_level": ("incoming", "outgoing", "errors"),
     "processing_time": ("processing_avg", "processing_p95"),
