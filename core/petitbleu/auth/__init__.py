@@ -1,4 +1,8 @@
-"""Who is calling: sessions, tokens of programs, passwords, trusted networks."""
+"""Who is calling: sessions, tokens of programs, passwords, trusted networks.
+
+`authenticator` says who it is, and takes as long for a refusal whatever was wrong. What somebody may do then is asked
+where it is done, by `Operator.may`.
+"""
 
 from .authenticator import Authenticator
 from .passwords import hash_password

@@ -15,7 +15,8 @@ from ..config import FILE, SAMPLE, findings, json_schema, shown
 from ..errors import PetitbleuError
 from ..instance import plan
 from ..logs import set_up
-from ..serving.app import Role, check_routes
+from ..serving.app import check_routes
+from ..serving.chores import Role
 from ..serving.serving import serve, serve_as_told
 from ..serving.supervisor import supervise
 from ..store import open_store

@@ -1,4 +1,8 @@
-"""The configuration: YAML with positions, typed sections, and every problem at once."""
+"""The configuration: YAML with positions, typed sections, and every problem at once.
+
+`yamltree` reads, `tree` follows includes and secrets, `settings` types, `build` checks what sections say together,
+`complaints` words what is wrong. What a setting does is not known here.
+"""
 
 from .build import (
     FILE,

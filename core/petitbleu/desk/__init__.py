@@ -1,4 +1,8 @@
-"""What operators ask and do, as `operating` has the contracts: rights, reach and audit are seen to here, once."""
+"""What operators ask and do: rights, reach, sizes and audit are seen to here, once for all ways in.
+
+A module for each part of the desk, whose contracts and values are in `operating`. The work itself is done below, by
+`status`, `operations`, `templates`, `suppression` and `auth`.
+"""
 
 from .audit import DeskAudit
 from .entrance import DeskEntrance

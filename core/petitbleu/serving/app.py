@@ -8,16 +8,15 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 from aiohttp import web
 
 from .. import __version__
-from ..errors import TemplateError
 from ..hosting.claims import add_routes
 from ..hosting.plugins import CORE
 from ..instance import Instance, Plan, Source, Surroundings, assemble, open_instance
 from ..store import open_store
+from .chores import Role, begin, chores, warm
 from .http import health_routes, measured, plain_errors, trusted_proxies
 from .listening import BACKLOG, listen, url
 from .scrape import Scrape
@@ -26,9 +25,6 @@ logger = logging.getLogger("petitbleu.server")
 
 ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
 """Answered however busy the server is."""
-
-Role = Literal["all", "intake", "worker"]
-"""`intake` takes requests and never claims; `worker` delivers and answers the health pages only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +127,7 @@ async def running(
             handle_signals=False,
         )
         await runner.setup()
-        await _warm(instance)
+        await warm(instance)
         if prepared is not None:
             try:
                 await prepared(instance)
@@ -139,19 +135,7 @@ async def running(
                 await instance.gate.close()
                 await runner.cleanup()
                 raise
-        chores = [_follow_templates(instance), _compare_clocks(instance), instance.purge.watch()]
-        chores.append(instance.waiting.watch())
-        chores.append(instance.rollup.watch())
-        chores.append(instance.alerting.watch())
-        if role != "worker" and instance.watchdog is not None:
-            chores.append(instance.watchdog.watch(instance.gate))
-        if role != "intake":
-            chores.append(instance.telling.run())
-            chores.append(instance.receipts.run(instance.config.delivery.poll, instance.decisions.decide))
-        if instance.wakeup is not None:
-            instance.queue.announce = instance.wakeup.announce
-            chores.append(instance.wakeup.run(instance.queue.look_again if role != "intake" else None))
-        background = [asyncio.create_task(one) for one in chores]
+        background = begin(chores(instance, role))
         worker = asyncio.create_task(instance.worker.run(stop)) if role != "intake" else None
         try:
             opened = sockets or listen(http.host, http.port)
@@ -182,30 +166,3 @@ async def _part(runner: web.AppRunner, seconds: float) -> None:
     end = loop.time() + seconds
     while runner.server is not None and runner.server.connections and loop.time() < end:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.01)
-
-
-async def _follow_templates(instance: Instance) -> None:
-    """Notice within a second what another process publishes."""
-    while True:
-        await asyncio.sleep(1.0)
-        try:
-            await instance.templates.refresh()
-            await _warm(instance)
-        except Exception as error:
-            logger.warning("publications cannot be read: %s", error)
-
-
-async def _warm(instance: Instance) -> None:
-    try:
-        await instance.templates.warm()
-    except TemplateError as error:
-        logger.warning("a published template cannot be used: %s", error)
-
-
-async def _compare_clocks(instance: Instance) -> None:
-    while True:
-        await asyncio.sleep(60.0)
-        try:
-            await instance.store.compare_clocks()
-        except Exception as error:
-            logger.warning("the database's clock cannot be read: %s", error)

@@ -17,7 +17,8 @@ from pathlib import Path
 from ..errors import PetitbleuError
 from ..instance import Instance, Source
 from ..store import Store
-from .app import Role, Server, running
+from .app import Server, running
+from .chores import Role
 from .generations import Generations, Gone, Serving, in_words
 from .intercom import Intercom
 from .listening import inherited

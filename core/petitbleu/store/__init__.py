@@ -1,4 +1,8 @@
-"""The database: tables, named queries, migrations. Nothing outside this folder writes SQL that changes a row."""
+"""The database: tables, named queries, migrations. Nothing outside this folder writes SQL that changes a row.
+
+`models` has the tables; `queries` and its neighbours the statements, by name, in both dialects; `database` runs them.
+What they are for is known by whoever runs them.
+"""
 
 from .database import CELL_SHIFT, KEY_MASK, Store, open_store
 from .errors import CommitUnknown, StepUndone, StoreError

@@ -1,6 +1,7 @@
 """Addresses that are not written to: what puts one on the list, what is asked of it before a message goes out.
 
-`guard.py` and `register.py` have the two that use the database; here are the values and rules that others exchange.
+`rules` and `keys` are values and pure functions; `guard` is asked by the worker and writes with its outcomes,
+`register` is the same list for operators, `exchange` its files.
 """
 
 from .keys import FORGOTTEN, address_key, checked_key, forgotten_key
