@@ -23,7 +23,7 @@ from petitbleu.config import (
     json_schema,
     read_config,
 )
-from petitbleu.config.build import SAMPLE_PASSWORD
+from petitbleu.config.findings import SAMPLE_PASSWORD
 from petitbleu.config.settings import Sections
 from petitbleu.errors import ConfigError
 from petitbleu.hosting.calls import Calls

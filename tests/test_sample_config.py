@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from petitbleu import element_data, elements, parse_xml
 from petitbleu.config import Config, build_config, findings, read_config
-from petitbleu.config.build import SAMPLE_PASSWORD
+from petitbleu.config.findings import SAMPLE_PASSWORD
 from petitbleu.config.settings import DeliverySettings, Sections
 from petitbleu.config.yamltree import parse
 from petitbleu.hosting.calls import Calls

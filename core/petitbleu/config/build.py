@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
 from ..errors import ConfigError, ConfigProblem
-from ..networks import AnyNetwork
-from ..suggest import did_you_mean
 from ..types import Settings
-from .complaints import complaints
-from .schema import json_schema
+from .complaints import complaints, hint
 from .settings import Sections
 from .tree import plugin_items, read_tree
-from .yamltree import Node, Place, Steps, dotted
+from .yamltree import Node, Place, Steps, dotted, select
 
 FILE = "petitbleu.yaml"
 # installed from a wheel it lies in the package; in a checkout it is the folder config/
 _INSTALLED_SAMPLE = Path(__file__).parents[1] / "sample"
 SAMPLE = _INSTALLED_SAMPLE if _INSTALLED_SAMPLE.is_dir() else Path(__file__).parents[3] / "config"
 """The sample instance."""
-
-SAMPLE_PASSWORD = "$argon2id$v=19$m=65536,t=3,p=4$/uPgM1/N5jXnEwk17hShSA$pHXDKaTGYLB0gmqt2vhVZG8/72/qFskHn7XzijD8YgY"  # noqa: S105 - the sample's, known to all
-"""The hash that the sample configuration has for `mc`."""
 
 Say: TypeAlias = Callable[[Place, Steps, str], None]
 M = TypeVar("M", bound=Settings)
@@ -139,112 +131,6 @@ def build_config(raw: RawConfig, plugin_settings_types: Mapping[str, type[Settin
     return Config.model_construct(**values, directory=raw.directory.absolute(), plugin_settings=plugin_settings)
 
 
-def check_channels(
-    raw: RawConfig, channels: Collection[str], providers: Mapping[str, Collection[str]] = MappingProxyType({})
-) -> None:
-    """Refuse rules, retries, terms and limits for channels that are not among `channels`, and limits for other
-    providers than those a channel says it has. Raises `ConfigError`."""
-    named = [
-        (node.place, path, node.value)
-        for pattern in (
-            "routing.rules.*.channel",
-            "routing.rules.*.when.channel",
-            "recycling.rules.*.to",
-            "recycling.rules.*.when.channel",
-            "alerts.messages.*.channel",
-        )
-        for path, node in _select(raw.tree, pattern.split("."), ())
-    ]
-    named += [
-        (node.key or node.place, path, path[-1])
-        for pattern in ("delivery.retry.*", "delivery.failover.*", "suppression.channels.*", "safe_mode.catch_all.*")
-        for path, node in _select(raw.tree, pattern.split("."), ())
-    ]
-    limited = [
-        (node.key or node.place, path, *str(path[-1]).partition("/")[::2])
-        for path, node in _select(raw.tree, ["delivery", "providers", "*"], ())
-    ]
-    named += [(place, path, channel) for place, path, channel, _ in limited]
-    problems = [
-        ConfigProblem(str(place), dotted(path), f"no plugin here serves the channel {name!r}{_hint(name, channels)}")
-        for place, path, name in named
-        if isinstance(name, str) and name and name not in channels
-    ]
-    problems += [
-        ConfigProblem(str(place), dotted(path), f"{channel} has no provider {name!r}{_hint(name, known)}")
-        for place, path, channel, name in limited
-        if (known := providers.get(channel)) and name not in known
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
-def check_catch_all(raw: RawConfig, checks: Mapping[str, Callable[[str], str]]) -> None:
-    """Refuse addresses of `safe_mode.catch_all` that are none of their channel's. Raises `ConfigError`."""
-    problems = []
-    for path, node in _select(raw.tree, ["safe_mode", "catch_all", "*"], ()):
-        check = checks.get(str(path[-1]))
-        if check is None or not isinstance(node.value, str):
-            continue
-        try:
-            check(node.value)
-        except ValueError as error:
-            problems.append(ConfigProblem(str(node.place), dotted(path), str(error)))
-    if problems:
-        raise ConfigError(problems)
-
-
-def check_messages(
-    raw: RawConfig,
-    checks: Mapping[str, Callable[[str], str]],
-    fields: Mapping[str, Callable[[Mapping[str, Any]], object]],
-) -> None:
-    """Refuse addresses and fields of `alerts.messages` that are none of their channel's; `fields` tries some, and
-    raises pydantic's `ValidationError`. Raises `ConfigError`."""
-    problems = []
-    for path, node in _select(raw.tree, ["alerts", "messages", "*"], ()):
-        message = node.plain()
-        channel = message["channel"]
-        for inner, to in _select(node, ["to", "*"], path):
-            try:
-                checks[channel](str(to.value))
-            except ValueError as error:
-                problems.append(ConfigProblem(str(to.place), dotted(inner), str(error)))
-        given = node.at("fields")
-        try:
-            fields[channel](message.get("fields") or {})
-        except ValidationError as error:
-            place = str((given or node).place)
-            problems += [
-                ConfigProblem(place, dotted((*path, "fields", *one["loc"])), one["msg"])
-                for one in error.errors(include_url=False, include_input=False)
-            ]
-    if problems:
-        raise ConfigError(problems)
-
-
-def check_deadlines(raw: RawConfig, hooks: Mapping[str, Collection[str]]) -> None:
-    """Refuse deadlines for plugins and hooks that are not among `hooks`, which has the hooks of each plugin that a
-    deadline can be for. Raises `ConfigError`."""
-    problems = []
-    for path, node in _select(raw.tree, ["delivery", "deadlines", "*"], ()):
-        plugin = str(path[-1])
-        if plugin not in hooks:
-            text = f"{plugin!r} is not in the list of plugins{_hint(plugin, hooks)}"
-            problems.append(ConfigProblem(str(node.key or node.place), dotted(path), text))
-            continue
-        for hook, child in node.children():
-            if hook != "*" and hook not in hooks[plugin]:
-                text = f"{plugin} has no hook {str(hook)!r} that takes time{_hint(str(hook), hooks[plugin])}"
-                problems.append(ConfigProblem(str(child.key or child.place), dotted((*path, hook)), text))
-    if problems:
-        raise ConfigError(problems)
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    return "; " + (did_you_mean(name, known) or f"there are: {', '.join(sorted(known)) or 'none'}")
-
-
 def _data_directory(raw: RawConfig) -> Path:
     """The configuration's own, but nothing is written into an installed package: there it is the current one."""
     return Path() if raw.directory == SAMPLE else raw.directory
@@ -293,20 +179,10 @@ def _check_references(tree: Node, say: Say) -> None:
     for pattern, section in _REFERENCES:
         declared = tree.at(section)
         known = [str(name) for name, _ in declared.children()] if declared is not None else []
-        for path, node in _select(tree, pattern.split("."), ()):
+        for path, node in select(tree, pattern.split("."), ()):
             if isinstance(node.value, str) and node.value and node.value not in known:
                 name = "a name from a secret" if node.secret else repr(node.value)
-                say(node.place, path, f"{name} is not declared in {section}{_hint(node.value, known)}")
-
-
-def _select(node: Node, pattern: Sequence[str], path: Steps) -> Iterator[tuple[Steps, Node]]:
-    if not pattern:
-        yield path, node
-        return
-    step, *rest = pattern
-    for name, child in node.children():
-        if step in ("*", name):
-            yield from _select(child, rest, (*path, name))
+                say(node.place, path, f"{name} is not declared in {section}{hint(node.value, known)}")
 
 
 def _check_templates(raw: RawConfig, say: Say) -> None:
@@ -318,98 +194,4 @@ def _check_templates(raw: RawConfig, say: Say) -> None:
         say(place, ("templates", "directory"), f"there is no directory {raw.directory / value}")
 
 
-def findings(config: Config) -> list[str]:
-    """What is allowed but worth a second look, in words for the administrator."""
-    return [text for check in _CHECKS for text in check(config)]
-
-
-def _listens_elsewhere(config: Config) -> bool:
-    try:
-        return not ipaddress.ip_address(config.http.host).is_loopback
-    except ValueError:
-        return config.http.host != "localhost"
-
-
-def _loopback(networks: Iterable[AnyNetwork]) -> bool:
-    return all(network.is_loopback for network in networks)
-
-
-def _sample_password(config: Config) -> Iterator[str]:
-    for login, operator in config.operators.items():
-        used = operator.password is not None and operator.password.get_secret_value() == SAMPLE_PASSWORD
-        if used and _listens_elsewhere(config):
-            yield (
-                f"operators.{login}.password: is the sample's password, which everyone knows, and the server listens "
-                f"on {config.http.host}; set another one"
-            )
-
-
-def _open_doors(config: Config) -> Iterator[str]:
-    for login, operator in config.operators.items():
-        if not _loopback(operator.password_token_from):
-            yield (
-                f"operators.{login}.password_token_from: login/password is taken from other machines with every call; "
-                "let only HTTPS reach this server"
-            )
-        if not _loopback(operator.trusted_from):
-            yield f"operators.{login}.trusted_from: every program on those machines is {login} without a password"
-
-
-def _no_tls(config: Config) -> Iterator[str]:
-    if config.instance.public_url.startswith("http://") and _listens_elsewhere(config):
-        yield "instance.public_url: callers come by http://, so tokens and passwords travel in clear; use https://"
-
-
-def _behind_proxy(config: Config) -> Iterator[str]:
-    if any(network.prefixlen == 0 for network in config.instance.trusted_proxies):
-        yield "instance.trusted_proxies: everyone may claim any address; name only the proxies' own"
-
-
-def _relaxed(config: Config) -> Iterator[str]:
-    if config.durability == "relaxed":
-        yield "durability: relaxed: a crash may lose events whose ids callers already have"
-
-
-def _safe(config: Config) -> Iterator[str]:
-    safe = config.safe_mode
-    if safe.enabled:
-        yield "safe_mode.enabled: this installation writes to those of safe_mode.allow only"
-    elif safe.allow or safe.catch_all or safe.sink:
-        yield "safe_mode: is not enabled, so its other settings keep nobody from being written to"
-
-
-def _nobody(config: Config) -> Iterator[str]:
-    if not any("push" in operator.rights for operator in config.operators.values()):
-        yield "operators: none has the right push, so no event can come in"
-    if not config.event_types:
-        yield "event_types: none is declared, so every event is refused"
-    if not config.plugin_settings:
-        yield "plugins: none is listed, so events have no way in and no way out"
-
-
-def _ailing(config: Config) -> Iterator[str]:
-    for number, message in enumerate(config.alerts.messages):
-        if not message.fields.get("provider"):
-            yield (
-                f"alerts.messages.{number}.fields: names no provider, so the message goes by the one that events go "
-                "by, which may be what is ailing"
-            )
-
-
-_CHECKS = (_sample_password, _open_doors, _no_tls, _behind_proxy, _relaxed, _safe, _ailing, _nobody)
-
-__all__ = [
-    "FILE",
-    "SAMPLE",
-    "Config",
-    "RawConfig",
-    "build_config",
-    "check_catch_all",
-    "check_channels",
-    "check_deadlines",
-    "check_messages",
-    "find_config",
-    "findings",
-    "json_schema",
-    "read_config",
-]
+__all__ = ["FILE", "SAMPLE", "Config", "RawConfig", "build_config", "find_config", "read_config"]

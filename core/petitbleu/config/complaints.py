@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -187,3 +187,8 @@ _BOUNDS = (
     ("maxItems", "of at most {} items"),
     ("pattern", "that matches {}"),
 )
+
+
+def hint(name: str, known: Collection[str]) -> str:
+    """What may have been meant."""
+    return "; " + (did_you_mean(name, known) or f"there are: {', '.join(sorted(known)) or 'none'}")

@@ -217,6 +217,17 @@ class _Building:
         self.problems.append(ConfigProblem(str(place), dotted(path), text))
 
 
+def select(node: Node, pattern: Sequence[str], path: Steps) -> Iterator[tuple[Steps, Node]]:
+    """Every node below this one at a path of the `pattern`, in which `*` is any step; `path` is this one's own."""
+    if not pattern:
+        yield path, node
+        return
+    step, *rest = pattern
+    for name, child in node.children():
+        if step in ("*", name):
+            yield from select(child, rest, (*path, name))
+
+
 def _place(source: str, mark: Any) -> Place:
     return Place(source, mark.line + 1, mark.column + 1) if mark is not None else Place(source)
 
