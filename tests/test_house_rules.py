@@ -115,8 +115,13 @@ def _imported_by(name: str) -> Iterator[str]:
                 yield module.removeprefix(dots).partition(".")[0]
 
 
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+FACE = {"__init__", "__main__"}
+"""Of the core: they belong to no layer."""
+
+
 def test_layers_import_downwards() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("## Layers")[1]
+    text = ARCHITECTURE.split("## Layers")[1]
     rows = [re.findall(r"`(\w+)`", row) for row in re.findall(r"^\| [^|]+ \|([^|]+)\|$", text, re.M)]
     layers = {module: depth for depth, row in enumerate(filter(None, rows)) for module in row}
     upwards = [
@@ -125,8 +130,20 @@ def test_layers_import_downwards() -> None:
         for target in _imported_by(name)
         if layers.get(target, depth) < depth
     ]
-    assert len(layers) > 20
     assert upwards == []
+    assert {*layers} == {
+        one.stem for one in CORE.iterdir() if one.suffix == ".py" or (one / "__init__.py").is_file()
+    } - FACE
+
+
+def test_the_architecture_page_names_what_is_there() -> None:
+    """Modules by their path, or in a paragraph about a folder by their name; and every table."""
+    there = [path.relative_to(CORE).as_posix() for path in CORE.rglob("*.py")] + [named(Path(__file__))]
+    named_there = {*re.findall(r"`([a-z_/]+\.py)`", ARCHITECTURE)}
+    assert [one for one in sorted(named_there) if not any(f"/{path}".endswith(f"/{one}") for path in there)] == []
+    tables = {*re.findall(r"table = \"(\w+)\"", (CORE / "store" / "models.py").read_text("utf-8"))}
+    rows = " ".join(re.findall(r"^\| (`[^|]+) \|", ARCHITECTURE.split("## Tables")[1].split("## ")[0], re.M))
+    assert {*re.findall(r"`(\w+)`", rows)} == tables
 
 
 @pytest.mark.parametrize("name", PLUGINS)
