@@ -81,7 +81,7 @@ OWN = {"GET /console", "GET /console/", "GET /console/sign-in", "POST /console/s
 """How one comes in, goes, and reads. Programs have tokens."""
 CONFIG = """
 instance: {name: test, cell: 1, time_zone: UTC, brand: shop}
-database: "sqlite://var/test.db"
+database: "DATABASE"
 http: {port: 0}
 plugins:
   - email: {providers: {main: {host: 127.0.0.1, port: 1, security: plain}}}
@@ -175,9 +175,9 @@ class Site:
 
 
 @asynccontextmanager
-async def installation(folder: Path) -> AsyncIterator[Site]:
+async def installation(folder: Path, database: str) -> AsyncIterator[Site]:
     """It delivers nothing."""
-    (folder / "petitbleu.yaml").write_text(CONFIG.replace("DEMO", hash_password("demo")))
+    (folder / "petitbleu.yaml").write_text(CONFIG.replace("DEMO", hash_password("demo")).replace("DATABASE", database))
     for channel, address in (("email", "zoe@example.com"), ("sms", "+33612345678")):
         draft = folder / "templates" / "welcome" / channel
         draft.mkdir(parents=True)
@@ -256,8 +256,8 @@ async def by_command(site: Site, events: Sequence[str]) -> None:
     await run("operators session end --login guest")
 
 
-async def test_the_audit_of_the_same_work_is_the_same(tmp_path: Path) -> None:
-    async with installation(tmp_path) as site:
+async def test_the_audit_of_the_same_work_is_the_same(tmp_path: Path, sqlite_url: str) -> None:
+    async with installation(tmp_path, sqlite_url) as site:
         paths = {
             f"{one.method} {one.path}"
             for one in routes(ConsoleSettings(), site.services)

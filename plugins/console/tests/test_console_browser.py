@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest_asyncio
 from chromium import Tab, browser, found, version
 from console_rig import HOSTILE, OPERATORS, TEMPLATES, modules
 from petitbleu.testing import PASSWORD, RecordingChannel, Server, serving
+from petitbleu.testing.databases import copy_sqlite
 from petitbleu_console.pages import VIEWS
 from petitbleu_console.site import SECTIONS
 from petitbleu_email.catcher import CATCHER
@@ -39,11 +41,13 @@ shared = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
 
 @shared
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+async def server(tmp_path_factory: pytest.TempPathFactory, petitbleu_model: Path) -> AsyncIterator[Server]:
+    folder = tmp_path_factory.mktemp("console")
     async with (
         CATCHER.start(lambda message: None) as relay,
         serving(
-            tmp_path_factory.mktemp("console") / "instance",
+            folder / "instance",
+            database=copy_sqlite(petitbleu_model, folder / "test.db"),
             plugins={"console": {"refresh": 1}, "email": relay},
             modules=modules(RecordingChannel()),
             templates={**TEMPLATES, "picture/email": PICTURE},

@@ -387,7 +387,7 @@ async def test_the_installation_is_shown_to_those_who_may_do_everything(ask: Any
     assert (await ask("GET", "/api/v1/queue", None, narrowed)).status == 200
 
 
-async def test_a_message_is_shown_as_it_was_sent(tmp_path: Path) -> None:
+async def test_a_message_is_shown_as_it_was_sent(tmp_path: Path, sqlite_url: str) -> None:
     async with (
         serving(
             tmp_path / "instance",
@@ -395,6 +395,7 @@ async def test_a_message_is_shown_as_it_was_sent(tmp_path: Path) -> None:
             templates={"note/record": {"body.txt.j2": "Hello {{ rtEvent.ctx.name }}, {{ rtEvent.ctx.order.id }}"}},
             operators={"chief": {"rights": ["read", "data"], "trusted_from": ["127.0.0.0/8"]}},
             event_types={"note": {"rendered": True}},
+            database=sqlite_url,
         ) as server,
         ClientSession() as client,
     ):
