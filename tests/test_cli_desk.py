@@ -35,6 +35,9 @@ def test_what_waits_and_what_a_template_wants(
     made = run("templates", "preview", "password_reset/email", "--event", str(event))
     assert made.out.startswith("to: omid@example.com\n")
     assert "https://shop.example.com/pasted" in made.out
+    assert '\nattachments: [{"file": "logo.png", ' in made.out
+    whole = ("--part", "html", "--images", "--event", str(event))
+    assert 'src="data:image/png;base64,' in run("templates", "preview", "password_reset/email", *whole).out
     event.write_text("{")
     broken = run("templates", "preview", "password_reset/email", "--event", str(event))
     assert (broken.code, str(event) in broken.err) == (1, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +119,8 @@ def _print_preview(made: Preview) -> None:
     print(f"to: {made.address}")
     for name, value in made.fields.items():
         if value not in (None, "", [], {}, ()):
-            print(f"{name}: {plain(value)}")
+            shown = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+            print(f"{name}: {shown}")
     for note in made.notes:
         print(note)
     for name, text in made.parts.items():

@@ -166,6 +166,10 @@ async def test_it_fits_a_phone_in_the_dark(server: Server, tab: Tab, event: int)
         assert await tab.run("document.documentElement.scrollWidth <= innerWidth"), path
         assert await tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(18, 23, 30)"
         assert not await tab.run("document.querySelector('details.menu').open")
+    # what a table has at its end is seen without moving it
+    await tab.go(f"{server.url}/console/events")
+    assert await tab.run("document.querySelector('tbody .state').getBoundingClientRect().right <= innerWidth")
+    assert await tab.run("document.querySelector('tbody td').dataset.head") == "Accepted"
 
 
 async def test_it_can_be_read_without_scripts(server: Server, tab: Tab) -> None:
