@@ -15,8 +15,8 @@ from petitbleu.cli.local import LOCAL
 from petitbleu.cli.main import COMMANDS, GROUPS, main
 from petitbleu.serving.app import Server, running
 from petitbleu_console.pages import VIEWS
+from petitbleu_console.routes import routes
 from petitbleu_console.settings import ConsoleSettings
-from petitbleu_console.site import routes
 from petitbleu_rest_ingest.table import OPERATIONS
 
 TEMPLATE = "templates/{type}/{channel}"

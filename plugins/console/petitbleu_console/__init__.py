@@ -8,7 +8,6 @@ from aiohttp import web
 from petitbleu import Services, Settings, hookimpl
 
 from .settings import ConsoleSettings
-from .site import routes
 
 
 @hookimpl
@@ -18,4 +17,7 @@ def petitbleu_settings_type() -> type[Settings]:
 
 @hookimpl
 def petitbleu_routes(settings: ConsoleSettings, services: Services) -> Sequence[web.RouteDef]:
+    # commands that serve nothing start sooner without the pages
+    from .routes import routes
+
     return routes(settings, services)
