@@ -516,6 +516,11 @@ async def test_a_token_is_made_shown_once_and_revoked(server: Server, chief: Vis
     assert "the <b>shop</b>" in chief.text
     (number,) = re.findall(r"tokens/(\d+)/revoke", chief.html)
     assert "holds no more" in await chief.post(f"tokens/{number}/revoke", {})
+    few = {"login": "chief", "name": "erp", "right-push": "yes", "right-read": "yes", "types": "note, other"}
+    (other,) = [word for word in (await chief.post("tokens", few)).split() if word.startswith("pb_") and len(word) > 20]
+    narrow = await server.services.auth.authenticate(Credentials("127.0.0.1", other))
+    assert (set(narrow.rights), narrow.event_types) == ({"push", "read"}, frozenset({"note", "other"}))
+    assert "there is no event type 'nte'" in await chief.post("tokens", {**few, "types": "nte"})
     await server.travel(10)
     with pytest.raises(AccessDenied):
         await server.services.auth.authenticate(Credentials("127.0.0.1", token))

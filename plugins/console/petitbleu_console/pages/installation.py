@@ -11,6 +11,8 @@ from ..entrance import ROOT
 from ..site import Site, View, Visit
 
 RIGHT = "admin"
+_RIGHT = "right-"
+"""Begins the name of a box for a right."""
 LONGEST = 3650
 """Days that a token may hold."""
 
@@ -31,10 +33,13 @@ async def _operators(site: Site, visit: Visit) -> web.StreamResponse:
 
 async def _operators_with(site: Site, visit: Visit, token: str) -> web.StreamResponse:
     desk = site.services.desk.installation
+    operators = await desk.operators(visit.operator)
     return site.page(
         visit,
         "operators.html.j2",
-        operators=await desk.operators(visit.operator),
+        operators=operators,
+        rights=sorted({right for one in operators for right in one.rights}),
+        types=sorted(site.services.event_types)[:2],
         sessions=await desk.sessions(visit.operator, site.settings.lines, visit.query.get("sessions", "")),
         of=visit.query.get("sessions", ""),
         tokens=await desk.tokens(visit.operator),
@@ -59,8 +64,15 @@ async def _create_token(site: Site, visit: Visit) -> web.StreamResponse:
     """Answers with the page itself: the token is nowhere but in it."""
     days = visit.form.get("days", "")
     lasting = int(days) if days.isdecimal() and 0 < int(days) <= LONGEST else 365
+    rights = [name.removeprefix(_RIGHT) for name in visit.form if name.startswith(_RIGHT)]
+    types = [one.strip() for one in visit.form.get("types", "").split(",") if one.strip()]
     made = await site.services.desk.installation.create_token(
-        visit.form.get("login", ""), visit.form.get("name", "").strip(), visit.actor, expires=timedelta(days=lasting)
+        visit.form.get("login", ""),
+        visit.form.get("name", "").strip(),
+        visit.actor,
+        rights=rights or None,
+        event_types=types or None,
+        expires=timedelta(days=lasting),
     )
     return await _operators_with(site, visit, made.token)
 
