@@ -24,11 +24,11 @@ from ..queue.queue import WorkQueue
 from ..suggest import did_you_mean
 from ..types import Event, IncomingEvent, Operator, Queue
 from .contract import Contract
+from .reading import Reading, Refused, half_characters, read_language, read_priority
 
 T = TypeVar("T")
 TELLERS = 32
 """Accepted events of which observers hear at the same time."""
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,6 @@ class _Calls:
     """Those that were checked against the same types and channels, and are not through yet."""
 
     under_way: int = 0
-
-
-class _Refused(Exception):
-    """One attribute cannot be used."""
 
 
 class Intake:
@@ -237,48 +233,16 @@ class Intake:
         for name, child in incoming.children.items():
             data[self._canonical.get(name.lower(), name)] = child
 
-        def read(name: str, parse: Callable[[str], Any], default: Any = None) -> Any:
-            text = values.get(name, "").strip()
-            if not text:
-                return default
-            try:
-                return parse(text)
-            except (ValueError, _Refused) as error:
-                found.append((name, str(error)))
-                return default
-
+        reading = Reading(values, found)
         country = values.get("country", "").strip()
-        addresses = {
-            name: value
-            for name, parse in (
-                (EMAIL, email_address),
-                (MOBILE_PHONE, lambda text: phone_number(text, country)),
-                (REGISTRATION_TOKEN, registration_token),
-                *self._addresses.items(),
-            )
-            if (value := read(name, parse))
-        }
-        event_type = read("type", self._known_type, "")
-        if not event_type and "type" not in [name for name, _ in found]:
+        addresses = self._addresses_of(reading, country)
+        event_type = reading.one("type", self._known_type, "")
+        if not event_type and "type" not in reading.failed():
             found.append(("type", "is missing; it names the event type"))
-        wish = read("wishedChannel", self._wish)
-        failed = {name for name, _ in found}
-        if wish is None and not failed & {*self._every_address, "wishedChannel"}:
-            wish = default_wish(addresses, self._wishes)
-            if wish is None:
-                found.append((EMAIL, "the event has no address; give email or mobilePhone, or a wishedChannel"))
-        if wish is not None and wish.address not in {*addresses, *failed}:
-            found.append((wish.address, f"is missing; the channel {wish.channel} needs it"))
-        scheduled = read("scheduled", lambda text: instant(text, self._time_zone))
-        expiration = read("expiration", lambda text: instant(text, self._time_zone))
-        start = scheduled or created
-        # a repeat may come after its expiration; that it is none is seen where its key is looked up
-        if values.get("externalId") and event_type in self._types:
-            repeatable = repeatable or self._types[event_type].repeatable
-        if expiration is not None and expiration <= start and (scheduled or not repeatable):
-            found.append(("expiration", "is not after the scheduled time" if scheduled else "has passed"))
-        priority = read("priority", _priority, 5)
-        language = read("language", _language, "")
+        wish = self._wish_of(reading, addresses)
+        scheduled, expiration = self._times_of(reading, event_type, created, repeatable)
+        priority = reading.one("priority", read_priority, 5)
+        language = reading.one("language", read_language, "")
         found += self._content(event_type, data)
         if found:
             external = values.get("externalId", "")[:64]
@@ -298,8 +262,47 @@ class Intake:
             origin=values.get("origin", ""),
             priority=priority,
             scheduled=scheduled,
-            expiration=expiration or start + self._limits.lifetime,
+            expiration=expiration or (scheduled or created) + self._limits.lifetime,
         )
+
+    def _addresses_of(self, reading: Reading, country: str) -> dict[str, str]:
+        return {
+            name: value
+            for name, parse in (
+                (EMAIL, email_address),
+                (MOBILE_PHONE, lambda text: phone_number(text, country)),
+                (REGISTRATION_TOKEN, registration_token),
+                *self._addresses.items(),
+            )
+            if (value := reading.one(name, parse))
+        }
+
+    def _wish_of(self, reading: Reading, addresses: Mapping[str, str]) -> Wish | None:
+        """The channel that is asked for, or else that of the addresses there are."""
+        wish: Wish | None = reading.one("wishedChannel", self._wish)
+        failed = reading.failed()
+        if wish is None and not failed & {*self._every_address, "wishedChannel"}:
+            wish = default_wish(addresses, self._wishes)
+            if wish is None:
+                text = "the event has no address; give email or mobilePhone, or a wishedChannel"
+                reading.found.append((EMAIL, text))
+        if wish is not None and wish.address not in {*addresses, *failed}:
+            reading.found.append((wish.address, f"is missing; the channel {wish.channel} needs it"))
+        return wish
+
+    def _times_of(
+        self, reading: Reading, event_type: str, created: datetime, repeatable: bool
+    ) -> tuple[datetime | None, datetime | None]:
+        """When it is to be sent, and until when."""
+        scheduled: datetime | None = reading.one("scheduled", lambda text: instant(text, self._time_zone))
+        expiration: datetime | None = reading.one("expiration", lambda text: instant(text, self._time_zone))
+        # a repeat may come after its expiration; that it is none is seen where its key is looked up
+        if reading.values.get("externalId") and event_type in self._types:
+            repeatable = repeatable or self._types[event_type].repeatable
+        if expiration is not None and expiration <= (scheduled or created) and (scheduled or not repeatable):
+            text = "is not after the scheduled time" if scheduled else "has passed"
+            reading.found.append(("expiration", text))
+        return scheduled, expiration
 
     def _attributes(self, given: Mapping[str, str], found: list[tuple[str, str]]) -> dict[str, str]:
         values: dict[str, str] = {}
@@ -325,7 +328,7 @@ class Intake:
     def _known_type(self, text: str) -> str:
         if text not in self._types:
             hint = did_you_mean(text, self._types)
-            raise _Refused(f"{text[:64]!r} is not a declared event type" + (f"; {hint}" if hint else ""))
+            raise Refused(f"{text[:64]!r} is not a declared event type" + (f"; {hint}" if hint else ""))
         return text
 
     def _wish(self, text: str) -> Wish:
@@ -335,44 +338,20 @@ class Intake:
         if re.fullmatch(r"[+-]?\d{1,20}", text):
             number = int(text)
             if not -128 <= number <= 127:
-                raise _Refused(f"{number} is out of range for a signed 8-bit number (-128 to 127)")
+                raise Refused(f"{number} is out of range for a signed 8-bit number (-128 to 127)")
             if str(number) in self._wishes:
                 return self._wishes[str(number)]
-            raise _Refused(f"no channel has the number {number}")
+            raise Refused(f"no channel has the number {number}")
         names = sorted(name for name in self._wishes if not name.isdigit())
-        raise _Refused(f"{text[:64]!r} is not a channel; channels are {', '.join(names)}")
+        raise Refused(f"{text[:64]!r} is not a channel; channels are {', '.join(names)}")
 
     def _content(self, event_type: str, data: Mapping[str, Any]) -> list[tuple[str, str]]:
         try:
             size = json_size(data)
         except UnicodeEncodeError:
-            return _half_characters(data)
+            return half_characters(data)
         if size > self._limits.data:
             self._metrics.limit_reached("limits.data")
             return [("ctx", f"the event has {size} bytes; the limit is {self._limits.data}")]
         rules = self._types.get(event_type)
         return rules.contract.problems(data.get("ctx")) if rules is not None and rules.contract is not None else []
-
-
-def _half_characters(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What cannot be stored, nor sent to anybody: JSON can hold it, XML cannot."""
-    found = []
-    for name, value in data.items():
-        try:
-            json_size({name: value})
-        except UnicodeEncodeError:
-            told = name.encode("ascii", "replace").decode()
-            found.append((told, "holds half a character (a lone surrogate), which is no text"))
-    return found
-
-
-def _priority(text: str) -> int:
-    if not re.fullmatch(r"\d{1,3}", text) or int(text) > 100:
-        raise _Refused(f"{text[:32]!r} is not a whole number from 0 (first) to 100")
-    return int(text)
-
-
-def _language(text: str) -> str:
-    if not _LANGUAGE.fullmatch(text) or len(text) > 32:
-        raise _Refused(f"{text[:32]!r} is not a language tag such as fr or fr-CA")
-    return text.replace("_", "-")
