@@ -165,7 +165,11 @@ def _by_name(points: Iterable[EntryPoint]) -> dict[str, list[EntryPoint]]:
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist is not None else ("", "")
+    if point.dist is None:
+        return "", ""
+    # each look at `dist` reads its file anew
+    told = point.dist.metadata
+    return told["Name"], told["Version"]
 
 
 def _load_one(name: str, available: Mapping[str, Sequence[EntryPoint]]) -> Plugin:
