@@ -13,8 +13,8 @@ from .plugins import CORE, Loaded
 COMMANDS = frozenset(
     (
         *("alerts", "archive", "audit", "check", "demo", "doctor", "encrypt", "events", "forget", "init", "migrate"),
-        *("new-plugin", "operators", "plugins", "purge", "push", "reload", "report", "serve", "suppressions"),
-        "templates",
+        *("new-plugin", "operators", "plugins", "purge", "push", "queue", "reload", "report", "serve"),
+        *("suppressions", "templates"),
     )
 )
 """The core's own subcommands, and groups of them."""

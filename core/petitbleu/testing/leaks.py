@@ -24,7 +24,7 @@ def _links() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def nothing_left(within: float = 2.0) -> AsyncIterator[None]:
+async def nothing_left(within: float = 5.0) -> AsyncIterator[None]:
     """What was begun inside has ended soon after; raises `AssertionError` and says what has not."""
     tasks, sockets = asyncio.all_tasks(), _sockets()
     yield
