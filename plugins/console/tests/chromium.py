@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -47,6 +49,8 @@ class Tab:
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._loaded = asyncio.Event()
+        self.posted: list[str] = []
+        """Paths that forms were sent to."""
         self.problems: list[str] = []
 
     async def listen(self) -> None:
@@ -62,6 +66,8 @@ class Tab:
                 self._loaded.set()
             elif said["method"] == "Log.entryAdded" and said["params"]["entry"]["level"] == "error":
                 self.problems.append(said["params"]["entry"]["text"])
+            elif said["method"] == "Network.requestWillBeSent" and said["params"]["request"]["method"] == "POST":
+                self.posted.append(urlsplit(said["params"]["request"]["url"]).path)
             elif said["method"] == "Runtime.exceptionThrown":
                 self.problems.append(str(said["params"]["exceptionDetails"]))
 
@@ -105,6 +111,20 @@ class Tab:
     async def fill(self, name: str, text: str, form: str = "form") -> None:
         await self.run(f"document.querySelector({form!r} + ' [name={name}]').value = {text!r}")
 
+    async def send(self, action: str, /, **values: str) -> str:
+        """Fill in the form whose action ends in `action`, in which these hidden values may stand already, and press its
+        button; gives what is shown then."""
+        await self.follow(
+            "(() => { const values = " + json.dumps(values) + ", fields = (form) => Object.entries(values)"
+            ".map(([name, value]) => [form.elements.namedItem(name), value]),"
+            f" form = [...document.querySelectorAll('form[action$=\"{action}\"]')].find((one) => fields(one)"
+            ".every(([field, value]) => field && (field.type !== 'hidden' || field.value === value)));"
+            f" if (!form) throw new Error('no form {action} on ' + document.title);"
+            " for (const [field, value] of fields(form)) if (field.type !== 'hidden') field.value = value;"
+            " form.querySelector('button').click(); })()"
+        )
+        return await self.text()
+
     async def text(self) -> str:
         return str(await self.run("document.body.innerText"))
 
@@ -135,7 +155,7 @@ async def browser(program: str, folder: Path) -> AsyncIterator[Tab]:
             async with session.ws_connect(address, max_msg_size=0) as socket:
                 tab = Tab(socket)
                 listening = asyncio.create_task(tab.listen())
-                for domain in ("Page", "Runtime", "Log"):
+                for domain in ("Page", "Runtime", "Log", "Network"):
                     await tab.do(f"{domain}.enable")
                 yield tab
                 listening.cancel()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from chromium import Tab, browser, found, version
-from console_rig import HOSTILE, OPERATORS, TEMPLATES, modules
+from console_rig import HOSTILE, OPERATORS, TEMPLATES, Visitor, modules
+from petitbleu import Failed, Scope
 from petitbleu.testing import PASSWORD, RecordingChannel, Server, serving
 from petitbleu.testing.databases import copy_sqlite
 from petitbleu_console.pages import VIEWS
@@ -35,13 +38,21 @@ PICTURE: Mapping[str, str | bytes] = {
     ),
     "seeds.yaml": "seeds:\n  - {name: zoe, address: zoe@example.com}\n",
 }
+CTX = {"name": "Zoé", "order": {"id": "1"}}
 # one server and one browser for all: that is what takes the time
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 shared = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
 
+@pytest.fixture(scope="module")
+def channel() -> RecordingChannel:
+    return RecordingChannel()
+
+
 @shared
-async def server(tmp_path_factory: pytest.TempPathFactory, petitbleu_model: Path) -> AsyncIterator[Server]:
+async def server(
+    tmp_path_factory: pytest.TempPathFactory, petitbleu_model: Path, channel: RecordingChannel
+) -> AsyncIterator[Server]:
     folder = tmp_path_factory.mktemp("console")
     async with (
         CATCHER.start(lambda message: None) as relay,
@@ -49,7 +60,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory, petitbleu_model: Path
             folder / "instance",
             database=copy_sqlite(petitbleu_model, folder / "test.db"),
             plugins={"console": {"refresh": 1}, "email": relay},
-            modules=modules(RecordingChannel()),
+            modules=modules(channel),
             templates={**TEMPLATES, "picture/email": PICTURE},
             operators=OPERATORS,
             event_types={"other": {}, "picture": {"rendered": True}},
@@ -180,32 +191,92 @@ async def test_it_can_be_read_without_scripts(server: Server, tab: Tab) -> None:
     await tab.do("Emulation.setScriptExecutionDisabled", value=False)
 
 
-async def test_what_is_done_by_clicks_is_done(server: Server, tab: Tab, event: int) -> None:
-    before = len(await server.stored())
-    await tab.go(f"{server.url}/console/events/{event}")
+async def test_whatever_can_be_done_to_events_is_done_by_clicks(
+    server: Server, channel: RecordingChannel, tab: Tab, event: int
+) -> None:
+    events, before = f"{server.url}/console/events", len(await server.stored())
+    await tab.go(f"{events}/{event}")
     await tab.press("resend")
     assert len(await server.stored()) == before + 1
-    await tab.go(f"{server.url}/console/events/{event}")
+    await tab.go(f"{events}/{event}")
     await tab.press("send by letter")
     await server.settled(event)
     assert (await server.record(event)).channel == "letter"
-    await tab.go(f"{server.url}/console/templates/note/record")
+    channel.answers.append(Failed("recorder", "550 no", Scope.MESSAGE, "550"))
+    failed = await server.push("note", CTX, email="zoe@example.com", wishedChannel="record")
+    assert (await server.settled(failed)).status == "failed"
+    await tab.go(f"{events}/{failed}")
+    await tab.press("retry")
+    assert (await server.settled(failed)).status == "sent"
+    wish: dict[str, Any] = {"email": "zoe@example.com", "wishedChannel": "record", "scheduled": "2100-01-01T00:00:00Z"}
+    later, *more = [await server.push("note", CTX, **wish, externalId=key) for key in ("one", "many", "many")]
+    await tab.go(f"{events}/{later}")
+    for action, status in (("hold", "paused"), ("release", "pending"), ("cancel", "ignored")):
+        await tab.press(action)
+        assert await tab.run("document.querySelector('main .state').classList[1]") == status
+    await tab.go(f"{events}?find=many")
+    assert "What would happen: cancel" in await tab.send("events/bulk", action="cancel")
+    assert {(await server.record(one)).status for one in more} == {"pending"}
+    await tab.press("Do it")
+    assert {(await server.record(one)).status for one in more} == {"ignored"}
+    assert tab.problems == []
+
+
+async def test_whatever_can_be_done_with_templates_is_done_by_clicks(
+    server: Server, channel: RecordingChannel, tab: Tab
+) -> None:
+    page, draft = f"{server.url}/console/templates/note/record", server.folder / "templates/note/record/body.txt.j2"
+    first = draft.read_text("utf-8")
+    await tab.go(page)
     await tab.press("Unpublish")
     assert "no version" in await tab.text()
     await tab.press("Publish the draft")
     assert "Version 1 is published" in await tab.text()
-    await tab.go(f"{server.url}/console/suppressions")
-    await tab.run("document.querySelector('form[action$=add] select[name=channel]').value = 'record'")
-    await tab.fill("address", "zoe@example.com", "form[action$=add]")
-    await tab.press("Suppress it")
-    assert "zoe@example.com is suppressed" in await tab.text()
-    await tab.press("Français")
-    await tab.press("Se déconnecter")
-    assert "Mot de passe" in await tab.text()
+    draft.write_text("Good day, {{ rtEvent.ctx.name }}", "utf-8")
+    await tab.go(page)
+    await tab.press("Publish the draft")
+    assert "Version 2 is published" in await tab.text()
+    await tab.press("Roll back to it")
+    assert "Version 1 is published" in await tab.text()
+    assert "delivered" in await tab.send("/proof", seed="zoe", to="me@example.com")
+    assert channel.messages[-1].address == "me@example.com"
+    await tab.go(f"{page}/preview?seed=zoe")
+    given = {"type": "note", "email": "z@example.com", "ctx": {"name": "Given"}}
+    assert "Good day, Given" in await tab.send("/preview", event=json.dumps(given))
+    draft.write_text(first, "utf-8")
     assert tab.problems == []
 
 
-async def test_whoever_lacks_the_right_is_told_so(server: Server, opened: Tab) -> None:
+async def test_whatever_can_be_done_beside_is_done_by_clicks(server: Server, tab: Tab) -> None:
+    console = f"{server.url}/console"
+    await tab.go(f"{console}/suppressions")
+    given = {"channel": "record", "address": "zoe@example.com", "text": HOSTILE[:200]}
+    assert "zoe@example.com is suppressed" in await tab.send("suppressions/add", **given)
+    assert "zoe@example.com may be written to again" in await tab.send("suppressions/remove", address="zoe@example.com")
+    await tab.send("suppressions/import", form="csv", list="channel,address\nrecord,a@example.com\n")
+    assert "a@example.com" in await tab.text()
+    async with aiohttp.ClientSession() as one, aiohttp.ClientSession() as other:
+        for session in (one, other):
+            await Visitor(server, session).sign_in("reader")
+        await tab.go(f"{console}/operators?sessions=reader")
+        assert "A session of reader is ended" in await tab.send("/end")
+        assert "reader is signed out everywhere: 1 sessions" in await tab.send("reader/sign-out")
+    assert "pb_" in await tab.send("/tokens", login="chief", name="till")
+    await tab.go(f"{console}/operators")
+    assert "holds no more" in await tab.send("/revoke")
+    await tab.go(f"{console}/configuration")
+    assert "No server has answered yet." in await tab.send("/reload")
+    assert tab.problems == []
+    # this test and the two before it
+    shapes = [re.sub(r"\{\w+\}", "[^/]+", view.path) for view in VIEWS if view.method == "POST"]
+    clicked = [path.removeprefix("/console/") for path in tab.posted]
+    assert [one for one in shapes if not any(re.fullmatch(one, path) for path in clicked)] == []
+    await tab.press("Français")
+    await tab.press("Se déconnecter")
+    assert "Mot de passe" in await tab.text()
+
+
+async def test_whoever_lacks_the_right_is_told_so_and_offered_nothing(server: Server, opened: Tab, event: int) -> None:
     await opened.do("Network.clearBrowserCookies")
     await opened.go(f"{server.url}/console/sign-in")
     assert "SAFE MODE: " in await opened.text()
@@ -213,3 +284,7 @@ async def test_whoever_lacks_the_right_is_told_so(server: Server, opened: Tab) -
     for path in ("suppressions", "operators", "configuration", "audit", "plugins"):
         await opened.go(f"{server.url}/console/{path}")
         assert "You have no right to this." in await opened.text()
+    for path in ("now", "events?status=sent", f"events/{event}", "reports", "templates"):
+        await opened.go(f"{server.url}/console/{path}")
+        assert "You have no right to this." not in await opened.text()
+        assert await opened.run("document.querySelectorAll('main form[method=post]').length") == 0

@@ -29,7 +29,7 @@ class AccessToken:
         # imported here: this transport takes longer than the rest of the plugin, and who has no Android app needs none
         from google.auth.transport.requests import Request
 
-        self._ask = partial(Request(), timeout=seconds)
+        self._transport: Callable[[], Any] = Request
         self._credentials = Credentials.from_service_account_info(account, scopes=[SCOPE])  # type: ignore[no-untyped-call]
         self._seconds = seconds
         self._clock = clock
@@ -63,8 +63,8 @@ class AccessToken:
 
     async def _refresh(self) -> None:
         try:
-            # google-auth's own transport blocks
-            await asyncio.to_thread(self._credentials.refresh, self._ask)
+            # google-auth's own transport blocks, and keeps its connection for as long as it lives
+            await asyncio.to_thread(self._credentials.refresh, partial(self._transport(), timeout=self._seconds))
             ends = self._credentials.expiry.replace(tzinfo=UTC)
             self._value = str(self._credentials.token)
             self._until = self._clock() + (ends - datetime.now(UTC)).total_seconds()
