@@ -30,7 +30,7 @@ _NUMBERS = {
 }
 _EVENTS = """
     INSERT INTO events (id, type, lane, channel, status, errors, created, processing, processed, external_id, origin,
-                        email, mobile_phone, template, reason, feedback, brand, cause)
+                        email, mobile_phone, device, template, reason, feedback, brand, cause)
     SELECT {cell} + n, CASE WHEN n % 100000 = 77 THEN 'rare' ELSE 'type' || (n % 10) END,
            CASE WHEN n % 20 = 0 THEN 1 ELSE 0 END,
            CASE WHEN n % 5 = 0 THEN 'sms' WHEN n % 50001 = 3 THEN 'web' ELSE 'email' END,
@@ -41,6 +41,7 @@ _EVENTS = """
            'order-' || n, CASE WHEN n % 90001 = 5 THEN 'rare' ELSE 'shop' END,
            'customer' || (n % 300000) || '@example.com',
            CASE WHEN n % 5 = 0 THEN '+336' || (10000000 + n % 300000) ELSE '' END,
+           CASE WHEN n % 50001 = 3 THEN 'token-' || n ELSE '' END,
            'type' || (n % 10) || '/email v3', '250 2.0.0 Ok: queued as 4D1F2A0C3',
            CASE WHEN n % 10 = 1 THEN 'received' WHEN n % 60000 = 11 THEN 'complained' ELSE '' END,
            CASE WHEN n % 80001 = 5 THEN 'rare' WHEN n % 10 = 2 THEN 'outlet' ELSE 'shop' END,
@@ -57,6 +58,7 @@ CASES: Mapping[str, Mapping[str, str]] = {
     "externalId": {"find": "order-77"},
     "email": {"find": "customer77@example.com"},
     "phone": {"find": "+33610000005"},
+    "device": {"device": "token-3"},
     "type, rare": {"type": "rare"},
     "type, none": {"type": "never"},
     "status failed": {"status": "failed"},

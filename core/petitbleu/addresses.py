@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cache
 
@@ -13,6 +14,8 @@ LONGEST_EMAIL = 254
 """RFC 5321 allows a path of 256 octets, the angle brackets included."""
 
 LONGEST_TOKEN = 4096
+DEVICE = 255
+"""Characters of a token by which events are found: all of most tokens, and of a browser's subscription its endpoint."""
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
@@ -137,3 +140,8 @@ def _offset(zone: str) -> tzinfo:
         raise ValueError(f"{zone} is not an offset from UTC")
     offset = timedelta(hours=hours, minutes=minutes)
     return timezone(-offset if zone[0] == "-" else offset)
+
+
+def device(addresses: Mapping[str, str]) -> str:
+    """As much of an address that is neither an email address nor a phone number as events are found by."""
+    return next((one[:DEVICE] for name, one in addresses.items() if name not in ("email", "mobilePhone")), "")

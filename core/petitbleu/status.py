@@ -43,6 +43,7 @@ _COLUMNS = {
     "origin": "e.origin",
     "email": "e.email",
     "mobilePhone": "e.mobile_phone",
+    "device": "e.device",
     "template": "e.template",
     "feedback": "e.feedback",
     "brand": "e.brand",
@@ -189,8 +190,8 @@ class Status:
             values += found
             return f"{column} IN ({', '.join('?' * len(found))})"
         values.append(found[0])
-        if condition.attribute == "mobilePhone" and condition.operator == "=" and found[0]:
-            # its index has only those that are there
+        if condition.attribute in ("mobilePhone", "device") and condition.operator == "=" and found[0]:
+            # their indexes have only those that are there
             return f"({column} = ? AND {column} <> '')"
         return f"{column} {_OPERATORS[condition.operator]} ?"
 

@@ -96,6 +96,7 @@ FILTERS: Mapping[str, str] = {
     "external_id": "only with this external id",
     "email": "only with this email",
     "mobile_phone": "only with this mobile phone number",
+    "device": "only with this device's token, or another address of a channel's own",
     "channel": "only with this channel",
     "queue": "only of this queue: realtime or batch",
     "template": "only by this template version, such as 'welcome/email v3'",

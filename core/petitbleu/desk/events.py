@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal, get_args
 
+from ..addresses import DEVICE
 from ..errors import AccessDenied, InputRefused, NotFound, QueryRefused
 from ..lifecycle import PENDING, PROCESSING
 from ..masking import Masks
@@ -37,6 +38,7 @@ _TERMS: Mapping[str, tuple[str, Literal["=", "<", ">="]]] = {
     "external_id": ("externalId", "="),
     "email": ("email", "="),
     "mobile_phone": ("mobilePhone", "="),
+    "device": ("device", "="),
     "channel": ("channel", "="),
     "origin": ("origin", "="),
     "template": ("template", "="),
@@ -179,6 +181,7 @@ class DeskEvents:
 
 def _query(wanted: EventFilter, limit: int = 1) -> EventQuery:
     """Raises `QueryRefused`."""
+    wanted = replace(wanted, device=wanted.device[:DEVICE])
     clean(*(getattr(wanted, one.name) for one in fields(wanted)))
     terms: list[Condition] = [
         Comparison(attribute, operator, (value,))

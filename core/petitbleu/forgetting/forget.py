@@ -49,7 +49,7 @@ LASTING = {("template_versions", "snapshot"): "a published template; publish it 
 """What nothing may change, and what to do instead."""
 ASKED = (Reason.COMPLAINT, Reason.UNSUBSCRIBED, Reason.MANUAL)
 """Of these reasons the person keeps the benefit."""
-_ADDRESSES = {"events": ("email", "mobile_phone")}
+_ADDRESSES = {"events": ("email", "mobile_phone", "device")}
 
 
 @dataclass(slots=True)

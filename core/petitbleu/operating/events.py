@@ -46,6 +46,7 @@ class EventFilter:
     """Which events are meant: those of which all holds that is said here; what is empty leaves it open.
 
     `status` takes a name, REST name or number of the status table, or `open`: what is not sent yet and not paused.
+    `device` is an address that is neither an email address nor a phone number, such as the token of a device.
     `created_since` is the first moment, `created_before` the first one after, both in ISO 8601, by the instance's time
     zone where they name none; so are `ended_since` and `ended_before`. `cause` is in one word why it ended unsent, or
     why its last try failed.
@@ -57,6 +58,7 @@ class EventFilter:
     external_id: str = ""
     email: str = ""
     mobile_phone: str = ""
+    device: str = ""
     channel: str = ""
     origin: str = ""
     queue: str = ""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..addresses import device
 from ..reports.tally import Tally
 from ..steps import Claimed
 from ..store import Store
@@ -38,6 +39,7 @@ def queue_row(event_id: int, event: Event, store: Store, tally: Tally) -> dict[s
         "origin": event.origin,
         "email": event.addresses.get("email", ""),
         "mobile_phone": event.addresses.get("mobilePhone", ""),
+        "device": device(event.addresses),
         "body": store.vault.seal(event_id, encode(event)),
         "told": None,
         "kind": "",

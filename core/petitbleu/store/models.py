@@ -77,6 +77,8 @@ class EventRow(Row):
     origin = fields.CharField(max_length=255, db_default="")
     email = fields.CharField(max_length=320, db_default="")
     mobile_phone = fields.CharField(max_length=32, db_default="")
+    device = fields.CharField(max_length=255, db_default="")
+    """The beginning of an address of another kind, such as a device's token."""
     template = fields.CharField(max_length=255, db_default="")
     reason = fields.TextField(db_default="")
     feedback = fields.CharField(max_length=16, db_default="")

@@ -37,17 +37,19 @@ QUERIES = {
               channel text, lease text}""",
     "insert_events": """
         INSERT INTO events (id, type, lane, channel, status, created, process_requested, external_id, origin, email,
-                            mobile_phone, brand)
-        SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone, brand
+                            mobile_phone, device, brand)
+        SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone,
+               device, brand
         FROM {rows:id bigint, type text, lane smallint, channel text, created bigint, due bigint, external_id text,
-              origin text, email text, mobile_phone text, brand text}""",
+              origin text, email text, mobile_phone text, device text, brand text}""",
     # those of `j` that are not there yet; whoever stores the same ones at the same moment is waited for
     "insert_missing": """
         INSERT INTO events (id, type, lane, channel, status, created, process_requested, external_id, origin, email,
-                            mobile_phone, brand)
-        SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone, brand
+                            mobile_phone, device, brand)
+        SELECT id, type, lane, channel, 'pending', created, due, external_id, origin, email, mobile_phone,
+               device, brand
         FROM {rows:id bigint, type text, lane smallint, channel text, created bigint, due bigint, external_id text,
-              origin text, email text, mobile_phone text, brand text} WHERE true
+              origin text, email text, mobile_phone text, device text, brand text} WHERE true
         ON CONFLICT (id) DO NOTHING
         RETURNING id""",
     "insert_payloads": "INSERT INTO payloads (id, body) SELECT id, body FROM {rows:id bigint, body text}",

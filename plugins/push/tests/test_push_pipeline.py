@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from petitbleu import Comparison, EventQuery, EventsRefused, IncomingEvent, Operator, Queue
+from petitbleu import Comparison, EventFilter, EventQuery, EventsRefused, IncomingEvent, Operator, Queue
 from petitbleu.audit import ITSELF
 from petitbleu.serving.app import Server, running
 from push_rig import DEVICE, SHOP, TOKEN, Apple, Google
@@ -93,6 +93,10 @@ async def test_many_events_arrive_once_each(apple: Apple, google: Google, postgr
         ids = [await here.push(channel, token, n) for n, (channel, token) in enumerate(wishes)]
         assert {(await here.ended(event_id))[0] for event_id in ids} == {"sent"}
         first, last = await here.attempts(ids[0]), await here.attempts(ids[-1])
+        found = await here.server.instance.services.desk.events.search(
+            EventFilter(device=DEVICE + TOKENS[29]), OPERATOR, 9
+        )
+    assert [one.id for one in found.items] == [ids[-1]]
     shown = [json.loads(one["body"])["order"] for one in apple.seen]
     shown += [one["message"]["data"]["order"] for one in google.seen]
     assert sorted(map(int, shown)) == list(range(60))

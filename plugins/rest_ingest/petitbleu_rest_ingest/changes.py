@@ -41,6 +41,7 @@ class EventsFilter(Given):
     external_id: str = ""
     email: str = ""
     mobile_phone: str = ""
+    device: str = ""
     channel: str = ""
     origin: str = ""
     queue: str = ""

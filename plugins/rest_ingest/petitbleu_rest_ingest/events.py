@@ -235,6 +235,7 @@ class EventsQuery(Given):
     origin: str = Field("", description="Only from this system.")
     email: str = Field("", description="Only to this email address.")
     mobile_phone: str = Field("", description="Only to this phone number, with + and country code.")
+    device: str = Field("", description="Only to this device's token, or another address of a channel's own.")
     template: str = Field("", description="Only by this template version, such as `welcome/email v3`.")
     brand: str = Field("", description="Only in the name of this brand.")
     cause: str = Field("", description="Only what ended unsent, or failed to be sent, for this cause.")

@@ -30,7 +30,7 @@ from ..site import Site, View, Visit
 ACTIONS: tuple[EventAction, ...] = get_args(EventAction)
 REROUTE: EventAction = "reroute"
 _TIMES_ASKED = ("created_since", "created_before", "ended_since", "ended_before")
-_RARER = ("queue", "origin", "template", "cause", "ended_since", "ended_before")
+_RARER = ("queue", "device", "origin", "template", "cause", "ended_since", "ended_before")
 """What is asked for less often, and is folded away until it is."""
 _ASKED = ("find", "type", "status", "feedback", "channel", "brand", "created_since", "created_before", *_RARER)
 """The box, and fields of `EventFilter` by their names: a report's line leads here with what it counts."""

@@ -1,0 +1,16 @@
+"""Events are found by the token of a device, or whatever else a channel has for an address."""
+
+from tortoise import fields, migrations
+from tortoise.migrations import operations as ops
+
+
+class Migration(migrations.Migration):
+    dependencies = [("petitbleu", "0016_search")]
+
+    operations = [
+        ops.AddField(model_name="EventRow", name="device", field=fields.CharField(db_default="", max_length=255)),
+        ops.RunSQL(
+            ["CREATE INDEX events_device ON events (device) WHERE device <> ''"],
+            reverse_sql=["DROP INDEX events_device"],
+        ),
+    ]
