@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hand_clock import Clock
 from petitbleu import Event, hookimpl
+from petitbleu.delivery import worker
 from petitbleu.delivery.stalls import MOST, SLOW, Stalls
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.conduct import LOST, SILENT, Conduct, Ear
@@ -71,6 +72,20 @@ async def test_what_hangs_takes_no_place_from_the_others(store: Store, hook: str
         assert script.at["slow"] == len(slow)
         script.gate.set()
         for one in (*slow, *quick):
+            await rig.until(one, "sent")
+
+
+async def test_an_observer_that_hangs_delays_no_claim(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of one flow, more than its places: whoever waits for the observer makes room at once, unasked."""
+    monkeypatch.setattr(worker, "LOOK", 60)
+    script = Hanging("outcome_recorded")
+    rig = Rig(store, script, deadline=60, hook_deadline=60, poll=60)
+    slow = [await rig.push(type="slow") for _ in range(20)]
+    async with rig.at_work(), asyncio.timeout(20):
+        while script.at["slow"] < len(slow):
+            await asyncio.sleep(0.01)
+        script.gate.set()
+        for one in slow:
             await rig.until(one, "sent")
 
 
@@ -133,6 +148,15 @@ def test_what_is_told_keeps_no_place_at_all() -> None:
     assert _parked(Stalls(40), {number: Moving(asked=5, told=True) for number in range(10)}, 6) == 10
     many = {number: Moving(told=True) for number in range(MOST * 2 + 5)}
     assert _parked(Stalls(2), many, 6) == MOST * 2
+    # from the moment on, whenever somebody looks
+    stalls = Stalls(2)
+    for number, one in many.items():
+        stalls.told(number, one)
+        stalls.told(number, one)
+    assert stalls.parked() == stalls.parked(Queue.REALTIME) == MOST * 2
+    for number, one in many.items():
+        stalls.ended(number, one, lambda: 6)
+    assert stalls.parked() == stalls.parked(Queue.REALTIME) == 0
 
 
 @pytest.mark.parametrize("ends", [True, False])

@@ -174,6 +174,7 @@ class Rig:
         receipt_wait: float = 600.0,
         hook_deadline: float = 1.0,
         copies: Copies | None = None,
+        poll: float = 0.2,
     ) -> None:
         loaded: Loaded = load([], [])
         loaded.add_core(script)
@@ -228,7 +229,7 @@ class Rig:
         self.decisions = Decisions(
             store, calls, addresses, failovers, 86_400_000_000, store.now, metrics, self.queue.look_again, self.outbox
         )
-        limits = Limits(concurrency=concurrency, reserved=2, poll=0.2, lease=LEASE, drain=2.0)
+        limits = Limits(concurrency=concurrency, reserved=2, poll=poll, lease=LEASE, drain=2.0)
         self.worker = Worker(self.queue, delivery, limits, store.now, throttle=self.throttle)
 
     def doubtful(self, cause: str) -> float:

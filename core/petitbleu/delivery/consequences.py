@@ -59,6 +59,8 @@ class Work:
     """Its way through the throttle, once it is being delivered."""
     told: bool = False
     """What became of it is stored, and observers hear of it."""
+    when_told: Callable[[], None] | None = None
+    """Called then."""
 
     @property
     def flow(self) -> Flow:

@@ -169,6 +169,8 @@ class Delivery:
             return
         self._metrics.recorded(step)
         work.told = True
+        if work.when_told is not None:
+            work.when_told()
         await self._calls.outcome_recorded(event, step.status, outcome, step.reason)
 
     def _stop_before(self, work: Work) -> Step | None:

@@ -71,6 +71,13 @@ class Stalls:
         self._by_queue = Counter(queue for _, queue, _ in parked)
         self._by_flow = Counter((queue, flow) for _, queue, flow in parked)
 
+    def told(self, key: Hashable, one: Moving) -> None:
+        """What became of it is stored."""
+        if key not in self._parked and len(self._parked) < self._most:
+            self._parked[key] = found = one.queue, one.flow
+            self._by_queue[one.queue] += 1
+            self._by_flow[found] += 1
+
     def ended(self, key: Hashable, one: Moving, now: Callable[[], int]) -> None:
         """One that is not under way any more."""
         if self.slow and one.flow in self.slow and not one.asked and now() - one.started < SLOW:

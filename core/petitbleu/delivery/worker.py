@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -186,13 +186,13 @@ class Worker:
             self._stalled = clock()
             self._stalls.look(((key, work) for key, (work, _) in self._under_way.items()), self._now())
 
-    def _fitting(self, queue: Queue, places: dict[Flow, int]) -> dict[Flow, int]:
+    def _fitting(self, queue: Queue, places: dict[Flow, int], under_way: Mapping[Flow, int]) -> dict[Flow, int]:
         """No more of each flow than its provider takes, and than the places of one flow."""
         if self._throttle is None and not self._stalls.slow:
             return places
         fitting = {}
         for flow, most in places.items():
-            taken = self._taken[queue][flow]
+            taken = under_way.get(flow, 0)
             if flow in self._stalls.slow:
                 most = min(most, self._most() - taken)
             room = None if self._throttle is None else self._throttle.room(flow, taken)
@@ -221,7 +221,8 @@ class Worker:
             self._waiting[queue] = list({*waiting, *left})
             left.clear()
         taken = self._stalls.without(queue, self._taken[queue])
-        places = self._fitting(queue, self._shares.places(room, self._open(queue), taken, self._most() + ahead))
+        fair = self._shares.places(room, self._open(queue), taken, self._most() + ahead)
+        places = self._fitting(queue, fair, taken)
         if not places:
             return 0
         claimed = await self._queue.claim(queue, places)
@@ -305,13 +306,24 @@ class Worker:
 
     def _start(self, claimed: Claimed) -> None:
         work = Work(claimed, claimed.event.channel)
+        work.when_told = partial(self._told, claimed, work)
         task = asyncio.create_task(self._delivery.process(work))
         self._under_way[_key(claimed)] = work, task
         task.add_done_callback(partial(self._done, claimed))
 
+    def _told(self, claimed: Claimed, work: Work) -> None:
+        """Nothing but observers is waited for, which takes no place."""
+        self._stalls.told(_key(claimed), work)
+        if self._working:
+            self._pace.count(asyncio.get_running_loop().time())
+            self._begin()
+            if self._waiting[claimed.event.queue]:
+                self._queue.arrived.set()
+
     def _done(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
         key = _key(claimed)
-        self._stalls.ended(key, self._under_way.pop(key)[0], self._now)
+        work, _ = self._under_way.pop(key)
+        self._stalls.ended(key, work, self._now)
         self._let_go(claimed)
         if claimed is self._suspect:
             self._suspect = None
@@ -321,7 +333,8 @@ class Worker:
             event = claimed.id
             logger.error("event %d: its outcome could not be stored: %s", event, error, extra={"event": event})
         if self._working:
-            self._pace.count(asyncio.get_running_loop().time())
+            if not work.told:
+                self._pace.count(asyncio.get_running_loop().time())
             self._begin()
             queue = claimed.event.queue
             if self._waiting[queue] or not self._under_way:
