@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from itertools import pairwise
-from textwrap import dedent
 from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
@@ -30,27 +32,30 @@ class Settings(BaseModel):
         # pydantic's use_attribute_docstrings looks for the sources as it makes the class: a tenth of a server's start
         made = handler(schema)
         described = handler.resolve_ref_schema(made).get("properties", {})
-        texts = {name: text for base in reversed(cls.__mro__) for name, text in _texts(base).items()}
+        texts: dict[str, str] = {}
+        for base in reversed(cls.__mro__[: cls.__mro__.index(Settings)]):
+            texts |= _texts(base.__module__).get(base.__name__, {})
         for name, field in cls.model_fields.items():
             if name in texts:
                 described[field.alias or name].setdefault("description", texts[name])
         return made
 
 
-def _texts(model: type) -> dict[str, str]:
-    """The strings under the annotations of a class, by the names over them; none of one whose sources are not there."""
-    if not issubclass(model, Settings) or model is Settings:
-        return {}
+@cache
+def _texts(module: str) -> Mapping[str, Mapping[str, str]]:
+    """The strings under the annotations of the module's classes, by class and name; none where there are no sources."""
     try:
-        made = ast.parse(dedent(inspect.getsource(model))).body[0]
-    except OSError:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError, KeyError):
         return {}
-    return {
-        above.target.id: inspect.cleandoc(below.value.value)
-        for above, below in pairwise(made.body if isinstance(made, ast.ClassDef) else ())
-        if isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name)
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
-    }
+    return {made.name: dict(_described(made.body)) for made in ast.walk(tree) if isinstance(made, ast.ClassDef)}
+
+
+def _described(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
+    for above, below in pairwise(body):
+        text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else None
+        if isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name) and isinstance(text, str):
+            yield above.target.id, inspect.cleandoc(text)
 
 
 class Queue(StrEnum):
