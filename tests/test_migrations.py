@@ -86,6 +86,16 @@ def sent(claimed: Claimed, store: Store) -> Step:
     return Step(claimed, SENT, "250 ok", "email", attempts=number, attempt=attempt, at=store.now())
 
 
+async def test_no_operation_looks_at_the_tables_before_it(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("petitbleu.store.migrations._uncopied._Shared.clone", lambda self: object())
+    async with open_store(empty_database_url) as store:
+        names = await store.pending_migrations()
+        assert await store.migrate() == names
+        await store.check_tables()
+
+
 # ------------------------------------------------------------------------------------------------- a filled database
 
 

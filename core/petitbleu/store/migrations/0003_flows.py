@@ -1,10 +1,11 @@
 """What is ready is claimed by channel and event type, so that each gets its share."""
 
-from tortoise import migrations
 from tortoise.migrations import operations as ops
 
+from ._uncopied import Uncopied
 
-class Migration(migrations.Migration):
+
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0002_idempotency")]
 
     operations = [

@@ -1,14 +1,15 @@
 """Keeping house: whose turn it is, what the installation knows about itself, an index to find old sessions by, and how
 PostgreSQL is to treat busy tables."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 
 from ._dialect import PostgresSQL
+from ._uncopied import Uncopied
 
 
-class Migration(migrations.Migration):
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0003_flows")]
 
     operations = [

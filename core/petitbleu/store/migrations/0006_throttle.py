@@ -1,10 +1,12 @@
 """What the processes of an installation tell each other about providers."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.migrations import operations as ops
 
+from ._uncopied import Uncopied
 
-class Migration(migrations.Migration):
+
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0004_upkeep")]
 
     operations = [

@@ -1,13 +1,14 @@
 """What becomes of a message after it was handed over: receipts, the parts they are for, other ways for an event."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 
 from ._dialect import PostgresSQL
+from ._uncopied import Uncopied
 
 
-class Migration(migrations.Migration):
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0006_throttle")]
 
     operations = [

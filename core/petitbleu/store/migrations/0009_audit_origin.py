@@ -1,11 +1,13 @@
 """By which way a change came, and from where; the suppression list in the order of time."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 
+from ._uncopied import Uncopied
 
-class Migration(migrations.Migration):
+
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0008_suppression")]
 
     operations = [

@@ -1,10 +1,12 @@
 """Tokens of programs, and keys that stand for a whole call."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.migrations import operations as ops
 
+from ._uncopied import Uncopied
 
-class Migration(migrations.Migration):
+
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0009_audit_origin")]
 
     operations = [

@@ -1,12 +1,13 @@
 """What plugins are to be told of events, and how their receivers are doing."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.migrations import operations as ops
 
 from ._dialect import PostgresSQL
+from ._uncopied import Uncopied
 
 
-class Migration(migrations.Migration):
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0010_tokens")]
 
     operations = [

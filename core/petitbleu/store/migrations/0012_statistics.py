@@ -1,15 +1,16 @@
 """Counts of what happens to events, and what an event's record says about its brand and about why it ended."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 
 from ._dialect import PostgresSQL
+from ._uncopied import Uncopied
 
 _MEASURED = ("queuing", "sending", "processing", "depth")
 
 
-class Migration(migrations.Migration):
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0011_outbox")]
 
     operations = [

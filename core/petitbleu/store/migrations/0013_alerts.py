@@ -1,10 +1,12 @@
 """How alerts stand."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.migrations import operations as ops
 
+from ._uncopied import Uncopied
 
-class Migration(migrations.Migration):
+
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0012_statistics")]
 
     operations = [

@@ -1,10 +1,12 @@
 """From where a session was opened."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.migrations import operations as ops
 
+from ._uncopied import Uncopied
 
-class Migration(migrations.Migration):
+
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0013_alerts")]
 
     operations = [

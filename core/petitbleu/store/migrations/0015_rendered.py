@@ -1,12 +1,13 @@
 """What was handed over to providers, for a while."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.migrations import operations as ops
 
 from ._dialect import PostgresSQL
+from ._uncopied import Uncopied
 
 
-class Migration(migrations.Migration):
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0014_console")]
 
     operations = [

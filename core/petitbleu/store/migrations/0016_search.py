@@ -5,15 +5,15 @@ would cost every step of every event. SQLite has one index in the order of listi
 it takes the place of the one on `created` alone.
 """
 
-from tortoise import migrations
 from tortoise.migrations import operations as ops
 
 from ._dialect import SqliteSQL
+from ._uncopied import Uncopied
 
 _CREATED = "idx_events_created_d969d8"
 
 
-class Migration(migrations.Migration):
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0015_rendered")]
 
     operations = [

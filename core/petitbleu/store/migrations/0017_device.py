@@ -1,10 +1,12 @@
 """Events are found by the token of a device, or whatever else a channel has for an address."""
 
-from tortoise import fields, migrations
+from tortoise import fields
 from tortoise.migrations import operations as ops
 
+from ._uncopied import Uncopied
 
-class Migration(migrations.Migration):
+
+class Migration(Uncopied):
     dependencies = [("petitbleu", "0016_search")]
 
     operations = [
