@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,8 @@ from .settings import ROOT
 
 MODULE = "petitbleu_textgate.py"
 LINES, SECONDS = 60.0, 10.0
+THEIRS = ("petitbleu", "asyncio")
+"""The plugins of pytest that `petitbleu[testing]` brings: an author has no others."""
 
 
 async def author(bench: Bench) -> list[Figure]:
@@ -50,12 +53,14 @@ def tutorial() -> Mapping[str, str]:
 
 async def _tested(folder: Path) -> tuple[float, int]:
     """Seconds that pytest took in the folder, from its start to its end, and the tests that passed. Raises `Failed`."""
+    others = [one.name for one in entry_points(group="pytest11") if one.name not in THEIRS]
     began = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "pytest",
         "-q",
+        *(f"-pno:{name}" for name in others),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

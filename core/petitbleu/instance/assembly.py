@@ -312,7 +312,7 @@ def _shares(ground: Ground) -> Shares:
 def _operations(ground: Ground, outbox: Outbox | None) -> Operations:
     """With a queue of their own: what operators send again is no call, and is never taken for a repeat of one."""
     config, store = ground.config, ground.store
-    copies = WorkQueue(store, ground.cell, config.delivery.lease, tally=ground.tally)
+    copies = WorkQueue(store, ground.cell, config.delivery.lease, metrics=ground.metrics, tally=ground.tally)
     copies.outbox = outbox
     return Operations(
         store,
