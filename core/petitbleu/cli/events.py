@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import orjson
 
@@ -90,30 +90,16 @@ def _push_arguments(parser: argparse.ArgumentParser) -> None:
 # ------------------------------------------------------------------------------------------------------- list and show
 
 FILTERS: Mapping[str, str] = {
-    "type": "only with this type",
-    "status": "only with this status",
-    "feedback": "only of which receipts say this: underway, received, bounced, complained",
-    "external_id": "only with this external id",
-    "email": "only with this email",
-    "mobile_phone": "only with this mobile phone number",
-    "device": "only with this device's token, or another address of a channel's own",
-    "channel": "only with this channel",
-    "queue": "only of this queue: realtime or batch",
-    "template": "only by this template version, such as 'welcome/email v3'",
-    "created_since": "only what came at this time or later, such as 2026-11-23T09:00Z",
-    "created_before": "only what came before this time",
-    "brand": "only in the name of this brand",
-    "origin": "only with this origin",
-    "cause": "only what ended unsent, or failed to be sent, for this cause, such as address",
-    "ended_since": "only what ended at this time or later",
-    "ended_before": "only what ended before this time",
+    name: hint.__metadata__[0].description for name, hint in get_type_hints(EventFilter, include_extras=True).items()
 }
-"""By the field of the filter: what its option says of itself."""
+"""By the field of the filter: what it says of itself."""
 
 
 def filter_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in FILTERS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default="", help=text)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, default="", help=text[0].lower() + text[1:].rstrip(".")
+        )
 
 
 def event_filter(args: argparse.Namespace) -> EventFilter:

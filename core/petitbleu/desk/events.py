@@ -184,9 +184,9 @@ def _query(wanted: EventFilter, limit: int = 1) -> EventQuery:
     wanted = replace(wanted, device=wanted.device[:DEVICE])
     clean(*(getattr(wanted, one.name) for one in fields(wanted)))
     terms: list[Condition] = [
-        Comparison(attribute, operator, (value,))
-        for name, (attribute, operator) in _TERMS.items()
-        if (value := getattr(wanted, name)) and (name, value) != ("status", OPEN)
+        Comparison(*_TERMS[one.name], (value,))
+        for one in fields(wanted)
+        if one.name != "queue" and (value := getattr(wanted, one.name)) and (one.name, value) != ("status", OPEN)
     ]
     if wanted.status == OPEN:
         terms.append(Comparison("status", "in", (PENDING, PROCESSING)))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from ..types import Data, Operator
+from pydantic import Field
+
+from ..types import Data, Operator, Queue
 from .asking import Actor, Page
 
 EventAction = Literal["cancel", "retry", "resend", "reroute", "hold", "release"]
@@ -45,30 +47,39 @@ class FoundEvent:
 class EventFilter:
     """Which events are meant: those of which all holds that is said here; what is empty leaves it open.
 
-    `status` takes a name, REST name or number of the status table, or `open`: what is not sent yet and not paused.
-    `device` is an address that is neither an email address nor a phone number, such as the token of a device.
-    `created_since` is the first moment, `created_before` the first one after, both in ISO 8601, by the instance's time
-    zone where they name none; so are `ended_since` and `ended_before`. `cause` is in one word why it ended unsent, or
-    why its last try failed.
+    A time is ISO 8601, by the instance's time zone where it names none.
     """
 
-    type: str = ""
-    status: str = ""
-    feedback: str = ""
-    external_id: str = ""
-    email: str = ""
-    mobile_phone: str = ""
-    device: str = ""
-    channel: str = ""
-    origin: str = ""
-    queue: str = ""
-    template: str = ""
-    brand: str = ""
-    cause: str = ""
-    created_since: str = ""
-    created_before: str = ""
-    ended_since: str = ""
-    ended_before: str = ""
+    type: Annotated[str, Field(description="Only of this event type.")] = ""
+    status: Annotated[
+        str,
+        Field(description="Only with this status, by any of its names; `open` is what is not sent yet and not paused."),
+    ] = ""
+    feedback: Annotated[
+        str, Field(description="Only those of which receipts say this: underway, received, bounced, complained.")
+    ] = ""
+    external_id: Annotated[str, Field(description="Only with this external id, which their caller gave.")] = ""
+    email: Annotated[str, Field(description="Only to this email address.")] = ""
+    mobile_phone: Annotated[str, Field(description="Only to this phone number, with + and country code.")] = ""
+    device: Annotated[str, Field(description="Only to this device's token, or to a channel's own kind of address.")] = (
+        ""
+    )
+    channel: Annotated[str, Field(description="Only by this channel.")] = ""
+    origin: Annotated[str, Field(description="Only from this system.")] = ""
+    queue: Annotated[
+        str, Field(description="Only of this queue: realtime or batch.", json_schema_extra={"enum": ["", *Queue]})
+    ] = ""
+    template: Annotated[str, Field(description="Only by this template version, such as `welcome/email v3`.")] = ""
+    brand: Annotated[str, Field(description="Only in the name of this brand.")] = ""
+    cause: Annotated[
+        str, Field(description="Only what ended unsent, or failed to be sent, for this cause, such as `address`.")
+    ] = ""
+    created_since: Annotated[
+        str, Field(description="Only what came then or later (ISO 8601, with a time, such as 2026-11-23T09:00Z).")
+    ] = ""
+    created_before: Annotated[str, Field(description="Only what came earlier (ISO 8601, with a time).")] = ""
+    ended_since: Annotated[str, Field(description="Only what ended then or later (ISO 8601, with a time).")] = ""
+    ended_before: Annotated[str, Field(description="Only what ended earlier (ISO 8601, with a time).")] = ""
 
 
 @dataclass(frozen=True, slots=True)

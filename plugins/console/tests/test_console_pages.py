@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from dataclasses import fields
 from html import unescape
 from typing import Any
 
 import aiohttp
 import pytest
 from console_rig import EVERY_RIGHT, HOSTILE, OPERATORS, TEMPLATES, Visitor, modules
-from petitbleu import AccessDenied, Credentials, Deferred, Failed, Scope
+from petitbleu import AccessDenied, Credentials, Deferred, EventFilter, Failed, Scope
 from petitbleu.testing import EVERYTHING, RecordingChannel, Server, serving
 from petitbleu_console.pages import VIEWS
 from petitbleu_console.site import SECTIONS
@@ -230,6 +231,13 @@ async def test_a_line_of_a_report_leads_to_its_events(
     assert (f"events/{failed}" in chief.html, f"events/{sent}" in chief.html) == (True, False)
     await chief.go("events", params={"ended_before": form["ended_since"]})
     assert f"events/{failed}" not in chief.html
+
+
+async def test_events_can_be_asked_for_by_every_filter(chief: Visitor) -> None:
+    await chief.go("events")
+    asked = set(re.findall(r'<(?:input|select)[^>]* name="(\w+)"', chief.html))
+    assert {one.name for one in fields(EventFilter)} - asked == {"external_id", "email", "mobile_phone"}
+    assert "find" in asked
 
 
 async def test_events_are_found_by_brand(server: Server, chief: Visitor) -> None:

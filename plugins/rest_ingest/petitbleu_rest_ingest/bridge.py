@@ -221,10 +221,19 @@ def _count(errors: Sequence[FieldError], what: str) -> str:
     return f"{len(errors)} {what}s cannot be used." if len(errors) > 1 else f"A {what} cannot be used."
 
 
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "unexpected_keyword_argument": "is not known here",
+    "model_type": "should be an object",
+    "dataclass_type": "should be an object",
+}
+
+
 def _said(error: Any) -> str:
     """What pydantic says, in words that fit after the name of what is wrong."""
     text = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
-    return {"missing": "is missing", "extra_forbidden": "is not known here"}.get(error["type"], text)
+    return _WORDS.get(error["type"], text)
 
 
 def note(error: Exception, name: str) -> None:

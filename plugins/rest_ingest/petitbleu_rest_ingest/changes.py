@@ -31,35 +31,12 @@ class EventChange(Given):
     dry_run: bool = Field(False, description="Only say what would happen.")
 
 
-class EventsFilter(Given):
-    """Which events are meant: those of which all holds that is said here. `status` may be `open`: what is not sent yet
-    and not paused."""
-
-    type: str = ""
-    status: str = ""
-    feedback: str = ""
-    external_id: str = ""
-    email: str = ""
-    mobile_phone: str = ""
-    device: str = ""
-    channel: str = ""
-    origin: str = ""
-    queue: str = ""
-    template: str = ""
-    brand: str = ""
-    cause: str = ""
-    created_since: str = ""
-    created_before: str = ""
-    ended_since: str = ""
-    ended_before: str = ""
-
-
 class EventChanges(Given):
     """How to change several events: those of `ids`, or those that `filter` means."""
 
     action: EventAction
     ids: tuple[EventId, ...] | None = Field(None, min_length=1, max_length=1000)
-    filter: EventsFilter | None = None
+    filter: EventFilter | None = None
     to: str = TO
     reason: str = REASON
     dry_run: bool = Field(False, description="Only say what would happen.")
@@ -112,11 +89,7 @@ async def _change_one(action: EventAction, call: Call, path: ChangedPath, body: 
 
 
 async def change_events(call: Call, body: EventChanges) -> Answer:
-    which: Sequence[int] | EventFilter
-    if body.filter is not None:
-        which = EventFilter(**body.filter.model_dump(by_alias=False))
-    else:
-        which = [int(one) for one in body.ids or ()]
+    which: Sequence[int] | EventFilter = body.filter or [int(one) for one in body.ids or ()]
     page: Page[Done] = await call.door.services.desk.events.change(
         body.action,
         which,

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlencode
 
 from petitbleu import EventFilter, EventRecord, FoundEvent, QueryRefused, Services
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 
 from .operation import Answer, Call, Given, Operation, Success, Told
 from .problems import FieldError, Problem
@@ -225,31 +225,19 @@ async def get_message(call: Call, path: MessagePath, query: MessageQuery) -> Ans
     )
 
 
-class EventsQuery(Given):
-    type: str = Field("", description="Only of this event type.")
-    status: str = Field("", description="Only with this status, by any of its names; `open` is what is not sent yet.")
-    channel: str = Field("", description="Only by this channel.")
-    queue: Literal["", "realtime", "batch"] = Field("", description="Only of this queue.")
-    feedback: str = Field("", description="Only those of which receipts say this.")
-    external_id: str = Field("", description="Only with this key of their caller's.")
-    origin: str = Field("", description="Only from this system.")
-    email: str = Field("", description="Only to this email address.")
-    mobile_phone: str = Field("", description="Only to this phone number, with + and country code.")
-    device: str = Field("", description="Only to this device's token, or another address of a channel's own.")
-    template: str = Field("", description="Only by this template version, such as `welcome/email v3`.")
-    brand: str = Field("", description="Only in the name of this brand.")
-    cause: str = Field("", description="Only what ended unsent, or failed to be sent, for this cause.")
-    created_since: str = Field("", description="Only those that came then or later (ISO 8601, with a time).")
-    created_before: str = Field("", description="Only those that came earlier (ISO 8601, with a time).")
-    ended_since: str = Field("", description="Only those that ended then or later (ISO 8601, with a time).")
-    ended_before: str = Field("", description="Only those that ended earlier (ISO 8601, with a time).")
+class Listing(Given):
     limit: int = Field(50, ge=1, le=10_000, description="Events at once; an instance may allow fewer (`limits.rows`).")
     cursor: str = Field("", description="What the piece before answered as `cursor`.")
 
 
-async def list_events(call: Call, query: EventsQuery) -> Answer:
+_FILTERS: dict[str, Any] = {name: (hint, "") for name, hint in get_type_hints(EventFilter, include_extras=True).items()}
+EventsQuery = create_model("EventsQuery", __base__=Listing, **_FILTERS)
+"""Every filter there is, each a parameter."""
+
+
+async def list_events(call: Call, query: Listing) -> Answer:
     services = call.door.services
-    wanted = EventFilter(**query.model_dump(by_alias=False, exclude={"limit", "cursor"}))
+    wanted = EventFilter(**query.model_dump(by_alias=False, include=set(_FILTERS)))
     try:
         page = await services.desk.events.search(wanted, call.operator, query.limit, query.cursor)
     except QueryRefused as refused:
@@ -268,7 +256,7 @@ def next_page(call: Call, cursor: str) -> Mapping[str, str]:
     return {"Link": f'<{call.request.path}?{query}>; rel="next"'}
 
 
-def parameter_refused(refused: QueryRefused, query: EventsQuery) -> Problem:
+def parameter_refused(refused: QueryRefused, query: Listing) -> Problem:
     """The problem for a value that the core cannot compare with; its words begin with `@` and the attribute."""
     name, _, text = str(refused).partition(": ")
     given = query.model_dump(by_alias=True, exclude_defaults=True)

@@ -322,7 +322,7 @@ async def test_lists_are_narrowed(ask: Any, rest_server: Server, query: str, fou
     [
         ("status=sending", "status", "'sending' is not a status"),
         ("createdSince=yesterday", "createdSince", "is not a date and time"),
-        ("queue=fast", "queue", "'realtime' or 'batch'"),
+        ("queue=fast", "queue", "'fast' should be one of realtime, batch"),
         ("limit=0", "limit", "greater than or equal to 1"),
         ("externalid=A", "externalid", "did you mean externalId?"),
     ],

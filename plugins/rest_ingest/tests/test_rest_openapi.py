@@ -6,13 +6,16 @@ import asyncio
 import os
 import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from petitbleu import EventFilter
 from petitbleu.serving.app import Server
 from petitbleu_rest_ingest.problems import KINDS
 from petitbleu_rest_ingest.table import OPERATIONS
+from pydantic.alias_generators import to_camel
 from rest_known import MC
 
 pytest_plugins = ("rest_rig",)
@@ -35,6 +38,15 @@ async def test_the_description_is_open_and_tells_nothing_of_the_instance(ask: An
     shapes = [re.sub(r"\{\w+\}", "{}", path) for path in got.json["paths"]]
     assert len(shapes) == len(set(shapes))
     assert sum(len(methods) for methods in got.json["paths"].values()) == len(OPERATIONS)
+
+
+async def test_every_filter_of_events_is_described_where_it_can_be_given(ask: Any) -> None:
+    found = (await ask("GET", "/api/openapi.json", auth=None)).json
+    names = {to_camel(one.name) for one in fields(EventFilter)}
+    told = {one["name"]: one["description"] for one in found["paths"]["/api/v1/events"]["get"]["parameters"]}
+    assert names == told.keys() - {"limit", "cursor"}
+    members = found["components"]["schemas"]["EventFilter"]["properties"]
+    assert {name: one["description"] for name, one in members.items()} == {name: told[name] for name in names}
 
 
 async def test_the_page_names_every_call_and_problem(ask: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import get_args
 from urllib.parse import urlencode
@@ -29,11 +29,13 @@ from ..site import Site, View, Visit
 
 ACTIONS: tuple[EventAction, ...] = get_args(EventAction)
 REROUTE: EventAction = "reroute"
-_TIMES_ASKED = ("created_since", "created_before", "ended_since", "ended_before")
+_BOX = ("external_id", "email", "mobile_phone")
+"""What the one box asks for."""
+_FILTERS = tuple(one.name for one in fields(EventFilter) if one.name not in _BOX)
+"""Each has a field of its own under its name: a report's line leads here with what it counts."""
+_TIMES_ASKED = tuple(name for name in _FILTERS if name.endswith(("_since", "_before")))
 _RARER = ("queue", "device", "origin", "template", "cause", "ended_since", "ended_before")
 """What is asked for less often, and is folded away until it is."""
-_ASKED = ("find", "type", "status", "feedback", "channel", "brand", "created_since", "created_before", *_RARER)
-"""The box, and fields of `EventFilter` by their names: a report's line leads here with what it counts."""
 _TONES = {
     "sent": "good",
     "delivered": "good",
@@ -103,7 +105,7 @@ async def _list(site: Site, visit: Visit) -> web.StreamResponse:
 
 def _asked(site: Site, given: Mapping[str, str]) -> dict[str, str]:
     """What was asked for. Times become those of the instance's time zone, as the fields for them have it."""
-    asked = {name: given.get(name, "").strip() for name in _ASKED}
+    asked = {name: given.get(name, "").strip() for name in ("find", *_FILTERS)}
     for name in _TIMES_ASKED:
         try:
             at = datetime.fromisoformat(asked[name])
@@ -122,7 +124,7 @@ def _filter(asked: Mapping[str, str]) -> EventFilter:
     """What stands in the one box is an address where it looks like one, an externalId otherwise."""
     find = asked["find"]
     kind = "email" if "@" in find else "mobile_phone" if find.startswith("+") else "external_id"
-    return EventFilter(**{**{name: asked[name] for name in _ASKED if name != "find"}, kind: find})
+    return EventFilter(**{name: asked[name] for name in _FILTERS}, **{kind: find})
 
 
 async def _bulk(site: Site, visit: Visit) -> web.StreamResponse:
