@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
@@ -134,6 +135,14 @@ def test_layers_import_downwards() -> None:
     assert {*layers} == {
         one.stem for one in CORE.iterdir() if one.suffix == ".py" or (one / "__init__.py").is_file()
     } - FACE
+
+
+def test_imports_go_in_no_circle() -> None:
+    """Between modules and folders of the core: whoever reads one need not read another first that needs it."""
+    units = {one.stem for one in CORE.iterdir() if one.suffix == ".py" or (one / "__init__.py").is_file()} - FACE
+    imported = {name: {*_imported_by(name)} & units - {name} for name in units}
+    assert imported["delivery"] >= {"metrics", "steps"}
+    TopologicalSorter(imported).prepare()
 
 
 def test_the_architecture_page_names_what_is_there() -> None:

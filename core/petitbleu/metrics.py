@@ -14,9 +14,7 @@ from typing import Generic, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .errors import AccessDenied, EventsRefused, Unavailable
-from .lifecycle import SENT
 from .services import Accept
-from .steps import Step
 from .types import Event, IncomingEvent, Operator, Queue
 
 MOST_CHILDREN = 500
@@ -250,19 +248,17 @@ class Metrics:
         """`told`; `failed`, and tried again; `given_up`; `dropped`: too many wait already."""
         self._notices(subscription, result).inc(notices)
 
-    def recorded(self, step: Step) -> None:
-        """A step that the database has."""
-        event, attempt = step.claimed.event, step.attempt
-        self._steps(event.queue.value, step.status).inc()
-        if step.suppressed:
-            self._suppressed(step.channel, step.suppressed).inc()
-        if attempt is not None:
-            self._attempts(attempt.channel, attempt.provider, attempt.outcome, attempt.scope).inc()
-        if step.due is not None and step.unknowns > step.claimed.unknowns:
-            self.possible_duplicate(step.channel, "worker_lost" if step.claimed.handed_off else "no_answer")
-        if step.status == SENT:
-            start = max(event.scheduled or event.created, event.created)
-            self._sent_after(event.queue.value).observe(max(0.0, step.at / 1e6 - start.timestamp()))
+    def step(self, queue: Queue, status: str) -> None:
+        self._steps(queue.value, status).inc()
+
+    def suppressed(self, channel: str, reason: str) -> None:
+        self._suppressed(channel, reason).inc()
+
+    def attempt(self, channel: str, provider: str, outcome: str, scope: str) -> None:
+        self._attempts(channel, provider, outcome, scope).inc()
+
+    def sent_after(self, queue: Queue, seconds: float) -> None:
+        self._sent_after(queue.value).observe(seconds)
 
 
 __all__ = ["MOST_CHILDREN", "Metrics"]

@@ -24,7 +24,7 @@ from ..failover import Condition, Failover
 from ..failpoints import Failpoints
 from ..hosting.calling import HookFailed
 from ..hosting.calls import Calls
-from ..lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING
+from ..lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
 from ..metrics import Metrics
 from ..queue.queue import WorkQueue
 from ..recycling import Recycling, longer
@@ -167,11 +167,25 @@ class Delivery:
         # nothing happened to an event that is put back
         if quiet:
             return
-        self._metrics.recorded(step)
+        self._count(step)
         work.told = True
         if work.when_told is not None:
             work.when_told()
         await self._calls.outcome_recorded(event, step.status, outcome, step.reason)
+
+    def _count(self, step: Step) -> None:
+        """A step that the database has."""
+        event, attempt, metrics = step.claimed.event, step.attempt, self._metrics
+        metrics.step(event.queue, step.status)
+        if step.suppressed:
+            metrics.suppressed(step.channel, step.suppressed)
+        if attempt is not None:
+            metrics.attempt(attempt.channel, attempt.provider, attempt.outcome, attempt.scope)
+        if step.due is not None and step.unknowns > step.claimed.unknowns:
+            metrics.possible_duplicate(step.channel, "worker_lost" if step.claimed.handed_off else "no_answer")
+        if step.status == SENT:
+            start = max(event.scheduled or event.created, event.created)
+            metrics.sent_after(event.queue, max(0.0, step.at / 1e6 - start.timestamp()))
 
     def _stop_before(self, work: Work) -> Step | None:
         """What can be said without looking at the event's content."""
