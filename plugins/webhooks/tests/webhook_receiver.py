@@ -56,12 +56,6 @@ class Receiver:
             while len(self.heard) < messages:
                 await asyncio.sleep(0.02)
 
-    async def until_told(self, messages: int) -> None:
-        """Whatever came twice is one: what is under way when the clock is moved is taken for lost, and told again."""
-        async with asyncio.timeout(20):
-            while len({key for key, _ in self.heard}) < messages:
-                await asyncio.sleep(0.02)
-
     def settings(self, **more: Any) -> Mapping[str, Any]:
         """Of the plugin, with one subscription `shop`."""
         fetch = {"plain": True, "networks": ["127.0.0.0/8"], "ports": [self.server.port], "timeout": 2}
