@@ -26,6 +26,7 @@ from . import (
     receipts,
     search,
     throughput,
+    year,
 )
 from .bench import Bench, stage
 from .processes import Failed, busy_seconds, cpu_seconds
@@ -53,6 +54,7 @@ MEASURES: Mapping[str, Measure] = {
     "fcm": channels.fcm,
     "hanging": hanging.hanging,
     "search": search.search,
+    "year": year.year,
     "memory": memory.memory,
     "relaxed": throughput.relaxed,
     "author": author.author,

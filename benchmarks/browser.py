@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -30,6 +31,12 @@ class Visitor:
                 raise Failed(f"/console/{path} answered {answer.status}:\n{text[-2000:]}")
             self.pages += 1
             return text
+
+    async def seconds(self, path: str) -> float:
+        """How long the page takes. Raises `Failed`."""
+        began = time.monotonic()
+        await self.page(path)
+        return time.monotonic() - began
 
     @asynccontextmanager
     async def looking(self, every: float, *paths: str) -> AsyncIterator[None]:

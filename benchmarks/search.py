@@ -15,7 +15,7 @@ from petitbleu.store.queries import Dialect
 
 from .arithmetic import median
 from .bench import Bench
-from .browser import Visitor, browser, console_stage
+from .browser import browser, console_stage
 from .report import Figure
 
 LIMITS: Mapping[Dialect, float] = {"postgres": 1.0, "sqlite": 2.0}
@@ -51,7 +51,7 @@ _EVENTS = """
 _QUEUE = """
     INSERT INTO queue (id, state, lane, priority, due, type, channel)
     SELECT id, 0, lane, 5, created + 90 * {day}, type, channel FROM events WHERE status = 'pending'"""
-_SIZED = {"sqlite": "ANALYZE", "postgres": "VACUUM ANALYZE"}
+SIZED = {"sqlite": "ANALYZE", "postgres": "VACUUM ANALYZE"}
 
 CASES: Mapping[str, Mapping[str, str]] = {
     "all": {},
@@ -95,7 +95,7 @@ async def search(bench: Bench) -> list[Figure]:
                 slowest = ("", 0.0)
                 for name, asked in CASES.items():
                     path = "events?" + urlencode({key: _dated(value, start) for key, value in asked.items()})
-                    times = [await _seconds(visitor, path) for _ in range(max(2, bench.settings.runs))]
+                    times = [await visitor.seconds(path) for _ in range(max(2, bench.settings.runs))]
                     bench.say(f"{kind:8} {name:16} {1000 * median(times):7.0f} ms, {1000 * max(times):.0f} ms at most")
                     slowest = max(slowest, (name, median(times)), key=lambda one: one[1])
         label = f"search_{bench.settings.search_events}_{kind}"
@@ -103,12 +103,6 @@ async def search(bench: Bench) -> list[Figure]:
             Figure(label, slowest[1], "s", target=LIMITS[kind], side="<=", note=f"the slowest, {slowest[0]}")
         )
     return figures
-
-
-async def _seconds(visitor: Visitor, path: str) -> float:
-    began = time.monotonic()
-    await visitor.page(path)
-    return time.monotonic() - began
 
 
 def _dated(value: str, start: int) -> str:
@@ -127,5 +121,5 @@ async def _fill(url: str, count: int) -> int:
         values = {"count": count, "open": OPEN, "start": start, "step": step, "cell": 1 << 56, "numbers": numbers}
         await store.connection.execute_script(_EVENTS.format(**values))
         await store.connection.execute_script(_QUEUE.format(day=DAY))
-        await store.connection.execute_script(_SIZED[store.dialect])
+        await store.connection.execute_script(SIZED[store.dialect])
         return start
