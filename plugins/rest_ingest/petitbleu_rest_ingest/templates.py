@@ -1,20 +1,20 @@
-"""Templates: looked at, previewed, proofed, published and taken back."""
+"""Templates, looked at: how each stands, what it is made of and reads, and what differs between versions."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from petitbleu import EventsRefused, JsonEvent
 from pydantic import Field, StringConstraints
 
 from .events import EventId
-from .operation import JSON, Answer, Body, Call, Given, Operation, Success, Told
-from .pushing import event_of, refusal
+from .operation import Answer, Call, Given, Operation, Success, Told
 
 TAG = "Templates"
 ROOT = "/api/v1/templates"
 ONE = f"{ROOT}/{{type}}/{{channel}}"
+WRONG = frozenset({"invalid-template"})
+"""What any operation on one template may end with."""
 Version = Annotated[str, StringConstraints(pattern=r"^(draft|[1-9][0-9]{0,8})?$")]
 
 
@@ -93,39 +93,6 @@ class Diff(Told):
     diff: str = Field(description="Unified, file by file; empty where nothing differs.")
 
 
-class Preview(Told):
-    """A message that nobody is sent."""
-
-    address: str
-    language: str
-    fields: dict[str, Any]
-    parts: dict[str, str]
-    files: dict[str, int] = Field(description="Bytes of each attachment and image.")
-    notes: tuple[str, ...] = Field(description="What the channel has to say of it, such as how many SMS it makes.")
-
-
-class Proof(Told):
-    """What became of one proof."""
-
-    seed: str
-    address: str
-    outcome: str = Field(description="`delivered`, `deferred`, `failed`, `unknown`, or `withheld` by safe mode.")
-    text: str = Field(description="The provider's words.")
-
-
-class Proofs(Told):
-    """What became of each proof."""
-
-    proofs: tuple[Proof, ...]
-
-
-class Published(Told):
-    """The version that new messages are made of."""
-
-    version: int
-    changed: bool = Field(description="False where it ruled already.")
-
-
 class VersionQuery(Given):
     version: Version = Field("", description="A number or `draft`; without it the published version.")
 
@@ -133,32 +100,6 @@ class VersionQuery(Given):
 class DiffQuery(Given):
     old: Version = Field("", description="A number or `draft`; without it the published version.")
     new: Version = Field("draft", description="A number or `draft`.")
-
-
-class PreviewOf(Given):
-    """What to render, and for whom: a seed of the draft, or an event."""
-
-    version: Version = Field("draft", description="A number, or `draft`.")
-    seed: str = Field("", description="The name of a seed; without it the first one.")
-    event: JsonEvent | None = Field(None, description="In place of a seed: an event as a caller would push it.")
-    language: str = Field("", max_length=32, description="Another language than the recipient's.")
-    images: bool = Field(False, description="With the message's images within its HTML, as `data:` URIs.")
-
-
-class ProofTo(Given):
-    """Whom to send a proof of the draft."""
-
-    seed: str = Field("", description="Only this seed; without it all of them.")
-    to: str = Field("", max_length=320, description="Another address than the seed's.")
-
-
-class RollbackTo(Given):
-    """Which version to go back to."""
-
-    version: int = Field(ge=1, le=999_999_999)
-
-
-# ------------------------------------------------------------------------------------------------------------- looking
 
 
 async def list_templates(call: Call) -> Answer:
@@ -219,65 +160,6 @@ async def diff_template(call: Call, path: TemplatePath, query: DiffQuery) -> Ans
     return Answer(200, Diff(diff=text))
 
 
-# --------------------------------------------------------------------------------------------------------- trying out
-
-
-async def preview_template(call: Call, path: TemplatePath, body: PreviewOf | None) -> Answer:
-    asked = body or PreviewOf()
-    value = None if asked.event is None else asked.event.model_dump(exclude_unset=True)
-    try:
-        event = None if value is None else event_of(call, value, path.type)
-        made = await call.door.services.desk.templates.preview(
-            path.name,
-            call.operator,
-            version=asked.version,
-            seed=asked.seed,
-            event=event,
-            language=asked.language,
-            images=asked.images,
-        )
-    except EventsRefused as refused:
-        raise refusal(refused, [value], alone=True, below="/event") from None
-    return Answer(
-        200,
-        Preview(
-            address=made.address,
-            language=made.language,
-            fields=dict(made.fields),
-            parts=dict(made.parts),
-            files=dict(made.files),
-            notes=tuple(made.notes),
-        ),
-    )
-
-
-async def proof_template(call: Call, path: TemplatePath, body: ProofTo | None) -> Answer:
-    asked = body or ProofTo()
-    sent = await call.door.services.desk.templates.proof(path.name, call.actor, seed=asked.seed, to=asked.to)
-    proofs = tuple(Proof(seed=one.seed, address=one.address, outcome=one.outcome, text=one.text) for one in sent)
-    return Answer(200, Proofs(proofs=proofs))
-
-
-# ---------------------------------------------------------------------------------------------------------- publishing
-
-
-async def publish_template(call: Call, path: TemplatePath) -> Answer:
-    made = await call.door.services.desk.templates.publish(path.name, call.actor)
-    return Answer(200, Published(version=made.version, changed=made.changed))
-
-
-async def unpublish_template(call: Call, path: TemplatePath) -> Answer:
-    await call.door.services.desk.templates.unpublish(path.name, call.actor)
-    return Answer(204)
-
-
-async def rollback_template(call: Call, path: TemplatePath, body: RollbackTo) -> Answer:
-    made = await call.door.services.desk.templates.rollback(path.name, body.version, call.actor)
-    return Answer(200, Published(version=made.version, changed=made.changed))
-
-
-_WRONG = frozenset({"invalid-template"})
-
 OPERATIONS = (
     Operation(
         method="GET",
@@ -300,7 +182,7 @@ OPERATIONS = (
         parameters=TemplatePath,
         query=VersionQuery,
         answers={200: Success("A version, or the draft.", Source)},
-        problems=_WRONG,
+        problems=WRONG,
     ),
     Operation(
         method="GET",
@@ -312,7 +194,7 @@ OPERATIONS = (
         run=list_versions,
         parameters=TemplatePath,
         answers={200: Success("The oldest first.", Versions)},
-        problems=_WRONG,
+        problems=WRONG,
     ),
     Operation(
         method="GET",
@@ -325,7 +207,7 @@ OPERATIONS = (
         parameters=TemplatePath,
         query=VersionQuery,
         answers={200: Success("Every path.", Needs)},
-        problems=_WRONG,
+        problems=WRONG,
     ),
     Operation(
         method="GET",
@@ -338,72 +220,6 @@ OPERATIONS = (
         parameters=TemplatePath,
         query=DiffQuery,
         answers={200: Success("What differs.", Diff)},
-        problems=_WRONG,
-    ),
-    Operation(
-        method="POST",
-        path=f"{ONE}/preview",
-        name="previewTemplate",
-        summary="Render a template, and send nothing",
-        tag=TAG,
-        right="publish",
-        run=preview_template,
-        parameters=TemplatePath,
-        body=Body({JSON: PreviewOf}, needed=False),
-        answers={200: Success("The message.", Preview)},
-        problems=_WRONG | {"invalid-event"},
-    ),
-    Operation(
-        method="POST",
-        path=f"{ONE}/proof",
-        name="proofTemplate",
-        summary="Send the draft to its seeds",
-        tag=TAG,
-        right="publish",
-        run=proof_template,
-        parameters=TemplatePath,
-        body=Body({JSON: ProofTo}, needed=False),
-        answers={200: Success("What became of each proof.", Proofs)},
-        problems=_WRONG,
-    ),
-    Operation(
-        method="POST",
-        path=f"{ONE}/publish",
-        name="publishTemplate",
-        summary="Freeze the draft, and make new messages of it",
-        text="Once it renders for every seed and in every language. The draft is the one in the configuration of the "
-        "server that answers.",
-        tag=TAG,
-        right="publish",
-        run=publish_template,
-        parameters=TemplatePath,
-        answers={200: Success("It rules.", Published)},
-        problems=_WRONG,
-    ),
-    Operation(
-        method="POST",
-        path=f"{ONE}/unpublish",
-        name="unpublishTemplate",
-        summary="Make new messages of no version",
-        text="New events of this type and channel end as `not_covered`.",
-        tag=TAG,
-        right="publish",
-        run=unpublish_template,
-        parameters=TemplatePath,
-        answers={204: Success("None rules any more.")},
-        problems=_WRONG,
-    ),
-    Operation(
-        method="POST",
-        path=f"{ONE}/rollback",
-        name="rollbackTemplate",
-        summary="Make new messages of an earlier version again",
-        tag=TAG,
-        right="publish",
-        run=rollback_template,
-        parameters=TemplatePath,
-        body=Body({JSON: RollbackTo}),
-        answers={200: Success("It rules.", Published)},
-        problems=_WRONG,
+        problems=WRONG,
     ),
 )
