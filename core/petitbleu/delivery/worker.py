@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..hosting.patience import GIVE_UP
 from ..queue.queue import WorkQueue
-from ..queue.shares import Flow, Shares
+from ..queue.shares import Shares
 from ..steps import Claimed
 from ..throttle import Throttle
 from ..types import Event, Queue
 from .delivery import MOST_CRASHES, Delivery, Work
 from .heartbeat import Heartbeat
-from .stalls import Stalls
+from .places import Limits, Places
 
 logger = logging.getLogger("petitbleu.worker")
 
@@ -25,9 +23,6 @@ LOOK = 0.02
 """Seconds between looks for events that keep a place though nothing comes of them."""
 FRESH = 0.1
 """Seconds for which it is remembered which flows have something to claim."""
-AHEAD = 0.05
-"""Seconds of work that are claimed before there is a place for it."""
-MOST_AHEAD = 500
 EXPIRY = 5.0
 """Seconds between looks for expired events of flows whose provider takes nothing."""
 MOST_EXPIRED = 100
@@ -38,17 +33,6 @@ GIVE_BACK = 1.0
 """Seconds for which a stop waits, at first, for work that it has cancelled."""
 ALONE = 5.0
 """Seconds for which at most everything else waits for an event that is tried alone: what crashes does so soon."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`concurrency` events at once, `reserved` of them for real time only; the rest are seconds."""
-
-    concurrency: int
-    reserved: int
-    poll: float
-    lease: float
-    drain: float
 
 
 class Worker:
@@ -72,24 +56,17 @@ class Worker:
         self._delivery = delivery
         self._limits = limits
         self._now = now
-        self._shares = shares
         self._throttle = throttle
         self._under_way: dict[tuple[int, str], tuple[Work, asyncio.Task[None]]] = {}
         """By event and lease: whoever lost the first lease of an event may be given a second one."""
-        self._next: dict[Queue, deque[Claimed]] = {queue: deque() for queue in Queue}
-        self._taken: dict[Queue, Counter[Flow]] = {queue: Counter() for queue in Queue}
-        """Places by flow, of what is under way or next."""
-        self._waiting: dict[Queue, list[Flow]] = {queue: [] for queue in Queue}
-        """Flows that have something to claim, as last seen."""
+        self._places = Places(limits, shares, throttle, self._under_way)
         self._seen: dict[Queue, float] = dict.fromkeys(Queue, 0.0)
         self._suspect: Claimed | None = None
         """Tried alone, as soon as nothing else is under way."""
         self._alone_until = 0.0
         self._looked = 0.0
         self._expired = 0.0
-        self._stalls = Stalls(limits.concurrency)
         self._stalled = 0.0
-        self._pace = Pace()
         self._working = False
         self.heartbeat = Heartbeat(queue, limits.lease, queue.look_again)
 
@@ -152,82 +129,35 @@ class Worker:
             self._looked = clock()
             self._seen = dict.fromkeys(Queue, 0.0)
 
-    # ---------------------------------------------------------------------------------------------------------- places
+    # ---------------------------------------------------------------------------------------------------------- claims
 
     def _free(self, queue: Queue) -> int:
-        """Real time takes every free place; batch leaves the reserved ones."""
-        if self._alone():
-            return 0
-        limits = self._limits
-        throttle = self._throttle
-        free = limits.concurrency - len(self._under_way) + self._stalls.parked()
-        free += 0 if throttle is None else throttle.parked()
-        if queue is Queue.BATCH:
-            batch = self._taken[queue].total() - len(self._next[queue])
-            batch -= self._stalls.parked(queue) + (0 if throttle is None else throttle.parked(queue))
-            free = min(free, limits.concurrency - limits.reserved - batch)
-        return free
-
-    def _open(self, queue: Queue) -> list[Flow]:
-        """Waiting flows whose provider takes more, and of which there are not enough under way that hang."""
-        waiting = self._waiting[queue]
-        blocked = self._blocked(queue) if waiting else frozenset()
-        return [flow for flow in waiting if flow not in blocked] if blocked else waiting
-
-    def _blocked(self, queue: Queue) -> frozenset[Flow]:
-        blocked = frozenset[Flow]() if self._throttle is None else self._throttle.blocked()
-        if not self._stalls.slow:
-            return blocked
-        most, taken = self._most(), self._taken[queue]
-        return blocked | {flow for flow in self._stalls.slow if taken[flow] >= most}
+        return 0 if self._alone() else self._places.free(queue)
 
     def _look(self, clock: Callable[[], float]) -> None:
         if self._under_way and clock() - self._stalled >= LOOK:
             self._stalled = clock()
-            self._stalls.look(((key, work) for key, (work, _) in self._under_way.items()), self._now())
-
-    def _fitting(self, queue: Queue, places: dict[Flow, int], under_way: Mapping[Flow, int]) -> dict[Flow, int]:
-        """No more of each flow than its provider takes, and than the places of one flow."""
-        if self._throttle is None and not self._stalls.slow:
-            return places
-        fitting = {}
-        for flow, most in places.items():
-            taken = under_way.get(flow, 0)
-            if flow in self._stalls.slow:
-                most = min(most, self._most() - taken)
-            room = None if self._throttle is None else self._throttle.room(flow, taken)
-            if room != 0 and most > 0:
-                fitting[flow] = most if room is None else min(most, room)
-        return fitting
-
-    def _most(self) -> int:
-        """Places of one flow: a flow whose messages take long leaves some to the others."""
-        return max(1, self._limits.concurrency - self._limits.reserved // 2)
+            self._places.stalls.look(((key, work) for key, (work, _) in self._under_way.items()), self._now())
 
     async def _claim(self, queue: Queue, clock: Callable[[], float]) -> int:
         if self._alone():
             return 0
-        ahead = self._ahead()
-        kept = len(self._next[queue])
-        room = self._free(queue) + ahead - kept
-        if room <= 0 or kept * 2 > ahead:
+        most = self._places.claimable(queue, clock())
+        if not most:
             return 0
-        waiting, left = self._waiting[queue], self._queue.left[queue]
-        if clock() - self._seen[queue] > (FRESH if waiting else self._limits.poll):
+        waiting, left = self._places.waiting, self._queue.left[queue]
+        if clock() - self._seen[queue] > (FRESH if waiting[queue] else self._limits.poll):
             left.clear()
-            self._waiting[queue] = await self._queue.flows(queue)
+            waiting[queue] = await self._queue.flows(queue)
             self._seen[queue] = clock()
         elif left:
-            self._waiting[queue] = list({*waiting, *left})
+            waiting[queue] = list({*waiting[queue], *left})
             left.clear()
-        taken = self._stalls.without(queue, self._taken[queue])
-        fair = self._shares.places(room, self._open(queue), taken, self._most() + ahead)
-        places = self._fitting(queue, fair, taken)
+        places = self._places.shared(queue, most, clock())
         if not places:
             return 0
         claimed = await self._queue.claim(queue, places)
-        found = Counter(_flow(one.event) for one in claimed)
-        self._waiting[queue] = [flow for flow in self._waiting[queue] if found[flow] >= places.get(flow, 0)]
+        self._places.claimed(queue, places, claimed)
         self._admit([one for one in claimed if not _suspicious(one)])
         await self._set_apart([one for one in claimed if _suspicious(one)])
         return len(claimed)
@@ -261,25 +191,9 @@ class Worker:
     # ------------------------------------------------------------------------------------------------- `queue.Taker`
 
     def room(self, events: Sequence[Event]) -> int:
-        """Fresh events overtake nothing: there is room while no older one waits to be claimed."""
         if not self._working or self._alone():
             return 0
-        now = self._now() / 1e6
-        ahead = self._ahead()
-        fitting = {
-            queue: 0 if self._open(queue) else self._free(queue) + ahead - len(self._next[queue]) for queue in Queue
-        }
-        blocked = {queue: self._blocked(queue) for queue in Queue}
-        for count, event in enumerate(events):
-            late = event.scheduled is not None and event.scheduled.timestamp() > now
-            if late or fitting[event.queue] <= 0 or _flow(event) in blocked[event.queue]:
-                return count
-            for queue in Queue:
-                fitting[queue] -= 1
-        return len(events)
-
-    def _ahead(self) -> int:
-        return min(MOST_AHEAD, int(self._pace.per_second(asyncio.get_running_loop().time()) * AHEAD))
+        return self._places.fresh(events, asyncio.get_running_loop().time(), self._now() / 1e6)
 
     def take(self, claimed: Sequence[Claimed]) -> None:
         self._admit(claimed)
@@ -289,18 +203,18 @@ class Worker:
     def _admit(self, claimed: Sequence[Claimed]) -> None:
         for one in claimed:
             self._hold(one)
-            self._next[one.event.queue].append(one)
+            self._places.next[one.event.queue].append(one)
         self._begin()
 
     def _hold(self, claimed: Claimed) -> None:
         self.heartbeat.hold(claimed.lease)
-        self._taken[claimed.event.queue][_flow(claimed.event)] += 1
+        self._places.hold(claimed)
 
     def _begin(self) -> None:
         suspect = self._suspect
         if suspect is not None and _key(suspect) not in self._under_way and not (self._under_way and self._alone()):
             self._start(suspect)
-        for queue, following in self._next.items():
+        for queue, following in self._places.next.items():
             while following and self._free(queue) > 0:
                 self._start(following.popleft())
 
@@ -313,17 +227,17 @@ class Worker:
 
     def _told(self, claimed: Claimed, work: Work) -> None:
         """Nothing but observers is waited for, which takes no place."""
-        self._stalls.told(_key(claimed), work)
+        self._places.stalls.told(_key(claimed), work)
         if self._working:
-            self._pace.count(asyncio.get_running_loop().time())
+            self._places.pace.count(asyncio.get_running_loop().time())
             self._begin()
-            if self._waiting[claimed.event.queue]:
+            if self._places.waiting[claimed.event.queue]:
                 self._queue.arrived.set()
 
     def _done(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
         key = _key(claimed)
         work, _ = self._under_way.pop(key)
-        self._stalls.ended(key, work, self._now)
+        self._places.stalls.ended(key, work, self._now)
         self._let_go(claimed)
         if claimed is self._suspect:
             self._suspect = None
@@ -334,22 +248,19 @@ class Worker:
             logger.error("event %d: its outcome could not be stored: %s", event, error, extra={"event": event})
         if self._working:
             if not work.told:
-                self._pace.count(asyncio.get_running_loop().time())
+                self._places.pace.count(asyncio.get_running_loop().time())
             self._begin()
             queue = claimed.event.queue
-            if self._waiting[queue] or not self._under_way:
+            if self._places.waiting[queue] or not self._under_way:
                 self._queue.arrived.set()
 
     def _let_go(self, claimed: Claimed) -> None:
         self.heartbeat.drop(claimed.lease)
-        taken, flow = self._taken[claimed.event.queue], _flow(claimed.event)
-        taken[flow] -= 1
-        if not taken[flow]:
-            del taken[flow]
+        self._places.let_go(claimed)
 
     async def _drain(self) -> None:
-        unspent = [claimed for following in self._next.values() for claimed in following]
-        for following in self._next.values():
+        unspent = [claimed for following in self._places.next.values() for claimed in following]
+        for following in self._places.next.values():
             following.clear()
         if self._suspect is not None and _key(self._suspect) not in self._under_way:
             unspent.append(self._suspect)
@@ -389,30 +300,8 @@ def _unspent(work: Work, task: asyncio.Task[None]) -> bool:
     return task.done() and task.cancelled() and not work.handed_off
 
 
-class Pace:
-    """How many events a second were finished of late."""
-
-    def __init__(self) -> None:
-        self._began = 0.0
-        self._count = 0
-        self._last = 0.0
-
-    def count(self, now: float) -> None:
-        self.per_second(now)
-        self._count += 1
-
-    def per_second(self, now: float) -> float:
-        """Over the last quarter of a second that is over."""
-        over = now - self._began
-        if over >= 0.25:
-            self._last = self._count / over
-            self._began, self._count = now, 0
-        return self._last
-
-
 def _suspicious(claimed: Claimed) -> bool:
     return claimed.crashes == MOST_CRASHES - 1
 
 
-def _flow(event: Event) -> Flow:
-    return Flow(event.channel, event.type)
+__all__ = ["Limits", "Worker"]
