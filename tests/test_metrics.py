@@ -166,7 +166,7 @@ async def test_the_age_of_what_waits_is_told(world: World) -> None:
     """A worker that claims nothing any more, here since it has no room."""
     server = world.server.instance
     ready = Event(0, "password_reset", Queue.BATCH, "email", {}, datetime.now(UTC), {"email": "a@example.com"})
-    server.worker._limits = type(server.worker._limits)(0, 0, 0.1, 30.0, 1.0)
+    server.worker._places._limits = replace(server.worker._places._limits, concurrency=0, reserved=0)
     await server.queue.put([ready, ready])
     await server.store.shift_clock(90)
     page = await world.until(lambda page: page("petitbleu_queue_events") == 2)
