@@ -59,6 +59,9 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> _Children[Counter]:
             return _Children(Counter(f"petitbleu_{name}", text, labels, registry=registry).labels)
 
+        def total(name: str, text: str) -> Counter:
+            return Counter(f"petitbleu_{name}", text, registry=registry)
+
         def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> _Children[Histogram]:
             return _Children(Histogram(f"petitbleu_{name}", text, labels, buckets=buckets, registry=registry).labels)
 
@@ -83,27 +86,19 @@ class Metrics:
         )
         self._claim = histogram("claim_seconds", "One claim.", _QUICK, "queue")
         self._batch = histogram("batch_size", "What one write, or one claim, took together.", _SIZES, "kind")
-        self._render_limits = Counter(
-            "petitbleu_render_limits", "Messages whose template wanted more than it may use up.", registry=registry
-        )
-        self._repeated = Counter(
-            "petitbleu_events_repeated", "Events that were known already and got the first one's id.", registry=registry
-        )
+        self._render_limits = total("render_limits", "Messages whose template wanted more than it may use up.")
+        self._repeated = total("events_repeated", "Events that were known already and got the first one's id.")
         self._doubtful = counter(
             "possible_duplicates", "Messages sent again though a provider may have the first one.", "channel", "cause"
         )
-        self._rescued = Counter(
-            "petitbleu_leases_rescued", "Events taken back from workers that gave no sign.", registry=registry
-        )
+        self._rescued = total("leases_rescued", "Events taken back from workers that gave no sign.")
         self._requests = counter("http_requests", "Requests that were answered.", "path", "status")
         self._requests_under_way = Gauge(
             "petitbleu_http_requests_under_way", "Requests that were not yet answered.", registry=registry
         )
         self._limits_reached = counter("limits_reached", "How often a limit of the configuration held.", "limit")
         self._woken = counter("wakeups", "Announcements of work between processes.", "way")
-        self._archived = Counter(
-            "petitbleu_archived_events", "Events that were written into the archive.", registry=registry
-        )
+        self._archived = total("archived_events", "Events that were written into the archive.")
         self._purged = counter("purged_rows", "Rows deleted since their time was over.", "table")
         self._put_backs = counter(
             "put_backs", "Events put back because a provider was given no more.", "channel", "provider", "reason"

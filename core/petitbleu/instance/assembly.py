@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -47,7 +47,7 @@ from ..suppression.guard import Suppressions
 from ..suppression.register import Register
 from ..templates import Drafts, Templates
 from ..throttle import Shared, Throttle
-from ..types import Event
+from ..types import Event, Subscription
 from . import offered, terms, upkeep
 from .ground import Ground, prepare
 from .parts import Instance, Surroundings
@@ -70,40 +70,11 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
     masks = terms.masks(config)
     failovers = terms.failovers(config)
     delivery = _delivery(ground, throttle, around.failpoints, failovers, recycling, suppressions, masks)
-    receipts = Receipts(
-        store,
-        calls,
-        config.delivery.receipts.unmatched,
-        metrics,
-        suppressions,
-        ground.addresses,
-        answers.brand_of,
-        outbox,
-        ground.tally,
-    )
-
-    def opened() -> None:
-        queue.look_again()
-        queue.announce()
-
-    lifetime = terms.micros(config.delivery.lifetime)
-    decisions = Decisions(
-        store, calls, ground.addresses, failovers, lifetime, store.now, metrics, opened, outbox, ground.tally
-    )
+    receipts = _receipts(ground, suppressions, answers, outbox)
+    decisions = _decisions(ground, failovers, outbox)
     worker = Worker(queue, delivery, terms.worker_limits(config), store.now, _shares(ground), throttle)
     checks = calls.address_checks(channels.values())
-    intake = Intake(
-        queue,
-        calls,
-        terms.type_rules(config),
-        wishes(channels.values()),
-        terms.intake_limits(config),
-        ground.zone,
-        store.now,
-        time.monotonic,
-        metrics,
-        checks,
-    )
+    intake = _intake(ground, checks)
     known = statuses({str(name): code for name, code in config.statuses.items()})
     status = Status(store, ground.cell, known, ground.brands, ground.zone)
     reports = Reports(store, ground.brands, ground.zone, *terms.counted(config), store.now)
@@ -119,17 +90,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
         return decode(event_id, store.vault.open(event_id, rows[0]["body"])) if rows else None
 
     names = [full_name(plugin, one.name) for plugin, one in subscriptions]
-    telling = Telling(
-        store,
-        calls,
-        told,
-        subscriptions,
-        config.retention.outbox,
-        config.delivery.poll,
-        store.now,
-        ground.random,
-        metrics,
-    )
+    telling = _telling(ground, told, subscriptions)
     waiting = Waiting(store, told, names, config.limits.outbox, config.monitoring.outbox)
     drafts = Drafts(config.template_directory(), list(channels.values()))
     register = Register(store, ground.addresses, checks)
@@ -297,6 +258,68 @@ def _delivery(
         config.delivery.receipts.wait,
         suppressions,
         Copies(copied, masks, store.vault) if copied else None,
+    )
+
+
+def _intake(ground: Ground, checks: Mapping[str, Callable[[str], str]]) -> Intake:
+    return Intake(
+        ground.queue,
+        ground.calls,
+        terms.type_rules(ground.config),
+        wishes(ground.channels.values()),
+        terms.intake_limits(ground.config),
+        ground.zone,
+        ground.store.now,
+        time.monotonic,
+        ground.metrics,
+        checks,
+    )
+
+
+def _receipts(ground: Ground, suppressions: Suppressions, answers: CoreAnswers, outbox: Outbox | None) -> Receipts:
+    return Receipts(
+        ground.store,
+        ground.calls,
+        ground.config.delivery.receipts.unmatched,
+        ground.metrics,
+        suppressions,
+        ground.addresses,
+        answers.brand_of,
+        outbox,
+        ground.tally,
+    )
+
+
+def _decisions(ground: Ground, failovers: Mapping[str, Failover], outbox: Outbox | None) -> Decisions:
+    def opened() -> None:
+        ground.queue.look_again()
+        ground.queue.announce()
+
+    return Decisions(
+        ground.store,
+        ground.calls,
+        ground.addresses,
+        failovers,
+        terms.micros(ground.config.delivery.lifetime),
+        ground.store.now,
+        ground.metrics,
+        opened,
+        outbox,
+        ground.tally,
+    )
+
+
+def _telling(ground: Ground, told: Outbox, subscriptions: Sequence[tuple[str, Subscription]]) -> Telling:
+    return Telling(
+        ground.store,
+        ground.calls,
+        told,
+        subscriptions,
+        ground.config.retention.outbox,
+        ground.config.delivery.poll,
+        ground.store.now,
+        ground.random,
+        ground.metrics,
     )
 
 
