@@ -13,6 +13,7 @@ from command_line import Run, runner, sample_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from petitbleu import Operator, PetitbleuError
+from petitbleu.addresses import device
 from petitbleu.forgetting import Forget, person
 from petitbleu.metrics import Metrics
 from petitbleu.operating import Actor, Suppression, SuppressionFilter
@@ -150,6 +151,19 @@ async def test_a_persons_events_go_and_others_lose_the_mention(store: Store) -> 
     assert (noted["action"], noted["by"], noted["object"][:16]) == ("forget", "ann", "email/forgotten:")
     again = await Forget(store).forget(who, ANN)
     assert (+again.removed, +again.blanked, again.left) == ({}, {}, [])
+
+
+async def test_the_beginning_of_a_long_token_goes_where_nothing_else_is_kept(store: Store) -> None:
+    """Events are found by it after what their callers sent has been deleted."""
+    one, other = ("https://push.example.com/" + letter * 300 for letter in "ab")
+    for number, token in ((1, one), (2, other)):
+        row = {"id": number, "type": "order", "lane": 0, "channel": "web", "status": "sent", "created": store.now()}
+        await insert(store, "events", {**row, "device": device({"registrationToken": token})})
+    assert (await Forget(store).rehearse(person(one))).removed == {"events": 1}
+    done = await Forget(store).forget(person(one), ANN)
+    assert (done.removed, done.blanked, done.left) == ({"events": 1}, {}, [])
+    assert "a" * 200 not in await everything(store)
+    assert [row["id"] for row in await store.read("SELECT id FROM events", [])] == [2]
 
 
 async def test_what_waits_is_not_sent_and_what_a_worker_has_is_waited_for(store: Store) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import idna
 
-from ..addresses import email_address, phone_number, registration_token
+from ..addresses import DEVICE, email_address, phone_number, registration_token
 from ..channels import EMAIL, MOBILE_PHONE, REGISTRATION_TOKEN
 from ..suppression import address_key
 
@@ -59,8 +59,14 @@ class Person:
         return BLANK if isinstance(value, int | float) and self.within(str(value)) else value
 
     def is_at(self, address: object) -> bool:
-        """Whether a whole value is this address."""
-        return isinstance(address, str) and bool(address) and address_key(self.kind, address) == self.key
+        """Whether a whole value is this address, or what events are found by of a longer one."""
+        if not isinstance(address, str) or not address:
+            return False
+        return address_key(self.kind, address) == self.key or (self._is_cut and address == self.address[:DEVICE])
+
+    @property
+    def _is_cut(self) -> bool:
+        return self.kind == REGISTRATION_TOKEN and len(self.address) > DEVICE
 
 
 def person(text: str, country: str = "") -> Person:
@@ -85,7 +91,11 @@ def _written(kind: str, address: str, key: str) -> str:
         digits = _BETWEEN.join(address[1:])
         return rf"(?<!\d)(?:(?:\+|%2B|00){_BETWEEN})?{digits}(?!\d)"
     escaped = {address, json.dumps(address)[1:-1], quote(address, safe=""), key}
-    return rf"(?<![\w-])(?:{_any(escaped)})(?![\w-])"
+    whole = rf"(?<![\w-])(?:{_any(escaped)})(?![\w-])"
+    if len(address) <= DEVICE:
+        return whole
+    # the column that events are found by has its beginning; what goes on after it is another address
+    return rf"{whole}|(?<![\w-]){re.escape(address[:DEVICE])}(?![\x21-\x7e])"
 
 
 def _email(address: str) -> str:
