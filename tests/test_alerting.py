@@ -156,10 +156,16 @@ async def test_a_database_that_does_not_answer(store: Store, caplog: pytest.LogC
             raise asyncio.CancelledError
         clock.now += seconds
         await store.shift_clock(seconds)
+        silent.extend(alert.value or 0.0 for alert in one.known() if alert.name == "database")
 
+    silent: list[float] = []
     one = alerting(store, clock=clock, sleep=sleep)
     with pytest.raises(asyncio.CancelledError):
         await one.watch()
+    # between two looks that were answered it was not silent
+    assert silent[0] == silent[-1] == 0
+    assert silent[1:-1] == sorted(silent[1:-1])
+    assert silent[-2] > 60
     told = [record for record in caplog.records if record.__dict__.get("alert") == "database"]
     assert [record.__dict__["alert_level"] for record in told] == ["warning", "alert", "ok"]
     assert {alert.name: alert.level for alert in one.known()}["database"] == "ok"

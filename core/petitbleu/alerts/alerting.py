@@ -94,6 +94,7 @@ class Alerting:
         self._clock = clock
         self._sleep = sleep
         self._answered = clock()
+        self._answers = True
         self._database = Standing()
         self._was, self._since, self._told = OK, 0, OK
         self._rows: Mapping[str, Row] | None = None
@@ -112,8 +113,9 @@ class Alerting:
                     await self.turn()
                     await self.current()
                     await self.tell()
-                self._answered = self._clock()
+                self._answered, self._answers = self._clock(), True
             except Exception as error:
+                self._answers = False
                 logger.warning("alerts cannot be judged: %s: %s", type(error).__name__, error)
             self.judge_database()
             await self.tell_database()
@@ -196,11 +198,14 @@ class Alerting:
             "alert_turned": new.alert.turned,
         }
 
+    def _silent(self) -> float:
+        """Seconds for which the database has not answered this process."""
+        return 0.0 if self._answers else max(0.0, self._clock() - self._answered)
+
     def judge_database(self) -> None:
-        """How long the database has not answered this process."""
         if DATABASE not in self._terms:
             return
-        silent, now = self._clock() - self._answered, self._store.now()
+        silent, now = self._silent(), self._store.now()
         old, new = self._database, judge(self._database, silent, self._terms[DATABASE], _AT_ONCE, now)
         self._database = new
         if new.level != old.level:
@@ -252,8 +257,13 @@ class Alerting:
     def _alert(self, name: str, row: Row | None) -> Alert:
         watched, terms = WATCHED[name], self._terms[name]
         if name == DATABASE:
-            silent, level = max(0.0, self._clock() - self._answered), self._database.level
-            row = {"level": level, "was": self._was, "since": self._since, "value": silent, "measured": None}
+            row = {
+                "level": self._database.level,
+                "was": self._was,
+                "since": self._since,
+                "value": self._silent(),
+                "measured": None,
+            }
         level, was = (OK, OK) if row is None else (row["level"], row["was"])
         value = None if row is None else row["value"]
         return Alert(
