@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from petitbleu.testing.databases import copy_sqlite, drop_postgres, make_postgres, make_tables
+from petitbleu.testing.databases import PostgresDatabases, copy_sqlite, drop_postgres, make_postgres, make_tables
 from postgres_server import PostgresServer, postgres_server
 
 _PACKAGES = {
@@ -106,11 +106,13 @@ def postgres(real_parts: RealParts) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def petitbleu_postgres_model(postgres: PostgresServer) -> Iterator[str]:
-    """The address of a database with tables and nothing in them."""
+def petitbleu_postgres_databases(postgres: PostgresServer) -> Iterator[PostgresDatabases]:
+    """Those with tables and nothing in them."""
     url = asyncio.run(make_postgres(postgres.url))
     asyncio.run(make_tables(url))
-    yield url
+    databases = PostgresDatabases(postgres.url, url)
+    yield databases
+    asyncio.run(databases.close())
     asyncio.run(drop_postgres(postgres.url, url))
 
 
@@ -123,11 +125,11 @@ async def empty_postgres_url(postgres: PostgresServer) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def postgres_url(postgres: PostgresServer, petitbleu_postgres_model: str) -> AsyncIterator[str]:
+async def postgres_url(petitbleu_postgres_databases: PostgresDatabases) -> AsyncIterator[str]:
     """A database of its own for one test, with its tables."""
-    url = await make_postgres(postgres.url, petitbleu_postgres_model)
+    url = await petitbleu_postgres_databases.take()
     yield url
-    await drop_postgres(postgres.url, url)
+    await petitbleu_postgres_databases.give_back(url)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

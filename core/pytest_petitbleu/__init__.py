@@ -20,6 +20,7 @@ import pytest
 
 if TYPE_CHECKING:
     from petitbleu.testing import RecordingChannel, RecordingObserver, Server
+    from petitbleu.testing.databases import PostgresDatabases
 
 pytest.register_assert_rewrite("petitbleu.testing")
 
@@ -39,29 +40,31 @@ def petitbleu_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def petitbleu_postgres_model() -> Iterator[str]:
-    """The address of such a database on the server that `PETITBLEU_TEST_POSTGRES` names."""
-    from petitbleu.testing.databases import drop_postgres, make_postgres, make_tables
+def petitbleu_postgres_databases() -> Iterator[PostgresDatabases]:
+    """Such databases on the server that `PETITBLEU_TEST_POSTGRES` names."""
+    from petitbleu.testing.databases import PostgresDatabases, drop_postgres, make_postgres, make_tables
 
     server = os.environ[POSTGRES]
-    url = _now(make_postgres(server))
-    _now(make_tables(url))
-    yield url
-    _now(drop_postgres(server, url))
+    model = _now(make_postgres(server))
+    _now(make_tables(model))
+    databases = PostgresDatabases(server, model)
+    yield databases
+    _now(databases.close())
+    _now(drop_postgres(server, model))
 
 
 @pytest.fixture
 def petitbleu_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of an empty database that only this test has."""
-    from petitbleu.testing.databases import copy_sqlite, drop_postgres, make_postgres
+    from petitbleu.testing.databases import copy_sqlite
 
-    server = os.environ.get(POSTGRES)
-    if not server:
+    if not os.environ.get(POSTGRES):
         yield copy_sqlite(request.getfixturevalue("petitbleu_model"), tmp_path / "petitbleu.db")
         return
-    url = _now(make_postgres(server, request.getfixturevalue("petitbleu_postgres_model")))
+    databases = request.getfixturevalue("petitbleu_postgres_databases")
+    url = _now(databases.take())
     yield url
-    _now(drop_postgres(server, url))
+    _now(databases.give_back(url))
 
 
 @pytest.fixture
