@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
 from command_line import runner, sample_copy
-from petitbleu import Deferred, Event, Failed, Queue, Scope
+from hand_clock import Clock
+from petitbleu import Alert, Deferred, Event, Failed, Queue, Scope
 from petitbleu.alerts.alerting import Alerting
 from petitbleu.alerts.notifying import Notifier, Recipients
 from petitbleu.alerts.thresholds import Pace, Terms
@@ -217,6 +218,41 @@ async def test_without_a_database_each_process_tells(store: Store) -> None:
     one.judge_database()
     await one.tell_database()
     assert titles(channel) == [f"[shop] database: {level}" for level in ("warning", "warning", "alert", "ok")]
+
+
+async def test_a_message_that_hangs_does_not_look_like_a_silent_database(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, looks = Clock(), 0
+
+    class Hanging(Notifier):
+        async def tell(self, alert: Alert, told: int) -> bool:
+            clock.now += 100
+            raise TimeoutError
+
+    async def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise asyncio.CancelledError
+        clock.now += seconds
+        await store.shift_clock(seconds)
+
+    calls = Calls(load([], given={}), 5.0)
+    notifier = Hanging((), calls, {}, lambda made: made, lambda: moment(store.now()), 5.0, "shop")
+    terms = {"queue": Terms(1, 3), "database": Terms(30, 60)}
+    one = Alerting(
+        store, terms, Pace(0, 0, 1.0), 300 * SECOND, 3, 15.0, "one", notifier=notifier, clock=clock, sleep=sleep
+    )
+    await WorkQueue(store, 1, 30.0).put([Event(0, "note", Queue.REALTIME, "record", {}, moment(store.now()))])
+    with pytest.raises(asyncio.CancelledError):
+        await one.watch()
+    assert {alert.name: alert.level for alert in one.known()} == {"queue": "warning", "database": "ok"}
+    told = [record.getMessage() for record in caplog.records if record.name == "petitbleu.alerts"]
+    assert {*told} == {
+        "queue is warning: 1 events of the real-time queue are due and not sent",
+        "nobody can be told of alerts: TimeoutError: ",
+    }
 
 
 # ------------------------------------------------------------------------------------------------------ configuration

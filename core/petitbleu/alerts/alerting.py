@@ -108,19 +108,20 @@ class Alerting:
         self._answered = self._clock()
         while True:
             began = self._clock()
-            try:
-                async with asyncio.timeout(LEASE / 2):
-                    await self.turn()
-                    await self.current()
-                    await self.tell()
-                self._answered, self._answers = self._clock(), True
-            except Exception as error:
-                self._answers = False
-                logger.warning("alerts cannot be judged: %s: %s", type(error).__name__, error)
+            self._answers = await _in_time("alerts cannot be judged", self._look())
+            if self._answers:
+                self._answered = self._clock()
             self.judge_database()
             await self.tell_database()
+            # a provider that hangs says nothing of the database
+            if self._answers:
+                await _in_time("nobody can be told of alerts", self.tell())
             tired = MOST_SHARE * (self._clock() - began)
             await self._sleep(min(max(self._every, tired), MOST_PAUSES * self._every))
+
+    async def _look(self) -> None:
+        await self.turn()
+        await self.current()
 
     async def turn(self) -> bool:
         """Measure and judge, unless another process is at it or just was; whether it was done."""
@@ -279,6 +280,16 @@ class Alerting:
             alert=terms.alert,
             text="was not measured yet" if value is None else worded(name, value),
         )
+
+
+async def _in_time(otherwise: str, work: Awaitable[None]) -> bool:
+    try:
+        async with asyncio.timeout(LEASE / 2):
+            await work
+    except Exception as error:
+        logger.warning("%s: %s: %s", otherwise, type(error).__name__, error)
+        return False
+    return True
 
 
 def _average(row: Row | None, name: str) -> float:
