@@ -209,11 +209,11 @@ async def test_without_a_database_each_process_tells(store: Store) -> None:
     channel.answers.append(Deferred("recorder", "busy", Scope.PROVIDER))
     one = process(store, channel, "one")
     one._terms["database"], one._clock = Terms(30, 60), lambda: clock[0]
-    one._answered = 0.0
+    one._answered, one._answers = 0.0, False
     for clock[0] in (10, 45, 50, 70, 80):
         one.judge_database()
         await one.tell_database()
-    one._answered = 90.0
+    one._answered, one._answers = 90.0, True
     clock[0] = 90.0
     one.judge_database()
     await one.tell_database()
