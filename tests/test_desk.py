@@ -192,6 +192,8 @@ async def test_the_life_of_a_template(shop: Instance) -> None:
     assert [one.current for one in await templates.versions(name, ZOE)] == [False, True]
     assert "Bye" in (await templates.source(name, ZOE)).texts["text"]
     assert (await templates.source(name, ZOE, "1")).version == 1
+    # of fewer events than usual, since a listing has ten at most here
+    assert "user.login" in [one.path for one in await templates.needs(name, ZOE, "1")]
     assert (await templates.rollback(name, 1, BOSS)).changed
     await templates.unpublish(name, BOSS)
     with pytest.raises(TemplateError, match="is not published"):

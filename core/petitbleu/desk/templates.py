@@ -41,7 +41,8 @@ LOOKED_AT = 20
 class DeskTemplates:
     """Implements `operating.TemplateDesk`. `branded` gives the brand that an event type speaks for, or else the one its
     template asks for, and the content with what the brand has for fields left open; `deadline` is for one proof, in
-    seconds; `name` is the instance's; so many previews as `at_once` are rendered at the same time.
+    seconds; `name` is the instance's; so many previews as `at_once` are rendered at the same time; a listing of events
+    has `rows` at most.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class DeskTemplates:
         deadline: float,
         name: str,
         at_once: int,
+        rows: int,
     ) -> None:
         self._store = store
         self._events = events
@@ -73,6 +75,7 @@ class DeskTemplates:
         self._deadline = deadline
         self._name = name
         self._rendering = asyncio.Semaphore(at_once)
+        self._looked_at = min(LOOKED_AT, rows)
 
     # -------------------------------------------------------------------------------------------------------- looking
 
@@ -100,7 +103,7 @@ class DeskTemplates:
         lacks: dict[str, builtins.list[int]] = {path: [] for path in paths}
         if paths and self._may(operator, "data", event_type):
             wanted = EventFilter(type=event_type, channel=channel)
-            for event in (await self._events.search(wanted, operator, LOOKED_AT)).items:
+            for event in (await self._events.search(wanted, operator, self._looked_at)).items:
                 data = (await self._events.record(event.id, operator, data=True)).data
                 for path in lacking(paths, data.get("ctx")) if data is not None else ():
                     lacks[path].append(event.id)

@@ -75,6 +75,7 @@ def desk(
             config.delivery.deadline,
             config.instance.name,
             config.limits.previews,
+            config.limits.rows,
         ),
         desks.DeskSuppressions(store, register, config.brands, ground.zone, sizes),
         desks.DeskAudit(store, sizes),
