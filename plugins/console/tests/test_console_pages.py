@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from console_rig import EVERY_RIGHT, HOSTILE, OPERATORS, TEMPLATES, Visitor, modules
-from petitbleu import AccessDenied, Credentials, Deferred, EventFilter, Failed, Scope
+from petitbleu import AccessDenied, Credentials, Deferred, EventFilter, Failed, Operator, Scope
 from petitbleu.testing import EVERYTHING, RecordingChannel, Server, serving
 from petitbleu_console.pages import VIEWS
 from petitbleu_console.site import SECTIONS
@@ -423,6 +423,9 @@ async def test_now_and_the_reports_tell_what_went_on(server: Server, chief: Visi
     assert [sum(values) for values in series["data"][1:]] == [4, 2, 1]
     text = await chief.go("reports", params={"kind": "history", "by": "status", "span": "hour"})
     assert "failed" in text
+    # boxes of one report are ticked still when another one is chosen
+    text = await chief.go("reports", params={"kind": "service_level", "by": "status", "span": "hour"})
+    assert (chief.status, "incoming" in text) == (200, True)
     text = await chief.go("reports", params={"kind": "history", "by": "period", "span": "week"})
     assert f"{server.services.now():%Y-%m-%d} " in text.partition("period events")[2]
     await chief.go("reports", params={"kind": "service_level", "form": "csv", "span": "hour"})
@@ -529,6 +532,9 @@ async def test_a_token_is_made_shown_once_and_revoked(server: Server, chief: Vis
     narrow = await server.services.auth.authenticate(Credentials("127.0.0.1", other))
     assert (set(narrow.rights), narrow.event_types) == ({"push", "read"}, frozenset({"note", "other"}))
     assert "there is no event type 'nte'" in await chief.post("tokens", {**few, "types": "nte"})
+    for days in ("", "0", "-1", "1.5", "3651", "9" * 5000):
+        assert "A token holds for 1 to 3650 days." in await chief.post("tokens", {**few, "days": days})
+    assert len(await server.services.desk.installation.tokens(Operator("boss", frozenset({"admin"})))) == 1
     await server.travel(10)
     with pytest.raises(AccessDenied):
         await server.services.auth.authenticate(Credentials("127.0.0.1", token))

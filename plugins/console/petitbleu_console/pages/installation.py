@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
+from petitbleu import QueryRefused
 
 from ..entrance import ROOT
 from ..site import Site, View, Visit
@@ -62,8 +63,9 @@ async def _end_session(site: Site, visit: Visit) -> web.StreamResponse:
 
 async def _create_token(site: Site, visit: Visit) -> web.StreamResponse:
     """Answers with the page itself: the token is nowhere but in it."""
-    days = visit.form.get("days", "")
-    lasting = int(days) if days.isdecimal() and 0 < int(days) <= LONGEST else 365
+    days = visit.form.get("days", "365").strip()
+    if not (days.isdecimal() and len(days) < 6 and 0 < int(days) <= LONGEST):
+        raise QueryRefused(visit.say("A token holds for 1 to {longest} days.", longest=LONGEST))
     rights = [name.removeprefix(_RIGHT) for name in visit.form if name.startswith(_RIGHT)]
     types = [one.strip() for one in visit.form.get("types", "").split(",") if one.strip()]
     made = await site.services.desk.installation.create_token(
@@ -72,7 +74,7 @@ async def _create_token(site: Site, visit: Visit) -> web.StreamResponse:
         visit.actor,
         rights=rights or None,
         event_types=types or None,
-        expires=timedelta(days=lasting),
+        expires=timedelta(days=int(days)),
     )
     return await _operators_with(site, visit, made.token)
 

@@ -62,7 +62,7 @@ async def _page(site: Site, visit: Visit) -> web.StreamResponse:
         kinds_of=[[(kind, _events(kind.filter)) for kind in line.errors] for line in report.lines],
         kinds=KINDS,
         spans=LABELS,
-        dimensions=[one for one in BY if asked.kind == "history" or one not in ("status", "cause")],
+        dimensions=_dimensions(asked.kind),
         channels=sorted(channel.name for channel in site.services.channels()),
         series=f"{ROOT}reports/series?{asked.path().partition('?')[2]}",
     )
@@ -103,8 +103,13 @@ def _asked(visit: Visit) -> Asked:
     kind, span = query.get("kind", "service_level"), query.get("span", "day")
     if kind not in KINDS or span not in SPANS:
         raise QueryRefused(visit.say("There is no such thing."))
-    by = tuple(one for one in BY if one in query.getall("by", []))
+    by = tuple(one for one in _dimensions(kind) if one in query.getall("by", []))
     return Asked(kind, span, by, query.get("channel", ""), query.get("brand", ""))
+
+
+def _dimensions(kind: str) -> Sequence[str]:
+    """What lines of the report can stand for: boxes that are ticked for one report may be none of the next."""
+    return [one for one in BY if kind == "history" or one not in ("status", "cause")]
 
 
 def _columns(report: Report) -> Sequence[str]:
