@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from petitbleu.store import Store
-from petitbleu.store.database import APP
-from tortoise.migrations.executor import MigrationTarget
+from petitbleu.store.database import APP, app_config
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 
 HOUR = 3_600_000_000
 BODY = (
@@ -16,7 +16,8 @@ BODY = (
 
 async def migrate_to(store: Store, name: str) -> None:
     """Bring an empty database to the migration `name` and no further."""
-    await store._executor.migrate([MigrationTarget(APP, name)], direction="forward")
+    executor = MigrationExecutor(store.connection, {APP: app_config(store.dialect)})
+    await executor.migrate([MigrationTarget(APP, name)], direction="forward")
 
 
 async def fill(store: Store) -> None:

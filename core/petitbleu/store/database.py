@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import copy
 import logging
+import pkgutil
 import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,10 +21,10 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.backends.base.config_generator import expand_db_url
 from tortoise.context import TortoiseContext, get_current_context
 from tortoise.exceptions import BaseORMException, OperationalError
-from tortoise.migrations.executor import MigrationExecutor
 from tortoise.transactions import in_transaction
 
 from ..errors import Unavailable
+from . import migrations
 from .epoch import Guard
 from .errors import CommitUnknown, StepUndone, StoreError
 from .postgres import MIGRATION_LOCK, alone, broken_off, credentials, lost
@@ -41,6 +41,11 @@ MOST_ROWS = 1000
 KEY_MASK = (1 << CELL_SHIFT) - 1
 _PATIENT = 3_600_000
 """Milliseconds that a process may wait for another's long transaction on SQLite when it has nothing else to do."""
+
+_HAS_MIGRATIONS: Mapping[Dialect, str] = {
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'tortoise_migrations'",
+    "postgres": "SELECT 1 WHERE to_regclass('tortoise_migrations') IS NOT NULL",
+}
 
 
 class Store:
@@ -242,16 +247,15 @@ class Store:
         self._skew += more
 
     async def pending_migrations(self) -> list[str]:
-        plan = await self._executor.plan()
-        return [step.migration.name for step in plan]
+        had = await self._applied_migrations()
+        return [name for name in known_migrations() if name not in had]
 
     async def check_tables(self) -> None:
         """Refuse tables of an earlier version, and those of a later one that this version would spoil."""
-        executor = self._executor
-        if pending := [step.migration.name for step in await executor.plan()]:
+        had, known = await self._applied_migrations(), known_migrations()
+        if pending := [name for name in known if name not in had]:
             raise StoreError(f"the database lacks {', '.join(pending)}; run `petitbleu migrate` first")
-        known = sorted(key.name for key in executor.loader.disk_migrations)
-        later = sorted(key.name for key in executor.loader.applied_migrations if key.name not in known)
+        later = sorted(had.difference(known))
         if not later:
             return
         needs = (await self.read("SELECT value FROM installation WHERE name = ?", ["needs"]))[0]["value"]
@@ -264,7 +268,13 @@ class Store:
 
     async def is_empty(self) -> bool:
         """No migration was ever applied here."""
-        return not await self._executor.recorder.applied_migrations()
+        return not await self._applied_migrations()
+
+    async def _applied_migrations(self) -> set[str]:
+        if not await self.read(_HAS_MIGRATIONS[self.dialect], []):
+            return set()
+        rows = await self.read("SELECT name FROM tortoise_migrations WHERE app = ?", [APP])
+        return {row["name"] for row in rows}
 
     async def migrate(self, patience: float = 10.0) -> list[str]:
         """Bring the tables up to date; gives the names of what was applied. All is, or nothing.
@@ -272,6 +282,9 @@ class Store:
         Whoever comes second waits for the first, and then finds nothing left. On PostgreSQL a table that another
         transaction holds is waited for `patience` seconds, since everybody else has to wait behind us.
         """
+        # as much to import as a tenth of a small start
+        from tortoise.migrations.executor import MigrationExecutor
+
         applied: list[str] = []
 
         def note(phase: str, app: str, name: str) -> None:
@@ -284,7 +297,7 @@ class Store:
                 if self.dialect == "postgres":
                     await transaction.execute_query("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK])
                     await transaction.execute_script(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
-                executor = MigrationExecutor(transaction, {APP: _app_config(self.dialect)})
+                executor = MigrationExecutor(transaction, {APP: app_config(self.dialect)})
                 # before anything asks for it, which would fail and thereby end the transaction
                 await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
                 await executor.migrate(direction="forward", progress=note)
@@ -294,10 +307,6 @@ class Store:
                 "which); end it, then run `petitbleu migrate` again"
             ) from error
         return applied
-
-    @cached_property
-    def _executor(self) -> MigrationExecutor:
-        return MigrationExecutor(self.connection, {APP: _app_config(self.dialect)})
 
     async def check_durability(self, relaxed: bool) -> None:
         """Refuse a database that could forget what it acknowledged, unless the configuration says so in words."""
@@ -322,6 +331,11 @@ class Store:
             )
 
 
+def known_migrations() -> list[str]:
+    """Those that this version has, in order."""
+    return sorted(name for _, name, _ in pkgutil.iter_modules(migrations.__path__) if name[0].isdigit())
+
+
 def _beyond(values: Sequence[Any]) -> tuple[list[Any], list[Any]] | None:
     """The parameters in two parts, where there are more rows than a statement of SQLite should hold."""
     for at, value in enumerate(values):
@@ -331,7 +345,7 @@ def _beyond(values: Sequence[Any]) -> tuple[list[Any], list[Any]] | None:
     return None
 
 
-def _app_config(dialect: Dialect) -> dict[str, Any]:
+def app_config(dialect: Dialect) -> dict[str, Any]:
     """The connection is called by its dialect, since Tortoise keeps statements by a connection's name."""
     return {
         "models": ["petitbleu.store.models"],
@@ -372,7 +386,7 @@ async def open_store(
     context.__enter__()
     try:
         await context.init(
-            config={"connections": {dialect: address}, "apps": {APP: _app_config(dialect)}, "use_tz": True},
+            config={"connections": {dialect: address}, "apps": {APP: app_config(dialect)}, "use_tz": True},
             init_connections=True,
         )
         store = Store(context, dialect, shift, address)
