@@ -346,8 +346,17 @@ async def test_a_receiver_that_wants_no_more_is_told_no_more_until_it_is_enabled
         assert await rig.outbox_desk.enable("core/all", ANN)
         await until(lambda: len({one.event for one in quiet.script.notices[1:]}) == 6)
     assert not await rig.outbox_desk.enable("core/all", ANN)
-    with pytest.raises(AccessDenied):
-        await rig.outbox_desk.enable("core/all", Actor(Operator("bob", frozenset({"read"})), "rest"))
+    # a subscription is one of all event types
+    admin = frozenset({"admin"})
+    for bob in (
+        Operator("bob", frozenset({"read"})),
+        Operator("bob", admin, event_types=frozenset({"note"})),
+        Operator("bob", admin, brands=frozenset({"shop"})),
+    ):
+        with pytest.raises(AccessDenied):
+            await rig.outbox_desk.enable("core/all", Actor(bob, "rest"))
+        with pytest.raises(AccessDenied):
+            await rig.outbox_desk.replay("core/all", Actor(bob, "rest"))
 
 
 async def test_what_a_dead_process_was_telling_is_told_again_under_the_same_key(store: Store, quiet: Receiver) -> None:

@@ -84,7 +84,8 @@ class SubscriptionState:
 class Outbox(Protocol):
     """The notices of subscriptions, see `petitbleu_subscriptions`; those told are kept for `retention.outbox`.
 
-    Who changes something needs the right `admin` (`AccessDenied`) and stands in the audit."""
+    Who changes something needs the right `admin`, not narrowed to event types or brands (`AccessDenied`), and stands in
+    the audit."""
 
     async def states(self) -> list[SubscriptionState]:
         """Of every subscription that is configured or has something kept."""

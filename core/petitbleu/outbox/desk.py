@@ -107,7 +107,9 @@ class OutboxDesk:
 
 
 def _admin(actor: Actor) -> None:
-    if not actor.operator.may("admin"):
+    """Notices are of all event types, and so is what becomes of a subscription."""
+    operator = actor.operator
+    if not operator.may("admin") or operator.event_types is not None or operator.brands is not None:
         raise AccessDenied
 
 
