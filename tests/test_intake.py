@@ -262,6 +262,8 @@ async def test_an_attribute_given_twice_in_different_case(door: Any) -> None:
 
 
 async def test_times_without_a_zone_and_the_default_lifetime(door: Any) -> None:
+    (event,) = door().check([incoming(scheduled="9999-12-31T23:59:59.999999Z")])
+    assert event.expiration == event.scheduled == datetime.max.replace(tzinfo=UTC)
     (event,) = door().check([incoming(scheduled="2100-05-01 10:00:00")])
     assert event.scheduled == datetime(2100, 5, 1, 10, tzinfo=UTC)
     assert event.expiration == datetime(2100, 5, 3, 10, tzinfo=UTC)

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from petitbleu import Event, HandOffRefused, Queue
 from petitbleu.lifecycle import EXPIRED, PENDING, PROCESSING, SENT
 from petitbleu.queue.queue import WorkQueue
@@ -89,7 +91,12 @@ async def test_one_event_that_cannot_be_stored_costs_the_other_callers_nothing(s
     assert await queue.depth.count(time.monotonic) == 2
 
 
-async def test_an_event_comes_back_as_it_went_in(store: Store, queue: WorkQueue) -> None:
+LAST = datetime.max.replace(tzinfo=UTC)
+"""What callers write for "never"."""
+
+
+@pytest.mark.parametrize("expiration", [datetime(2100, 1, 1, tzinfo=UTC), LAST])
+async def test_an_event_comes_back_as_it_went_in(store: Store, queue: WorkQueue, expiration: datetime) -> None:
     original = event(
         store,
         data={"ctx": {"a": ["1", "2"], "#text": "\u2028é\x07"}},
@@ -99,11 +106,20 @@ async def test_an_event_comes_back_as_it_went_in(store: Store, queue: WorkQueue)
         external_id="X",
         origin="shop",
         priority=2,
-        expiration=datetime(2100, 1, 1, tzinfo=UTC),
+        expiration=expiration,
     )
     (event_id,) = await queue.put([original])
     (claimed,) = await queue.claim(Queue.REALTIME, 10)
     assert claimed.event == replace(original, id=event_id)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+@example(LAST)
+@example(moment(2**32 * 1_000_000 - 1))
+@example(moment(2**32 * 1_000_000))
+def test_a_moment_is_as_many_microseconds_and_no_other(at: datetime) -> None:
+    assert moment(micros(at)) == at
+    assert at == LAST or micros(at + timedelta(microseconds=1)) == micros(at) + 1
 
 
 async def test_claims_follow_priority_and_order_and_never_overlap(store: Store, queue: WorkQueue) -> None:
@@ -270,8 +286,8 @@ async def test_the_claim_uses_its_index(store: Store) -> None:
     )
     for statement in ("SELECT 1", "ANALYZE queue"):  # without and with statistics
         await store.connection.execute_script(statement)
-        for name, given in (("claim_flows", ["lease", 1, 0, [flow]]), ("flows", [0, 0, 0, 0])):
-            query, values = store.queries.bind(name, given)
+        for name, arguments in (("claim_flows", ["lease", 1, 0, [flow]]), ("flows", [0, 0, 0, 0])):
+            query, values = store.queries.bind(name, arguments)
             rows = await store.connection.execute_query_dict("EXPLAIN " + query, values)
             text = "\n".join(row["QUERY PLAN"] for row in rows)
             assert "Index Scan using queue_flows" in text or "Index Only Scan using queue_flows" in text, text

@@ -31,6 +31,9 @@ TELLERS = 32
 """Accepted events of which observers hear at the same time."""
 
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`events` of one call, `pending` in the queue, `attribute` characters of one attribute, `data` bytes of one
@@ -262,8 +265,14 @@ class Intake:
             origin=values.get("origin", ""),
             priority=priority,
             scheduled=scheduled,
-            expiration=expiration or (scheduled or created) + self._limits.lifetime,
+            expiration=expiration or self._end_of(scheduled or created),
         )
+
+    def _end_of(self, start: datetime) -> datetime:
+        try:
+            return start + self._limits.lifetime
+        except OverflowError:
+            return _NEVER
 
     def _addresses_of(self, reading: Reading, country: str) -> dict[str, str]:
         return {

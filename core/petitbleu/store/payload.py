@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -10,13 +10,21 @@ import orjson
 from ..data import from_json, to_json
 from ..types import Event, Queue
 
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_EXACT = 2**32 * 1_000_000
+"""Up to here, the year 2106, a float of seconds is one microsecond and no other."""
+
 
 def micros(moment: datetime) -> int:
-    return int(moment.timestamp() * 1_000_000)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def moment(value: int) -> datetime:
-    return datetime.fromtimestamp(value / 1_000_000, UTC)
+    """Raises `OverflowError` for what no calendar has."""
+    if -_EXACT < value < _EXACT:
+        return datetime.fromtimestamp(value / 1_000_000, UTC)
+    # exactly: the last moment of the year 9999, which callers write for "never", must not become one of the next
+    return _EPOCH + timedelta(microseconds=value)
 
 
 def optional_micros(value: datetime | None) -> int | None:
