@@ -279,6 +279,7 @@ async def test_the_suppression_list_in_pieces_and_its_changes(shop: Instance) ->
         (desk.add("pigeon", "a@example.com", BOSS), "channel"),
         (desk.add("email", "a@example.com", BOSS, brand="none"), "brand"),
         (desk.add("email", "a@example.com", BOSS, expires=late), "expires"),
+        (desk.add("email", "a@example.com", BOSS, expires=timedelta.max), "expires"),
         (desk.add("email", "a@example.com", BOSS, text="x" * 1001), "text"),
         (desk.read_in("address\nnobody\n", "csv", BOSS, defaults=ListDefaults("email")), "line 2"),
         (desk.find(SuppressionFilter(address="a@example.com"), ZOE, 5), "address"),

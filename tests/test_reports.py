@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -240,6 +240,9 @@ async def test_an_operator_reads_what_the_rights_reach(store: Store) -> None:
         ({"by": ("type", "type")}, "twice"),
         ({"kind": "service_level", "by": ("status",)}, "history alone"),
         ({"since": NOON + timedelta(days=1)}, "in the future"),
+        ({"since": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))}, "beyond the years"),
+        ({"since": datetime(1, 1, 3, tzinfo=UTC), "by": ("period",), "every": "day"}, "too many lines"),
+        ({"since": datetime(1, 1, 3, tzinfo=UTC), "by": ("period",), "every": "month"}, "too many lines"),
     ],
 )
 async def test_what_cannot_be_asked_is_refused_with_words(store: Store, changes: Any, words: str) -> None:

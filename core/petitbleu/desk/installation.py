@@ -15,6 +15,7 @@ from ..operating import Actor, ApiToken, NewToken, OpenSession, OperatorFacts, P
 from ..reload import answers, ask
 from ..store import Store
 from ..types import Operator
+from .endings import ending
 from .listing import Sizes, clean
 from .plugins import plugin_facts
 
@@ -116,7 +117,7 @@ class DeskInstallation:
         expires: datetime | timedelta | None = None,
     ) -> NewToken:
         _check(actor.operator)
-        until = self._now() + expires if isinstance(expires, timedelta) else expires
+        until = ending(expires, self._now())
         return await self._tokens.create(
             login, name, actor, rights=rights, event_types=event_types, brands=brands, expires=until
         )

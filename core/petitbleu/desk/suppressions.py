@@ -23,6 +23,7 @@ from ..store.payload import moment
 from ..suppression.exchange import Reader, Writer
 from ..suppression.register import Register
 from ..types import Operator
+from .endings import ending
 from .listing import Sizes, clean, page, place
 
 PIECE = 64 * 1024
@@ -60,13 +61,12 @@ class DeskSuppressions:
     ) -> Suppression:
         self._known_brand(brand, _brands(actor.operator))
         now = moment(self._store.now())
-        if isinstance(expires, timedelta):
-            expires = now + expires
-        if expires is not None and expires <= now:
-            raise InputRefused([("expires", f"{expires:%Y-%m-%d %H:%M:%S} UTC is over already")])
+        until = ending(expires, now)
+        if until is not None and until <= now:
+            raise InputRefused([("expires", f"{until:%Y-%m-%d %H:%M:%S} UTC is over already")])
         if len(text) > _MOST_TEXT or "\0" in text:
             raise InputRefused([("text", f"has more than {_MOST_TEXT} characters, or a NUL character")])
-        entry = Suppression(channel, self._key(channel, address), brand, reason, text, now, expires, actor.login)
+        entry = Suppression(channel, self._key(channel, address), brand, reason, text, now, until, actor.login)
         await self._register.put([entry], actor, "suppressions.add")
         return entry
 

@@ -28,6 +28,9 @@ PERIODS = ("minute", "hour", "day", "month")
 ERRORS = (FAILED, EXPIRED, NOT_COVERED, IGNORED)
 """What counts as an error: whatever ended without being sent."""
 MOST_ROWS = 100_000
+MOST_DAYS = timedelta(days=4000)
+"""Of a report by day or month, whose parts between two changes of the clocks are looked for one by one."""
+_TOO_MANY = "the report would have too many lines; ask for a shorter period, or for less"
 _COLUMNS = {"status": "fact"}
 _SIZES = {"minute": MINUTES, "hour": HOURS, "day": DAYS, "month": DAYS}
 _MICRO = 1_000_000
@@ -256,7 +259,7 @@ class Reports:
         for statement, values in self._statements(query, types):
             rows += await self._store.read(f"{statement} LIMIT {MOST_ROWS}", values)
             if len(rows) >= MOST_ROWS:
-                raise QueryRefused("the report would have too many lines; ask for a shorter period, or for less")
+                raise QueryRefused(_TOO_MANY)
         return compute(query, rows, self._zone)
 
     def _checked(self, query: ReportQuery) -> ReportQuery:
@@ -268,9 +271,14 @@ class Reports:
             raise QueryRefused("by status or cause is the report history alone")
         if len({*query.by}) != len(query.by):
             raise QueryRefused("by names a dimension twice")
-        since, until = self._rounded(query.since), self._rounded(min(query.until, moment(self._now())), up=True)
+        try:
+            since, until = self._rounded(query.since), self._rounded(min(query.until, moment(self._now())), up=True)
+        except OverflowError:
+            raise QueryRefused("the period lies beyond the years 1 to 9999") from None
         if since >= until:
             raise QueryRefused("the period ends before it begins, or lies in the future")
+        if "period" in query.by and query.every in ("day", "month") and until - since > MOST_DAYS:
+            raise QueryRefused(_TOO_MANY)
         return replace(query, since=since, until=until)
 
     def _rounded(self, at: datetime, up: bool = False) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from petitbleu import ReportQuery
@@ -11,6 +11,8 @@ from pydantic import AwareDatetime, BeforeValidator, Field
 from .operation import Answer, Call, Given, Operation, Success, Told
 
 DAY = timedelta(days=1)
+_FIRST = datetime(1, 1, 2, tzinfo=UTC)
+"""There is no day before the one before it."""
 
 
 def _written(value: Any) -> Any:
@@ -72,7 +74,7 @@ async def get_report(call: Call, path: ReportPath, query: ReportParameters) -> A
     until = query.until or call.door.services.now()
     asked = ReportQuery(
         path.kind.replace("-", "_"),
-        query.since or until - DAY,
+        query.since or max(until, _FIRST) - DAY,
         until,
         tuple(filter(None, query.by.split(","))),
         query.every,

@@ -225,6 +225,7 @@ async def test_the_suppression_list(ask: Any) -> None:
         ("POST", root, {"channel": "email", "address": "zoe"}, 422),
         ("POST", root, {"channel": "pigeon", "address": "zoe@example.com"}, 422),
         ("POST", root, {"channel": "email", "address": "z@example.com", "expires": "2020-01-01T00:00:00Z"}, 422),
+        ("POST", root, {"channel": "email", "address": "z@example.com", "expires": "9999-12-31T23:59:59-14:00"}, 422),
         ("POST", root, {"channel": "email", "address": "z@example.com", "brand": "none"}, 422),
         ("GET", f"{root}?address=zoe@example.com", None, 400),
         ("GET", f"{root}/export?address=zoe@example.com", None, 400),
@@ -311,6 +312,9 @@ async def test_what_is_no_report_is_refused(ask: Any) -> None:
         ("history?since=2026-02-01T00:00:00Z&until=2026-01-01T00:00:00Z", 400),
         ("history?since=yesterday", 400),
         ("history?until=0.5", 400),
+        ("history?until=0001-01-01T00:00:00Z", 400),
+        ("history?until=0001-01-01T00:00:00%2B14:00", 400),
+        ("history?since=9999-12-31T23:59:59-14:00", 400),
         ("weather", 404),
     ):
         assert (await ask("GET", f"/api/v1/reports/{asked}")).status == status, asked
@@ -357,6 +361,7 @@ async def test_operators_sessions_and_tokens_are_looked_at_and_ended(ask: Any, r
         ({"rights": ["all"]}, "/rights"),
         ({"login": "nobody"}, "/login"),
         ({"expires": "2000-01-01T00:00:00Z"}, "/expires"),
+        ({"expires": "9999-12-31T23:59:59-14:00"}, "/expires"),
     ):
         refused = await ask("POST", "/api/v1/tokens", {"login": "mc", "name": "crm", **wrong})
         assert (refused.status, refused.errors[0][0]) == (422, pointer), refused.body
