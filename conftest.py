@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import asyncpg
 import pytest
 from petitbleu.testing.databases import PostgresDatabases, copy_sqlite, drop_postgres, make_postgres, make_tables
 from postgres_server import PostgresServer, postgres_server
+from warm_starts import warm_starts
 
 _PACKAGES = {
     "aiosmpplib": "aiosmpplib",
@@ -60,6 +63,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # nobody out there is talked to, and each start reads the system's 140 roots several times, a tenth of a second
+    os.environ["SSL_CERT_FILE"] = os.devnull
+    running = ExitStack()
+    running.enter_context(warm_starts())
+    config.add_cleanup(running.close)
     config.stash[_PARTS] = RealParts()
     if config.getoption("--and-before"):
         assert config.cache is not None
