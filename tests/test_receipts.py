@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -120,6 +121,20 @@ async def test_a_receipt_may_come_before_its_attempt_is_written_down(store: Stor
     await store.shift_clock(1)
     await rig.receipts.match()
     assert (await rig.event(event_id)).feedback == "received"
+
+
+async def test_a_provider_whose_clock_is_beyond_the_calendar_is_heard_all_the_same(
+    store: Store, script: Script
+) -> None:
+    rig = Rig(store, script)
+    async with rig.at_work():
+        event_id = await rig.push()
+        await rig.until(event_id, "sent")
+    late = datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))
+    await _told(rig, *(_receipt(f"{event_id}{part}", RECEIVED, at=late) for part in "ab"))
+    assert (await rig.event(event_id)).feedback == "received"
+    rows = await store.read("SELECT at FROM receipts", [])
+    assert [row["at"] for row in rows] == [None, None]
 
 
 async def test_a_receipt_that_comes_twice_tells_nothing_new(store: Store, script: Script) -> None:

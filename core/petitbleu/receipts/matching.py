@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from ..data import from_json, to_json
@@ -111,8 +112,18 @@ def stored(one: Receipt) -> dict[str, Any]:
         "code": words(one.code, 64),
         "scope": one.scope.value,
         "permanent": int(one.permanent),
-        "at": None if one.at is None else micros(one.at),
+        "at": _known(one.at),
     }
+
+
+def _known(at: datetime | None) -> int | None:
+    """In microseconds; of a time that no calendar has, which could not be read again, nothing."""
+    if at is None:
+        return None
+    try:
+        return micros(at.astimezone(UTC))
+    except OverflowError:
+        return None
 
 
 def _receipt(row: Row) -> Receipt:

@@ -76,22 +76,22 @@ class Receipts:
         self._suppressions = suppressions
         self._addresses = addresses
         self._brand = brand
-        self._coming: Batcher[Receipt, None] = Batcher(self._write, linger=0.001)
+        self._coming: Batcher[Row, None] = Batcher(self._write, linger=0.001)
         self._arrived = asyncio.Event()
 
     # -------------------------------------------------------------------------------------------------------- coming
 
     async def record(self, receipts: Sequence[Receipt]) -> None:
         """Store them durably. Raises `Unavailable`."""
-        await asyncio.gather(*(self._coming.begin(one) for one in receipts))
+        rows = [stored(one) for one in receipts]
+        await asyncio.gather(*(self._coming.begin(one) for one in rows))
         self._arrived.set()
 
-    async def _write(self, receipts: list[Receipt]) -> list[None]:
-        rows = [stored(one) for one in receipts]
+    async def _write(self, rows: list[Row]) -> list[None]:
         # stored a second time, a receipt says nothing new
         await self._store.again(lambda: self._store.rows("insert_receipts", rows))
         self._metrics.batch("receipts", len(rows))
-        return [None] * len(receipts)
+        return [None] * len(rows)
 
     # ------------------------------------------------------------------------------------------------------- running
 
