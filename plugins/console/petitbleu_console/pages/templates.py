@@ -131,6 +131,8 @@ def _pasted(text: str, event_type: str) -> IncomingEvent:
         value = json.loads(text)
     except ValueError as error:
         raise PetitbleuError(f"the event is not JSON: {error}") from None
+    except RecursionError:
+        raise PetitbleuError("the event is nested too deeply") from None
     return event_from_json(value, lambda name: Queue.REALTIME, event_type=event_type)
 
 
