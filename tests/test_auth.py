@@ -291,17 +291,17 @@ async def test_unknown_logins_and_wrong_networks_cost_as_much_as_wrong_passwords
         auth = start(known)
         assert (await auth.authenticate(token("mc/demo"))).login == "mc"
 
-        async def seconds(text: str, address: str) -> float:
+        async def processor_time(text: str, address: str) -> float:
             took = []
             for _ in range(3):
-                begun = time.perf_counter()
+                begun = time.process_time()
                 await denied(auth.authenticate(token(text, address)))
-                took.append(time.perf_counter() - begun)
+                took.append(time.process_time() - begun)
             return min(took)
 
-        wrong = await seconds("mc/wrong", HERE)
+        wrong = await processor_time("mc/wrong", HERE)
         for text, address in (("nobody/demo", HERE), ("mc/demo", ELSEWHERE), ("mc/" + "x" * 2000, HERE)):
-            assert await seconds(text, address) > wrong / 2
+            assert await processor_time(text, address) > wrong / 2
 
 
 async def test_a_correct_password_is_hashed_once(database_url: str, clock: Clock) -> None:
