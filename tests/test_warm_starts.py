@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -41,6 +42,10 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path / "shop"
 
 
+def of(pid: int, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text("utf-8")
+
+
 def test_words_files_folder_and_the_exit_code_are_those_that_were_given(tmp_path: Path, real_starts: list[Any]) -> None:
     done = subprocess.run([*PETITBLEU, "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -69,6 +74,23 @@ async def test_a_server_hears_signals_and_is_waited_for(
         await process.stderr.read()
         assert await process.wait() == code
     assert real_starts == [] or not warm_starts.possible()
+
+
+async def test_processes_of_a_supervisor_are_its_children(shop: Path, petitbleu_model: Path, tmp_path: Path) -> None:
+    url = copy_sqlite(petitbleu_model, tmp_path / "test.db")
+    words = ["serve", "--processes", "2", "--config", str(shop), "--set", "http.port=0", "--set", f"database={url}"]
+    process = await asyncio.create_subprocess_exec(*PETITBLEU, *words, stderr=PIPE)
+    assert process.stderr is not None
+    lines: list[dict[str, Any]] = []
+    while [one["text"] for one in lines].count("serving") < 2:
+        lines.append(json.loads(await process.stderr.readline()))
+    for started in (one for one in lines if one["text"] == "process started"):
+        if warm_starts.possible():
+            assert f"PPid:\t{process.pid}\n" in of(started["pid"], "status")
+            assert warm_starts.PROGRAM.name in of(started["pid"], "cmdline")
+    process.terminate()
+    await process.stderr.read()
+    assert await process.wait() == 0
 
 
 def test_the_environment_is_the_one_that_was_given(

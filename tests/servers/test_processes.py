@@ -315,7 +315,7 @@ async def test_rolling_restarts_under_load_lose_and_double_nothing(site: Any) ->
     async def caller() -> None:
         while going:
             await made.push(next(numbers))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.03)
 
     async with stopped(await made.serve("--processes", "2", ready=2)) as process:
         callers = [asyncio.create_task(caller()) for _ in range(2)]

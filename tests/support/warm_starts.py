@@ -3,8 +3,10 @@ seconds of processor time on importing. Inside `warm_starts`, `python -m petitbl
 imported it already, `warm_python.py`, and parts into one more: with the arguments, files, folder and environment that
 were given, as a child of this process that is waited for and killed like any other.
 
-What Python itself reads when it starts, a function between fork and exec, and passed files need a real start, and get
-one; so do the processes of a supervisor, and wherever the system cannot hand over children (Linux can).
+A supervisor that is started in this way has one more such process, and starts its own from there.
+
+What Python itself reads when it starts, and a function between fork and exec, need a real start, and get one; so does
+everything where the system cannot hand over children (Linux can).
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from warm_python import LARGEST, Order
+from warm_python import LARGEST, MOST_FILES, Order
 
 PROGRAM = Path(__file__).parent / "warm_python.py"
 BEGINNING = [sys.executable, "-m", "petitbleu"]
 PR_SET_CHILD_SUBREAPER = 36
-_UNUSUAL = ("executable", "preexec_fn", "pass_fds", "shell", "gid", "gids", "uid", "start_new_session")
+_UNUSUAL = ("executable", "preexec_fn", "shell", "gid", "gids", "uid", "start_new_session")
 _START: Any = subprocess.Popen.__dict__["_execute_child"]
 _NAMES = inspect.signature(_START)
 
@@ -38,8 +40,18 @@ def warm_starts() -> Iterator[None]:
     if not possible():
         yield
         return
+    warm = begin(None)
+    try:
+        yield
+    finally:
+        setattr(subprocess.Popen, "_execute_child", _START)  # noqa: B010 - what subprocess has for this is not public
+        warm.close()
+
+
+def begin(requests: socket.socket | None) -> _Warm:
+    """From now on; `requests` leads to a process that is there already."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    warm = _Warm()
+    warm = _Warm(requests)
 
     def start(popen: subprocess.Popen[Any], *arguments: Any) -> None:
         given = _NAMES.bind(popen, *arguments).arguments
@@ -52,21 +64,17 @@ def warm_starts() -> Iterator[None]:
         popen._child_created = True  # type: ignore[attr-defined]
         popen._close_pipe_fds(*(given[name] for name in _PIPES))  # type: ignore[attr-defined]
 
-    setattr(subprocess.Popen, "_execute_child", start)  # noqa: B010 - what subprocess has for this is not public
-    try:
-        yield
-    finally:
-        setattr(subprocess.Popen, "_execute_child", _START)  # noqa: B010
-        warm.close()
+    setattr(subprocess.Popen, "_execute_child", start)  # noqa: B010
+    return warm
 
 
 _PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 
 def _files(given: Mapping[str, Any]) -> list[int]:
-    """Standard input, output and error of the new process: those that were named, else our own."""
+    """Standard input, output and error, those that were named, else our own; and those that are passed."""
     named = [given[name] for name in ("p2cread", "c2pwrite", "errwrite")]
-    return [number if file == -1 else file for number, file in enumerate(named)]
+    return [*(number if file == -1 else file for number, file in enumerate(named)), *sorted(given["pass_fds"])]
 
 
 def _order(given: Mapping[str, Any]) -> Order | None:
@@ -82,6 +90,7 @@ def _order(given: Mapping[str, Any]) -> Order | None:
         "directory": os.path.realpath(given["cwd"] or os.curdir),
         "environment": environment,
         "group": given["process_group"] == 0,
+        "files": [0, 1, 2, *sorted(given["pass_fds"])],
     }
 
 
@@ -102,15 +111,15 @@ def possible() -> bool:
 class _Warm:
     """The process that has imported Petitbleu, and the way to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, requests: socket.socket | None) -> None:
         self._one_at_a_time = threading.Lock()
-        self._requests: socket.socket | None = None
+        self._requests = requests
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, order: Order, files: list[int]) -> int | None:
         """The id of a new process; None if there is none to be had in this way."""
         request = json.dumps(order).encode()
-        if len(request) > LARGEST:
+        if len(request) > LARGEST or len(files) > MOST_FILES:
             return None
         with self._one_at_a_time:
             try:
