@@ -347,9 +347,20 @@ async def test_rights_and_their_reach(store: Store, queue: WorkQueue, operations
 async def test_an_event_whose_payload_is_gone(store: Store, queue: WorkQueue, operations: Operations) -> None:
     event_id = await ended(store, queue, FAILED)
     await store.connection.execute_script(f"DELETE FROM payloads WHERE id = {event_id}")
-    gone = "what the caller sent is not kept any more"
+    gone = "what the caller sent is not kept any more, or cannot be read"
     assert await operations.retry([event_id], ANN) == [Done(event_id, False, gone)]
     assert await operations.resend([event_id], ANN) == [Done(event_id, False, gone)]
+
+
+async def test_an_event_that_cannot_be_read_can_be_paused_released_and_cancelled(
+    store: Store, queue: WorkQueue, operations: Operations
+) -> None:
+    (event_id,) = await queue.put([event(store)])
+    await store.connection.execute_script(f"UPDATE payloads SET body = '{{' WHERE id = {event_id}")
+    for operation in (operations.hold, operations.release, operations.cancel):
+        assert (await operation([event_id], ANN))[0].ok
+    (answer,) = await operations.resend([event_id], ANN)
+    assert (answer.ok, "cannot be read" in answer.text) == (False, True)
 
 
 async def test_a_full_queue_takes_no_more(store: Store, queue: WorkQueue, operations: Operations) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from petitbleu import Event, HandOffRefused, Queue
 from petitbleu.lifecycle import EXPIRED, PENDING, PROCESSING, SENT
 from petitbleu.queue.queue import WorkQueue
+from petitbleu.queue.rows import HELD
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import CELL_SHIFT, Store, StoreError, migrations, open_store
 from petitbleu.store.payload import micros, moment
@@ -120,6 +121,29 @@ async def test_an_event_comes_back_as_it_went_in(store: Store, queue: WorkQueue,
 def test_a_moment_is_as_many_microseconds_and_no_other(at: datetime) -> None:
     assert moment(micros(at)) == at
     assert at == LAST or micros(at + timedelta(microseconds=1)) == micros(at) + 1
+
+
+async def test_an_event_that_cannot_be_read_holds_up_no_other(
+    store: Store, queue: WorkQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, bad, last = await queue.put([event(store) for _ in range(3)])
+    (whole,) = await store.read("SELECT body FROM payloads WHERE id = ?", [bad])
+    await store.connection.execute_query(f"UPDATE payloads SET body = 'zoe@example.com' WHERE id = {bad}")
+    assert {one.id for one in await queue.claim(Queue.REALTIME, 3)} == {first, last}
+    assert await queue.claim(Queue.REALTIME, 3) == []
+    (row,) = await store.read(
+        "SELECT state, lease, crashes, reason FROM queue JOIN events USING (id) WHERE id = ?", [bad]
+    )
+    assert (row["state"], row["lease"], row["crashes"]) == (HELD, None, 0)
+    assert "cannot be read (JSONDecodeError)" in row["reason"]
+    assert [record.__dict__["event"] for record in caplog.records if record.levelname == "ERROR"] == [bad]
+    assert "zoe@example.com" not in caplog.text
+    # one whose lease is another's by now is left alone
+    assert list(await store.rows("set_aside", [{"id": first, "lease": "gone"}])) == []
+    await store.rows("let_go", [{"id": bad}])
+    body = whole["body"].replace("'", "''")
+    await store.connection.execute_query(f"UPDATE payloads SET body = '{body}' WHERE id = {bad}")
+    assert [one.id for one in await queue.claim(Queue.REALTIME, 3)] == [bad]
 
 
 async def test_claims_follow_priority_and_order_and_never_overlap(store: Store, queue: WorkQueue) -> None:

@@ -42,7 +42,7 @@ from ..rendering import Renderer, RenderLimits
 from ..reports.reports import Reports
 from ..status import Status
 from ..store import Store
-from ..store.payload import decode
+from ..store.payload import readable
 from ..suppression.guard import Suppressions
 from ..suppression.register import Register
 from ..templates import Drafts, Templates
@@ -87,7 +87,7 @@ def assemble(planned: Plan, store: Store, around: Surroundings = Surroundings(),
 
     async def load_event(event_id: int) -> Event | None:
         rows = await store.read("SELECT body FROM payloads WHERE id = ?", [event_id])
-        return decode(event_id, store.vault.open(event_id, rows[0]["body"])) if rows else None
+        return readable(store.vault, event_id, rows[0]["body"]) if rows else None
 
     names = [full_name(plugin, one.name) for plugin, one in subscriptions]
     telling = _telling(ground, told, subscriptions)

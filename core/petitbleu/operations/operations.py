@@ -21,7 +21,7 @@ from ..outbox.notices import Outbox
 from ..queue.queue import WorkQueue
 from ..reports.tally import REOPENED, Fact, Tally
 from ..store import CELL_SHIFT, KEY_MASK, Store
-from ..store.payload import decode, moment, optional_micros
+from ..store.payload import moment, optional_micros, readable
 from ..types import Event, Operator
 from . import verdicts
 from .rerouting import Rerouting
@@ -230,7 +230,7 @@ class Operations:
                 row["due"],
                 row["expires"],
                 row["handed_off"] or "",
-                None if row["body"] is None else decode(row["id"], self._store.vault.open(row["id"], row["body"])),
+                readable(self._store.vault, row["id"], row["body"]),
             )
             for row in rows
         ]

@@ -48,7 +48,7 @@ class Rerouting:
     def verdict(self, found: Found, to: str) -> Verdict:
         """By what is stored."""
         if found.event is None:
-            return False, "what the caller sent is not kept any more"
+            return False, "what the caller sent is not kept any more, or cannot be read"
         if found.channel == to:
             return False, f"went by {to} last; retry or resend it"
         if found.state == LEASED:

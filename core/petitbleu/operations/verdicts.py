@@ -54,7 +54,7 @@ def hold(found: Found) -> Verdict:
 
 def retry(found: Found, now: int, lifetime: int) -> Verdict:
     if found.event is None:
-        return False, "what the caller sent is not kept any more"
+        return False, "what the caller sent is not kept any more, or cannot be read"
     if found.status in FINAL:
         if PENDING not in TRANSITIONS[found.status]:
             return False, f"is {found.status}; resend makes a new event of it"
@@ -89,7 +89,7 @@ def release(found: Found, now: int) -> Verdict:
 
 def resend(found: Found, now: int, lifetime: int) -> Verdict:
     if found.event is None:
-        return False, "what the caller sent is not kept any more"
+        return False, "what the caller sent is not kept any more, or cannot be read"
     return True, "is sent again as a new event" + prolonged(optional_micros(found.event.expiration), now, lifetime)
 
 

@@ -25,7 +25,7 @@ from ..metrics import Metrics
 from ..outbox.notices import Outbox
 from ..reports.tally import Tally
 from ..steps import Claimed, Step, step_row
-from ..store import CommitUnknown, Store
+from ..store import CommitUnknown, Store, StoreError
 from ..store.together import insert, settle, settled
 from ..suppression.guard import Added, Suppressions
 from ..types import Event, Queue
@@ -204,7 +204,7 @@ class WorkQueue:
     async def claim(self, queue: Queue, places: Mapping[Flow, int] | int, *, expired: bool = False) -> list[Claimed]:
         """Up to so many due events of each flow, the most urgent first; a number is for every flow there is.
 
-        `expired` takes only those whose time is over.
+        `expired` takes only those whose time is over. One that cannot be read is paused, and holds up no other.
         """
         if isinstance(places, int):
             places = dict.fromkeys(await self.flows(queue), places)
@@ -214,7 +214,14 @@ class WorkQueue:
             lease, rows = await self._store.again(lambda: self._take(queue, places, expired))
         if rows:
             self._metrics.batch("claim", len(rows))
-        claimed = [claimed_of(row, lease, self._store) for row in rows]
+        claimed, unread = [], {}
+        for row in rows:
+            try:
+                claimed.append(claimed_of(row, lease, self._store))
+            except Exception as error:
+                unread[row["id"]] = error
+        if unread:
+            await self._set_aside(unread, lease)
         return sorted(claimed, key=lambda one: (one.event.priority, one.id))
 
     async def _take(
@@ -231,6 +238,16 @@ class WorkQueue:
                 values = (lease, self._lease, LANES[queue], flow.channel, flow.type, most)
                 found += await self._store.rows("claim_expired" if expired else "claim", *values, on=transaction)
         return lease, found
+
+    async def _set_aside(self, unread: Mapping[int, Exception], lease: str) -> None:
+        """Until somebody has seen to it, such as to a key that is missing; as `Operations` pauses events."""
+        for number, error in unread.items():
+            cause = str(error) if isinstance(error, StoreError) else type(error).__name__
+            reason = f"held: what is stored of it cannot be read ({cause}); mend that, then `petitbleu events release`"
+            async with self._store.transaction() as transaction:
+                ours = await self._store.rows("set_aside", [{"id": number, "lease": lease}], on=transaction)
+                await self._store.rows("record_reason", reason, list(map(dict, ours)), on=transaction)
+            logger.error("event %d is paused, %s", number, reason, extra={"event": number})
 
     def _new_lease(self) -> str:
         return f"{self.incarnation}-{next(self._claims):x}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,9 @@ import orjson
 
 from ..data import from_json, to_json
 from ..types import Event, Queue
+from .vault import Vault
+
+logger = logging.getLogger("petitbleu.database")
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _EXACT = 2**32 * 1_000_000
@@ -75,3 +79,15 @@ def decode(event_id: int, text: str) -> Event:
         scheduled=optional_moment(body["scheduled"]),
         expiration=optional_moment(body["expiration"]),
     )
+
+
+def readable(vault: Vault, number: int, body: str | None) -> Event | None:
+    """What is stored of an event, for somebody who looks at it or puts an end to it: None where it is not kept any
+    more, and where it cannot be read, which is logged."""
+    if body is None:
+        return None
+    try:
+        return decode(number, vault.open(number, body))
+    except Exception as error:
+        logger.error("event %d cannot be read: %s", number, type(error).__name__, extra={"event": number})
+        return None

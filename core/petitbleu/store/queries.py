@@ -122,6 +122,11 @@ QUERIES = {
         FROM {rows:id bigint, lease text, handed_off text, wait bigint}
         WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2
         RETURNING queue.id AS id""",
+    "set_aside": """
+        UPDATE queue SET state = 3, lease = NULL, leased_until = NULL
+        FROM {rows:id bigint, lease text}
+        WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2
+        RETURNING queue.id AS id""",
     "hand_off": """
         UPDATE queue SET handed_off = j.provider, names = j.names
         FROM {rows:id bigint, lease text, provider text, names text}
