@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from petitbleu import Preview
@@ -27,16 +27,20 @@ class ShownPart:
 
 @dataclass(frozen=True, slots=True)
 class ShownMessage:
-    """`frame` is where the parts are served for frames; `notification` is title and body, where there are some."""
+    """`frame` is where the parts are served for frames: by their address alone, or for a form with what is `posted`,
+    which no log of addresses may have. `notification` is title and body, where there are some."""
 
     fields: Sequence[tuple[str, str]]
     notes: Sequence[str]
     parts: Sequence[ShownPart]
     frame: str
+    posted: Mapping[str, str] = field(default_factory=dict)
     notification: tuple[str, str] | None = None
 
 
-def shown(site: Site, channel: str, preview: Preview, frame: str) -> ShownMessage:
+def shown(
+    site: Site, channel: str, preview: Preview, frame: str, posted: Mapping[str, str] | None = None
+) -> ShownMessage:
     """For the template `message.html.j2`."""
     declared = next((one for one in site.services.channels() if one.name == channel), None)
     html = {part.name for part in declared.parts if part.escape == "html"} if declared is not None else set()
@@ -47,6 +51,7 @@ def shown(site: Site, channel: str, preview: Preview, frame: str) -> ShownMessag
         notes=preview.notes,
         parts=[ShownPart(name, text, name in html, on_phone) for name, text in preview.parts.items()],
         frame=frame,
+        posted=posted or {},
         notification=(str(title or ""), str(body or "")) if on_phone and (title or body) else None,
     )
 

@@ -18,6 +18,7 @@ from console_rig import HOSTILE, OPERATORS, TEMPLATES, Visitor, modules
 from petitbleu import Failed, Scope
 from petitbleu.testing import PASSWORD, RecordingChannel, Server, serving
 from petitbleu.testing.databases import copy_sqlite
+from petitbleu_console.messages import SEALED
 from petitbleu_console.pages import VIEWS
 from petitbleu_console.site import SECTIONS
 from petitbleu_email.catcher import CATCHER
@@ -157,6 +158,42 @@ async def test_the_images_of_a_message_are_seen(server: Server, tab: Tab) -> Non
         await tab.go(frame)
         assert await tab.run("[...document.images].map((one) => one.naturalWidth)") == [1]
     assert tab.problems == []
+
+
+async def test_a_pasted_event_fills_its_frames_and_stands_in_no_address(server: Server, tab: Tab) -> None:
+    page, name = f"{server.url}/console/templates/picture/email", "x" * 20_000
+    given = json.dumps({"email": "z@example.com", "ctx": {"name": name}})
+
+    async def frames() -> list[str]:
+        known = (await tab.do("Target.getTargets"))["targetInfos"]
+        return [one["url"] for one in known if one["type"] == "iframe"]
+
+    for scripts in (True, False):
+        await tab.do("Emulation.setScriptExecutionDisabled", value=not scripts)
+        await tab.go(f"{page}/preview?seed=zoe")
+        tab.posted.clear()
+        await tab.send("/preview", event=given)
+        if not scripts:
+            await tab.run(
+                "document.querySelectorAll('form.into-frame:not([hidden]) button').forEach((one) => one.click())"
+            )
+        async with asyncio.timeout(20):
+            while await frames() != [f"{page}/part"] * 2:
+                await asyncio.sleep(0.05)
+        assert len(tab.posted) == 3
+        sandboxes = "[...document.querySelectorAll('iframe')].map((one) => one.getAttribute('sandbox'))"
+        assert await tab.run(sandboxes) == ["", ""]
+    await tab.do("Emulation.setScriptExecutionDisabled", value=False)
+    assert tab.problems == []
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        visitor = Visitor(server, session)
+        await visitor.sign_in("chief")
+        await visitor.go("templates/picture/email/preview")
+        part = {"version": "draft", "event": given, "part": "html"}
+        assert "Hello" in await visitor.post("templates/picture/email/part", part)
+        assert visitor.headers["Content-Security-Policy"] == SEALED
+        await visitor.post("templates/picture/email/part", {**part, "key": "another"})
+        assert visitor.status == 403
 
 
 async def test_now_is_live_and_draws(server: Server, tab: Tab) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -72,56 +72,59 @@ async def _source(site: Site, visit: Visit) -> web.StreamResponse:
 
 async def _preview(site: Site, visit: Visit) -> web.StreamResponse:
     """With a seed by its name, or with an event that was pasted."""
-    name, asked = _name(visit), visit.form or visit.query
-    version, seed, language, event = (asked.get(one, "").strip() for one in ("version", "seed", "language", "event"))
+    name, asked = _name(visit), _asked(visit)
     problem, message = "", None
     try:
-        preview = await _rendered(site, visit, version or "draft", seed, language, event)
+        preview = await _rendered(site, visit, asked)
     except PetitbleuError as error:
         problem = str(error)
     else:
-        given = {"version": version or "draft", "seed": seed, "language": language, "event": event}
-        frame = f"{ROOT}templates/{name}/part?" + urlencode(given)
-        message = shown(site, name.partition("/")[2], preview, frame)
+        frame, pasted = f"{ROOT}templates/{name}/part", bool(asked["event"])
+        # what people paste is of somebody, and may be long
+        message = shown(
+            site,
+            name.partition("/")[2],
+            preview,
+            frame if pasted else f"{frame}?{urlencode(asked)}",
+            asked if pasted else None,
+        )
     return site.page(
         visit,
         "preview.html.j2",
         name=name,
         state=await _state(site, visit),
         versions=await site.services.desk.templates.versions(name, visit.operator),
-        asked={"version": version or "draft", "seed": seed, "language": language, "event": event},
+        asked=asked,
         message=message,
         problem=problem,
     )
 
 
 async def _part(site: Site, visit: Visit) -> web.StreamResponse:
-    asked = visit.query
-    preview = await _rendered(
-        site,
-        visit,
-        asked.get("version", "draft"),
-        asked.get("seed", ""),
-        asked.get("language", ""),
-        asked.get("event", ""),
-        images=True,
-    )
-    part = preview.parts.get(asked.get("part", ""))
+    preview = await _rendered(site, visit, _asked(visit), images=True)
+    part = preview.parts.get((visit.form or visit.query).get("part", ""))
     if part is None:
         raise web.HTTPNotFound
     return framed(part)
 
 
-async def _rendered(
-    site: Site, visit: Visit, version: str, seed: str, language: str, event: str, *, images: bool = False
-) -> Preview:
+def _asked(visit: Visit) -> Mapping[str, str]:
+    """An event comes by a form alone."""
+    given = visit.form or visit.query
+    version, seed, language = (given.get(one, "").strip() for one in ("version", "seed", "language"))
+    event = visit.form.get("event", "").strip()
+    return {"version": version or "draft", "seed": seed, "language": language, "event": event}
+
+
+async def _rendered(site: Site, visit: Visit, asked: Mapping[str, str], *, images: bool = False) -> Preview:
+    event = asked["event"]
     return await site.services.desk.templates.preview(
         _name(visit),
         visit.operator,
-        version=version,
-        seed=seed,
+        version=asked["version"],
+        seed=asked["seed"],
         event=_pasted(event, visit.part("type")) if event else None,
-        language=language,
+        language=asked["language"],
         images=images,
     )
 
@@ -191,6 +194,7 @@ VIEWS = (
     View("GET", "templates/{type}/{channel}/preview", "publish", _preview),
     View("POST", "templates/{type}/{channel}/preview", "publish", _preview),
     View("GET", "templates/{type}/{channel}/part", "publish", _part),
+    View("POST", "templates/{type}/{channel}/part", "publish", _part),
     View("POST", "templates/{type}/{channel}/proof", "publish", _proof),
     View("POST", "templates/{type}/{channel}/publish", "publish", _publish),
     View("POST", "templates/{type}/{channel}/unpublish", "publish", _unpublish),

@@ -76,6 +76,11 @@ function begin() {
     const seconds = Number(figure.dataset.refresh || 0);
     if (seconds > 0) setInterval(() => { if (!document.hidden) draw(figure); }, seconds * 1000);
   }
+  // Fills frames with what stands in no address; each is filled by its button otherwise.
+  for (const form of document.querySelectorAll("form.into-frame")) {
+    form.hidden = true;
+    form.submit();
+  }
   const menu = document.querySelector("details.menu");
   if (menu && matchMedia("(max-width: 59.99rem)").matches) menu.open = false;
   for (const all of document.querySelectorAll("input[data-all]")) {
