@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -236,12 +237,18 @@ ACCOUNT = "push@shop-1.iam.gserviceaccount.test"
 DEVICE = "fGx7:APA91b-" + "Zk_9" * 30
 
 
+@cache
+def account_key() -> rsa.RSAPrivateKey:
+    """It takes longer to make than most tests last."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class Google:
     """Takes service accounts' assertions and messages as Google does, and misbehaves on command: `script` holds what
     the next messages get, `grants` what the next requests for a token get."""
 
     def __init__(self) -> None:
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = account_key()
         self.seen: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
         self.script: deque[Callable[[web.Request], Awaitable[web.StreamResponse]]] = deque()
