@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
@@ -72,6 +73,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--and-before"):
         assert config.cache is not None
         config.stash[_PARTS].merge(config.cache.get(_KEPT, {}))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays, and need not be looked through again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
