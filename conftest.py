@@ -27,6 +27,13 @@ _PACKAGES = {
     "zeep": "zeep",
 }
 """Foreign parts that are Python packages: whoever imported them used them."""
+_LONG = (
+    "test_plugin_packages.py",
+    "test_tutorial.py",
+    "test_packaging.py",
+    "test_rest_openapi.py",
+    "test_migrations.py",
+)
 _KEPT = "petitbleu/real_parts"
 _PARTS: pytest.StashKey[RealParts] = pytest.StashKey()
 
@@ -85,6 +92,11 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules whose few tests take long come first: no process shall be left with one while the others are done."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
 
 
 @pytest.hookimpl(optionalhook=True)
