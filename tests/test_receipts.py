@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextvars import copy_context
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -51,7 +52,7 @@ async def _two_parts(message: Message, attempt: Attempt) -> Outcome:
     provider = attempt.pick(("loft", "barn"))
     await attempt.hand_off(provider)
     names = (f"{message.event.id}a", f"{message.event.id}b") if message.channel == "pigeon" else ()
-    return Delivered(provider, "250 flew", awaits=names)
+    return Delivered(provider, "250 flew", awaits=tuple(names))
 
 
 def _receipt(name: str, state: ReceiptState, provider: str = "loft", **more: Any) -> Receipt:
@@ -464,3 +465,84 @@ async def test_two_processes_tell_and_decide_everything_once(store: Store, scrip
     await asyncio.gather(*(rig.decisions.decide() for _ in range(4)))
     assert sorted(script.receipts) == [(one, "bounced") for one in ids]
     assert [len((await rig.event(one)).moves) for one in ids] == [1] * 20
+
+
+# ----------------------------------------------------------------------------------------------------------- together
+
+COMPLAINED = ReceiptState.COMPLAINED
+ONCE: list[list[tuple[int, str, ReceiptState]]] = [
+    [(1, "a", RECEIVED), (1, "b", BOUNCED), (1, "b", BOUNCED)],
+    [(1, "b", BOUNCED), (1, "a", RECEIVED), (1, "", COMPLAINED)],
+]
+TWICE: list[list[tuple[int, str, ReceiptState]]] = [
+    [(1, "a", RECEIVED), (1, "b", RECEIVED), (2, "a", BOUNCED)],
+    [(2, "a", BOUNCED), (1, "a", RECEIVED), (1, "b", RECEIVED)],
+    [(1, "", COMPLAINED), (2, "", BOUNCED)],
+    [(1, "", COMPLAINED), (2, "", UNDERWAY)],
+]
+
+
+@pytest.mark.parametrize("said", [*ONCE, *TWICE])
+async def test_receipts_that_come_together_count_as_if_one_after_the_other(
+    store: Store, script: Script, said: list[tuple[int, str, ReceiptState]]
+) -> None:
+    """Of an event that awaits the receipt of its only attempt, or was tried twice and awaits none."""
+    attempts = 1 if said in ONCE else 2
+
+    async def lost(message: Message, attempt: Attempt) -> Outcome:
+        await attempt.hand_off("loft")
+        names = [f"{message.event.id}{part}{attempt.number}" for part in "ab"]
+        return Unknown("loft", "no answer", awaits=tuple(names))
+
+    script.deliver = lost
+    script.unknown = "hold" if attempts == 1 else "retry_once"
+    rig = Rig(store, script)
+    async with rig.at_work():
+        events = [await rig.push() for _ in range(2)]
+        for one in events:
+            await rig.until(one, "pending", attempts=1)
+        if attempts == 2:
+            await store.shift_clock(61)
+            for one in events:
+                await rig.until(one, "failed", attempts=2)
+    told: list[list[Receipt]] = [
+        [
+            _receipt(f"{event}{part}{number}", state)
+            if part
+            else Receipt("pigeon", "", state, f"{state.value} they say", event=event, attempt=number)
+            for number, part, state in said
+        ]
+        for event in events
+    ]
+    for receipt in told[0]:
+        await _told(rig, receipt)
+    heard = [state for _, state in script.receipts]
+    script.receipts.clear()
+    await _told(rig, *told[1])
+    apart, together = [await rig.event(one) for one in events]
+    for name in ("status", "feedback", "reason", "channel", "queued"):
+        assert getattr(together, name) == getattr(apart, name), name
+    assert [one["feedback"] for one in together.attempts] == [one["feedback"] for one in apart.attempts]
+    assert [state for _, state in script.receipts] == heard
+    watches = await store.read("SELECT number, failure FROM watches ORDER BY event", [])
+    assert len(watches) in (0, 2)
+    assert len({tuple(row.values()) for row in watches}) < 2
+
+
+async def test_what_another_process_hears_of_the_other_part_is_not_forgotten(store: Store, script: Script) -> None:
+    rig = Rig(store, script)
+    async with rig.at_work():
+        event_id = await rig.push()
+        await rig.until(event_id, "sent")
+    await rig.receipts.record([_receipt(f"{event_id}a", RECEIVED)])
+    key = {"event": event_id, "number": 1}
+    outside = copy_context()
+    async with store.transaction() as on:
+        await store.rows("lock_events", [{"id": event_id}], on=on)
+        matching = asyncio.create_task(rig.receipts.match(), context=outside)
+        await asyncio.sleep(0.2)
+        parts = await store.rows("find_parts", [key], on=on)
+        await store.rows("record_parts", [{"id": parts[1]["id"], "state": "received"}], on=on)
+        await store.rows("record_attempts", [{**key, "state": "underway"}], on=on)
+    await matching
+    assert (await rig.event(event_id)).attempts[0]["feedback"] == "received"

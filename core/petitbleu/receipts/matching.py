@@ -17,28 +17,58 @@ from .refining import forward, worst
 Row = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Matched:
-    """The receipts of one attempt that came together, and what they make of it."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One receipt, and what it makes of its attempt, whose receipts so far made it `before`."""
 
+    row: int
+    """The receipt's own."""
+    receipt: Receipt
     event: int
     number: int
     channel: str
-    receipts: list[tuple[int, Receipt]]
-    parts: dict[int, str]
-    changed: dict[int, str]
+    part: tuple[int, str] | None
+    """The part of the message that is something else now, and what."""
     before: str
     after: str
 
-    @property
-    def said(self) -> str:
-        """The words of the receipt that decided."""
-        telling = [receipt.text for _, receipt in self.receipts if receipt.state == self.after]
-        return telling[-1] if telling else self.receipts[-1][1].text
+
+async def find(store: Store, taken: Sequence[Row], on: Any) -> tuple[list[Step], list[Row]]:
+    """The receipts of known attempts, whose events are locked then, and those that have none; in the order they came
+    in."""
+    targets = await _targets(store, taken, on)
+    attempts: dict[tuple[int, int], Row] = {}
+    parts: dict[tuple[int, int], dict[int, str]] = {}
+    if targets:
+        # what is read before the lock may be what another process is about to change
+        await store.rows("lock_events", [{"id": one} for one in sorted({one[0] for one in targets.values()})], on=on)
+        asked = [{"event": event, "number": number} for event, number in sorted({one[:2] for one in targets.values()})]
+        for row in await store.rows("find_attempts", asked, on=on):
+            attempts[row["event"], row["number"]] = row
+        for row in await store.rows("find_parts", asked, on=on):
+            parts.setdefault((row["event"], row["number"]), {})[row["id"]] = row["state"]
+    states = {key: row["feedback"] for key, row in attempts.items()}
+    steps, unmatched = [], []
+    for row in taken:
+        target = targets.get(row["id"])
+        attempt = None if target is None else attempts.get(target[:2])
+        if target is None or attempt is None or attempt["channel"] != row["channel"]:
+            unmatched.append(row)
+            continue
+        key, part, new = target[:2], target[2], row["state"]
+        changed = None
+        if part is not None:
+            known = parts[key]
+            before, known[part] = known[part], forward(known[part], new)
+            changed = (part, known[part]) if known[part] != before else None
+            new = worst([*known.values()])
+        was, states[key] = states[key], forward(states[key], new)
+        steps.append(Step(row["id"], _receipt(row), *key, row["channel"], changed, was, states[key]))
+    return steps, unmatched
 
 
-async def find(store: Store, taken: Sequence[Row], on: Any) -> tuple[list[Matched], list[Row]]:
-    """The receipts by their attempts, and those that have none."""
+async def _targets(store: Store, taken: Sequence[Row], on: Any) -> dict[int, tuple[int, int, int | None]]:
+    """Event, attempt and part by receipt."""
     names = sorted({(row["channel"], name) for row in taken for name in from_json(row["names"])})
     awaited: dict[tuple[str, str], list[Row]] = {}
     if names:
@@ -51,30 +81,7 @@ async def find(store: Store, taken: Sequence[Row], on: Any) -> tuple[list[Matche
             targets[row["id"]] = row["event"], row["number"], None
         elif (part := _part(row, awaited)) is not None:
             targets[row["id"]] = part["event"], part["number"], part["id"]
-    asked = [{"event": event, "number": number} for event, number in sorted({one[:2] for one in targets.values()})]
-    attempts: dict[tuple[int, int], Row] = {}
-    parts: dict[tuple[int, int], dict[int, str]] = {}
-    if asked:
-        for row in await store.rows("find_attempts", asked, on=on):
-            attempts[row["event"], row["number"]] = row
-        for row in await store.rows("find_parts", asked, on=on):
-            parts.setdefault((row["event"], row["number"]), {})[row["id"]] = row["state"]
-    found: dict[tuple[int, int], Matched] = {}
-    unmatched = []
-    for row in taken:
-        target = targets.get(row["id"])
-        attempt = None if target is None else attempts.get(target[:2])
-        if target is None or attempt is None or attempt["channel"] != row["channel"]:
-            unmatched.append(row)
-            continue
-        one = found.get(target[:2])
-        if one is None:
-            before = attempt["feedback"]
-            known = dict(parts.get(target[:2], {}))
-            one = found[target[:2]] = Matched(*target[:2], row["channel"], [], known, {}, before, before)
-        one.receipts.append((row["id"], _receipt(row)))
-        _advance(one, target[2], row["state"])
-    return list(found.values()), unmatched
+    return targets
 
 
 def _part(row: Row, awaited: Mapping[tuple[str, str], Sequence[Row]]) -> Row | None:
@@ -88,16 +95,6 @@ def _part(row: Row, awaited: Mapping[tuple[str, str], Sequence[Row]]) -> Row | N
         if found:
             return found[-1]
     return None
-
-
-def _advance(one: Matched, part: int | None, state: str) -> None:
-    if part is not None:
-        new = forward(one.parts[part], state)
-        if new != one.parts[part]:
-            one.parts[part] = one.changed[part] = new
-        one.after = forward(one.after, worst([*one.parts.values()]))
-    else:
-        one.after = forward(one.after, state)
 
 
 def stored(one: Receipt) -> dict[str, Any]:
@@ -142,4 +139,4 @@ def _receipt(row: Row) -> Receipt:
     )
 
 
-__all__ = ["Matched", "find", "stored"]
+__all__ = ["Step", "find", "stored"]

@@ -2,7 +2,8 @@
 
 A receipt is stored first, and only then does its sender hear so. Then its attempt is looked for, by the names it goes
 by; one that comes before its attempt is written down is looked for again. What it says moves the parts of the message,
-the attempt and the event forward, never back. Where an event might go another way, that is left to `decisions.py`.
+the attempt and the event forward, never back; receipts that are looked at together count one after the other. Where an
+event might go another way, that is left to `decisions.py`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from ..store.payload import decode
 from ..suppression import Note
 from ..suppression.guard import Added, Suppressions
 from ..types import Event, Receipt
-from .matching import Matched, find, stored
-from .refining import Refined, facts_of, refine
+from .matching import Step, find, stored
+from .refining import Refined, facts_of, moved, refine
 
 logger = logging.getLogger("petitbleu.receipts")
 
@@ -37,6 +38,16 @@ AGAIN = ((10, 0.5), (60, 2.0), (600, 30.0), (3600, 120.0), (86_400, 1800.0))
 """Until a receipt without an attempt is as old as the first number of seconds, it is looked at every second number."""
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What one receipt makes of its event, as that is stored before and after."""
+
+    step: Step
+    refined: Refined
+    before: Row
+    after: Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,99 +142,77 @@ class Receipts:
         return len(taken)
 
     async def _apply(self, taken: Sequence[Row], on: Any) -> _After:
-        found, unmatched = await find(self._store, taken, on)
-        rows = await self._lock(found, on)
-        refined = {
-            (one.event, one.number): refine(rows[one.event], one.number, one.channel, one.after, one.said)
-            for one in found
-            if one.event in rows and one.after != one.before
-        }
-        busy = await self._busy(refined, on)
-        settled = [one for one in found if (one.event, one.number) not in busy]
-        waiting = [one for one in found if (one.event, one.number) in busy]
+        steps, unmatched = await find(self._store, taken, on)
+        ids = [{"id": one} for one in sorted({one.event for one in steps})]
+        rows = {row["id"]: row for row in await self._store.rows("concerned", ids, on=on)} if ids else {}
+        changes = _changes(steps, rows)
+        busy = await self._busy(changes, on)
+        settled = [one for one in steps if one.event not in busy]
+        waiting = [one for one in steps if one.event in busy]
+        changes = [one for one in changes if one.step.event not in busy]
         now = int(taken[0]["now"])
-        await self._write_down(settled, refined, rows, now, on)
+        await self._write_down(settled, changes, now, on)
         await self._look(settled, waiting, unmatched, now, on)
         opened = self._store.vault.open
         events = {key: decode(key, opened(key, row["body"])) for key, row in rows.items() if row["body"] is not None}
-        news = [
-            (events[one.event], receipt)
-            for one in settled
-            if one.after != one.before and one.event in events
-            for _, receipt in one.receipts
-        ]
+        news = [(events[one.event], one.receipt) for one in settled if one.after != one.before and one.event in events]
         notes = [note for event, receipt in news if (note := self._note(event, receipt)) is not None]
         return _After(
             news,
             [
-                (events[event], change.status, change.reason or "")
-                for (event, number), change in refined.items()
-                if change.status is not None and (event, number) not in busy and event in events
+                (events[one.step.event], one.refined.status, one.refined.reason or "")
+                for one in changes
+                if one.refined.status is not None and one.step.event in events
             ],
             await self._suppressions.attempt(notes, on),
-            await self._notice(settled, refined, {**rows, **events}, rows, now, on),
+            await self._notice(changes, {**rows, **events}, now, on),
         )
 
-    async def _lock(self, found: Sequence[Matched], on: Any) -> dict[int, Row]:
-        """The events that the receipts are about."""
-        ids = [{"id": one} for one in sorted({one.event for one in found})]
-        if not ids:
-            return {}
-        await self._store.rows("lock_events", ids, on=on)
-        return {row["id"]: row for row in await self._store.rows("concerned", ids, on=on)}
-
-    async def _busy(self, refined: Mapping[tuple[int, int], Refined], on: Any) -> set[tuple[int, int]]:
+    async def _busy(self, changes: Sequence[_Change], on: Any) -> set[int]:
         """Take what has ended from the queue. What a worker has this moment stays: what it makes of it comes first."""
-        dropping = [{"id": event} for (event, _), change in sorted(refined.items()) if change.drop]
-        dropped = {row["id"] for row in await self._store.rows("drop_waiting", dropping, on=on)} if dropping else set()
-        return {key for key, change in refined.items() if change.drop and key[0] not in dropped}
+        dropping = sorted({one.step.event for one in changes if one.refined.drop})
+        if not dropping:
+            return set()
+        dropped = await self._store.rows("drop_waiting", [{"id": event} for event in dropping], on=on)
+        return set(dropping) - {row["id"] for row in dropped}
 
     async def _look(
         self,
-        settled: Sequence[Matched],
-        waiting: Sequence[Matched],
+        settled: Sequence[Step],
+        waiting: Sequence[Step],
         unmatched: Sequence[Row],
         now: int,
         on: Any,
     ) -> None:
         """Write down when each receipt is looked at again, if it is."""
         looks = [
-            *((number, one.event, one.number, None) for one in settled for number, _ in one.receipts),
+            *((one.row, one.event, one.number, None) for one in settled),
             *((row["id"], row["event"], row["number"], self._next_look(row, now)) for row in unmatched),
-            *((number, each.event, each.attempt, now + BUSY) for one in waiting for number, each in one.receipts),
+            *((one.row, one.receipt.event, one.receipt.attempt, now + BUSY) for one in waiting),
         ]
         if looks:
             names = ("id", "event", "number", "look")
             await self._store.rows("match_receipts", [dict(zip(names, one, strict=True)) for one in looks], on=on)
 
-    async def _notice(
-        self,
-        settled: Sequence[Matched],
-        refined: Mapping[tuple[int, int], Refined],
-        events: Mapping[int, Event | Row],
-        before: Mapping[int, Row],
-        now: int,
-        on: Any,
-    ) -> bool:
+    async def _notice(self, changes: Sequence[_Change], events: Mapping[int, Event | Row], now: int, on: Any) -> bool:
         if self._outbox is None:
             return False
         rows = []
-        for one in settled:
-            change = refined.get((one.event, one.number))
-            if change is None or change.feedback is None:
+        for one in changes:
+            step, change = one.step, one.refined
+            if change.feedback is None:
                 continue
-            last = one.receipts[-1][1]
             more: dict[str, Any] = {
-                "status": change.status or before[one.event]["status"],
-                "channel": one.channel,
-                "attempt": one.number,
-                "provider": last.provider,
-                "code": last.code,
+                "status": one.after["status"],
+                "channel": step.channel,
+                "attempt": step.number,
+                "provider": step.receipt.provider,
+                "code": step.receipt.code,
                 "feedback": str(change.feedback),
             }
-            for kind, reason in ((change.feedback, one.said), (change.status, change.reason or "")):
+            for kind, reason in ((change.feedback, step.receipt.text), (change.status, change.reason or "")):
                 if kind is not None:
-                    rows.append(self._outbox.row(kind, one.event, events[one.event], at=now, reason=reason, **more))
+                    rows.append(self._outbox.row(kind, step.event, events[step.event], at=now, reason=reason, **more))
         return await self._outbox.write(rows, on)
 
     def _note(self, event: Event, receipt: Receipt) -> Note | None:
@@ -232,47 +221,44 @@ class Receipts:
             return None
         return self._suppressions.note_receipt(event.id, receipt.channel, address, self._brand(event), receipt)
 
-    async def _write_down(
-        self,
-        matched: Sequence[Matched],
-        refined: Mapping[tuple[int, int], Refined],
-        before: Mapping[int, Row],
-        now: int,
-        on: Any,
-    ) -> None:
-        for one in matched:
-            for _, receipt in one.receipts:
-                self._metrics.receipt(receipt.channel, receipt.state.value)
-        parts = [{"id": part, "state": state} for one in matched for part, state in one.changed.items()]
+    async def _write_down(self, steps: Sequence[Step], changes: Sequence[_Change], now: int, on: Any) -> None:
+        for one in steps:
+            self._metrics.receipt(one.receipt.channel, one.receipt.state.value)
+        # of what changes more than once, the last counts
+        parts = dict(one.part for one in steps if one.part is not None)
         if parts:
-            await self._store.rows("record_parts", parts, on=on)
-        told = [one for one in matched if one.after != one.before]
-        if not told:
-            return
-        rows = [{"event": one.event, "number": one.number, "state": one.after} for one in told]
-        await self._store.rows("record_attempts", rows, on=on)
-        changes = [(one, refined[one.event, one.number]) for one in told if (one.event, one.number) in refined]
-        events = [
-            {
-                "id": one.event,
-                "state": change.feedback,
-                "status": change.status,
-                "reason": change.reason and words(change.reason),
-                "channel": change.channel,
-            }
-            for one, change in changes
-            if change.feedback is not None
-        ]
+            rows = [{"id": part, "state": state} for part, state in parts.items()]
+            await self._store.rows("record_parts", rows, on=on)
+        attempts = {(one.event, one.number): one.after for one in steps if one.after != one.before}
+        if attempts:
+            told = [{"event": event, "number": number, "state": state} for (event, number), state in attempts.items()]
+            await self._store.rows("record_attempts", told, on=on)
+        events: dict[int, dict[str, Any]] = {}
+        watches: dict[int, tuple[int, bool]] = {}
+        for each in changes:
+            event, change = each.step.event, each.refined
+            if change.feedback is not None:
+                row = events.setdefault(event, {"id": event, "status": None, "reason": None, "channel": None})
+                row["state"] = change.feedback
+                if change.status is not None:
+                    row |= {"status": change.status, "reason": words(change.reason or ""), "channel": change.channel}
+            if change.watched is not None:
+                watches[event] = each.step.number, change.watched
         if events:
-            after = await self._store.rows("record_feedback", now, events, on=on)
-            scopes = {one.event: one.receipts[-1][1].scope.value for one, _ in changes}
-            facts = [fact for row in after for fact in facts_of(before[row["id"]], row, now, scopes.get(row["id"], ""))]
+            await self._store.rows("record_feedback", now, list(events.values()), on=on)
+            facts = [
+                fact
+                for each in changes
+                for fact in facts_of(each.before, each.after, now, each.step.receipt.scope.value)
+            ]
             await self._tally.count(self._store, facts, on)
-        over = [{"id": one.event} for one, change in changes if change.watched is False]
+        over = [{"id": event} for event, (_, watched) in watches.items() if not watched]
         if over:
             await self._store.rows("end_watches", over, on=on)
         begun = [
-            {"id": one.event, "number": one.number, "failure": "bounced"} for one, change in changes if change.watched
+            {"id": event, "number": number, "failure": "bounced"}
+            for event, (number, watched) in watches.items()
+            if watched
         ]
         if begun:
             await self._store.rows("begin_watches", begun, on=on)
@@ -284,6 +270,18 @@ class Receipts:
             logger.warning("a receipt of %s/%s belongs to no message known here", row["channel"], row["provider"])
             return None
         return now + int(next((pause for until, pause in AGAIN if age < until), AGAIN[-1][1]) * 1e6)
+
+
+def _changes(steps: Sequence[Step], rows: Mapping[int, Row]) -> list[_Change]:
+    """What becomes of the events in `rows`, each receipt judging what the one before it left."""
+    current, changes = dict(rows), []
+    for one in steps:
+        if one.event in current and one.after != one.before:
+            before = current[one.event]
+            change = refine(before, one.number, one.channel, one.after, one.receipt.text)
+            current[one.event] = after = moved(before, change)
+            changes.append(_Change(one, change, before, after))
+    return changes
 
 
 __all__ = ["Receipts"]

@@ -49,6 +49,8 @@ def refine(row: Row, number: int, channel: str, state: str, text: str) -> Refine
     status, queued, last = row["status"], row["state"], row["last"] == number
     awaited = status == PENDING and row["awaits"] == number
     unsent = status == PENDING and queued is not None and not row["handed_off"] and not row["awaits"]
+    # another attempt may have said more
+    further = RANKS[state] > RANKS[row["feedback"]]
     if state in (ReceiptState.RECEIVED, ReceiptState.COMPLAINED):
         if awaited:
             return Refined(state, SENT, text, channel, drop=True, watched=False)
@@ -61,12 +63,19 @@ def refine(row: Row, number: int, channel: str, state: str, text: str) -> Refine
     if state == ReceiptState.UNDERWAY:
         if awaited:
             return Refined(state, SENT, text, channel, drop=True)
-        return Refined(state) if status == SENT and last else Refined()
+        return Refined(state) if status == SENT and last and further else Refined()
     if awaited:
         return Refined(state, FAILED, f"it did not arrive: {text}", channel, drop=True, watched=True)
-    if last and status in (SENT, FAILED):
+    if last and status in (SENT, FAILED) and further:
         return Refined(state, watched=True if status == SENT else None)
     return Refined()
+
+
+def moved(row: Row, change: Refined) -> Row:
+    """The event as it is stored once it is changed."""
+    named = {"feedback": change.feedback, "status": change.status, "reason": change.reason, "channel": change.channel}
+    given = {name: value for name, value in named.items() if value is not None}
+    return {**row, **given, **(dict.fromkeys(("state", "handed_off", "awaits")) if change.drop else {})}
 
 
 def facts_of(before: Row, after: Row, now: int, scope: str) -> list[Fact]:
@@ -86,4 +95,4 @@ def facts_of(before: Row, after: Row, now: int, scope: str) -> list[Fact]:
     return facts
 
 
-__all__ = ["RANKS", "Refined", "facts_of", "forward", "refine", "worst"]
+__all__ = ["RANKS", "Refined", "facts_of", "forward", "moved", "refine", "worst"]

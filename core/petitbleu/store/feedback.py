@@ -60,8 +60,7 @@ FEEDBACK = {
                cause = CASE j.status WHEN 'failed' THEN 'receipt' WHEN 'sent' THEN '' ELSE events.cause END,
                processed = CASE WHEN j.status IS NULL THEN events.processed ELSE {0} END,
                process_requested = CASE WHEN j.status IS NULL THEN events.process_requested ELSE NULL END
-        FROM {rows:id bigint, state text, status text, reason text, channel text} WHERE events.id = j.id
-        RETURNING events.id AS id, events.status AS status, events.channel AS channel, events.feedback AS feedback""",
+        FROM {rows:id bigint, state text, status text, reason text, channel text} WHERE events.id = j.id""",
     # what waits for this receipt, or for another way that is not needed any more; what a worker has stays
     "drop_waiting": """
         DELETE FROM queue WHERE id IN
