@@ -204,6 +204,10 @@ class Services:
     outbox: Outbox
     safe_mode: str = ""
     """What everybody is to see where `safe_mode` keeps messages from their addresses; empty: they go out."""
+    row_limit: int = 1000
+    """Rows of a listing that the desk gives at once."""
+    change_limit: int = 100
+    """Events that one call of the desk changes."""
 
 
 class OpenServices(Protocol):

@@ -112,6 +112,8 @@ def services(
         time_zone=ground.zone,
         body_limit=config.http.body_limit,
         event_limit=config.limits.events,
+        row_limit=config.limits.rows,
+        change_limit=config.limits.changes,
         auth=auth,
         statuses=statuses,
         event_types={

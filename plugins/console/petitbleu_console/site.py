@@ -68,6 +68,8 @@ class Site:
     def __init__(self, settings: ConsoleSettings, services: Services, sections: Sequence[Section]) -> None:
         self.settings = settings
         self.services = services
+        self.lines = min(settings.lines, services.row_limit)
+        """Of a listing on one page."""
         self.entrance = Entrance(settings, services)
         self._sections = sections
         self._environment = Environment(

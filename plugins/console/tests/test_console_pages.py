@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -321,6 +322,33 @@ async def test_every_event_there_is_is_not_changed_by_an_empty_search(server: Se
     await chief.go("events")
     assert "Narrow the search first" in await chief.post("events/bulk", {"action": "resend", "sure": "yes"})
     assert len(await server.stored()) == 1
+
+
+# -------------------------------------------------------------------------------------------------------------- limits
+
+
+async def test_pages_ask_for_no_more_lines_than_the_server_gives(tmp_path: Path, channel: RecordingChannel) -> None:
+    async with (
+        serving(
+            tmp_path / "instance",
+            modules=modules(channel),
+            templates=TEMPLATES,
+            operators={"chief": OPERATORS["chief"]},
+            settings={"limits": {"rows": 3, "changes": 2}},
+        ) as server,
+        aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session,
+    ):
+        visitor = Visitor(server, session)
+        await visitor.sign_in("chief")
+        for _ in range(4):
+            await pushed(server)
+        for section in SECTIONS:
+            await visitor.go(section.path)
+            assert visitor.status == 200, section.path
+        await visitor.go("events")
+        assert visitor.html.count("<tr") == 4
+        text = await visitor.post("events/bulk", {"action": "resend", "type": "note", "find": ""})
+        assert (visitor.status, "What would happen" in text) == (200, True)
 
 
 # ------------------------------------------------------------------------------------------------------------ templates

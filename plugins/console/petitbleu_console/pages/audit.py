@@ -16,7 +16,7 @@ _ASKED = ("action", "object", "by", "origin")
 async def _list(site: Site, visit: Visit) -> web.StreamResponse:
     asked = {name: visit.query.get(name, "").strip() for name in _ASKED}
     page = await site.services.desk.audit.find(
-        AuditFilter(**asked), visit.operator, site.settings.lines, visit.query.get("cursor", "")
+        AuditFilter(**asked), visit.operator, site.lines, visit.query.get("cursor", "")
     )
     given = {name: value for name, value in asked.items() if value}
     more = f"{ROOT}audit?" + urlencode({**given, "cursor": page.cursor}) if page.cursor else ""

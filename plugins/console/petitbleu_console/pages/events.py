@@ -76,7 +76,7 @@ async def _list(site: Site, visit: Visit) -> web.StreamResponse:
     events: Sequence[FoundEvent] = ()
     try:
         page = await site.services.desk.events.search(
-            _filter(asked), visit.operator, site.settings.lines, visit.query.get("cursor", "")
+            _filter(asked), visit.operator, site.lines, visit.query.get("cursor", "")
         )
     except QueryRefused as refused:
         problem = str(refused)
@@ -134,7 +134,7 @@ async def _bulk(site: Site, visit: Visit) -> web.StreamResponse:
         raise QueryRefused(visit.say("Narrow the search first: this would be every event there is."))
     change, to = site.services.desk.events.change, visit.form.get("to", "")
     if visit.form.get("sure") != "yes":
-        limit = site.settings.lines
+        limit = min(site.lines, site.services.change_limit)
         page = await change(action, _filter(asked), visit.actor, to=to, rehearsal=True, limit=limit)
         return site.page(
             visit, "bulk.html.j2", action=action, to=to, asked=_given(asked), done=page.items, more=bool(page.cursor)

@@ -41,7 +41,7 @@ async def _operators_with(site: Site, visit: Visit, token: str) -> web.StreamRes
         operators=operators,
         rights=sorted({right for one in operators for right in one.rights}),
         types=sorted(site.services.event_types)[:2],
-        sessions=await desk.sessions(visit.operator, site.settings.lines, visit.query.get("sessions", "")),
+        sessions=await desk.sessions(visit.operator, site.lines, visit.query.get("sessions", "")),
         of=visit.query.get("sessions", ""),
         tokens=await desk.tokens(visit.operator),
         token=token,

@@ -22,7 +22,7 @@ async def _list(site: Site, visit: Visit) -> web.StreamResponse:
     entries: Sequence[Suppression] = ()
     try:
         page = await site.services.desk.suppressions.find(
-            _filter(asked), visit.operator, site.settings.lines, visit.query.get("cursor", "")
+            _filter(asked), visit.operator, site.lines, visit.query.get("cursor", "")
         )
     except PetitbleuError as error:
         problem = str(error)
