@@ -228,6 +228,25 @@ async def test_a_preview_is_for_a_seed_or_for_an_event_as_it_would_come(shop: In
         await templates.preview(name, ZOE, seed="nobody")
 
 
+async def test_an_event_that_is_deleted_meanwhile_is_left_out_of_what_a_template_needs(
+    shop: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, search = f"{RESET}/email", shop.services.desk.events.search
+    made = incoming(user="")
+    gone, stays = await shop.intake([replace(made, attributes={**made.attributes, "wishedChannel": "email"})] * 2, ZOE)
+    await shop.intake.settle()
+
+    async def and_then_delete(*asked: Any) -> Page[Any]:
+        found = await search(*asked)
+        assert {gone, stays} == {one.id for one in found.items}
+        await shop.store.rows("purge_events", [{"id": gone}])
+        return found
+
+    monkeypatch.setattr(shop.services.desk.events, "search", and_then_delete)
+    needs = await shop.services.desk.templates.needs(name, ZOE, "draft")
+    assert [one.lacking for one in needs if one.path == "user.login"] == [[stays]]
+
+
 async def test_templates_beyond_an_operators_reach_are_not_there(shop: Instance) -> None:
     templates = shop.services.desk.templates
     narrow = replace(ZOE, event_types=frozenset({"account_statement"}))

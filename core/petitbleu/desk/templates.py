@@ -104,7 +104,11 @@ class DeskTemplates:
         if paths and self._may(operator, "data", event_type):
             wanted = EventFilter(type=event_type, channel=channel)
             for event in (await self._events.search(wanted, operator, self._looked_at)).items:
-                data = (await self._events.record(event.id, operator, data=True)).data
+                try:
+                    data = (await self._events.record(event.id, operator, data=True)).data
+                except NotFound:
+                    # it was deleted meanwhile
+                    continue
                 for path in lacking(paths, data.get("ctx")) if data is not None else ():
                     lacks[path].append(event.id)
         return [TemplateNeed(path, ids) for path, ids in lacks.items()]
