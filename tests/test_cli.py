@@ -191,8 +191,10 @@ def test_a_template_that_fails_is_not_published_and_the_others_are(run: Run, ins
 
 def test_publish_wants_a_name_or_all(run: Run) -> None:
     assert run("templates", "publish").code == 2
+    near = run("templates", "publish", "pasword_reset/email").err
+    assert "there is no template 'pasword_reset/email' beside password_reset/email" in near
     ended = run("templates", "publish", "nothing")
-    assert (ended.code, "no such template" in ended.err) == (1, True)
+    assert (ended.code, "there is no template 'nothing'" in ended.err) == (1, True)
 
 
 def test_preview_shows_what_a_seed_would_get(run: Run) -> None:

@@ -27,6 +27,7 @@ from ..operating import (
 from ..rendering import Snapshot
 from ..safemode import Withheld
 from ..store import Store
+from ..suggest import near
 from ..templates import Draft, Drafts, Seed, Templates, lacking, needed
 from ..types import Attempt, Channel, Content, Event, IncomingEvent, Message, Operator, TemplateRef
 from .embedding import embedded
@@ -205,15 +206,17 @@ class DeskTemplates:
         _wants(operator, right)
         event_type, _, channel = name.partition("/")
         await self._templates.refresh()
-        known = sorted({*self._drafts.list(), *self._templates.all_current()})
-        channels = [one for kind, one in known if kind == event_type and self._may(operator, right, kind)]
+        there = sorted({*self._drafts.list(), *self._templates.all_current()})
+        known = [(kind, one) for kind, one in there if self._may(operator, right, kind)]
+        channels = [one for kind, one in known if kind == event_type]
         if channel in channels:
             return event_type, channel
+        names = [f"{event_type}/{one}" for one in channels]
         if not channels or channel:
-            raise NotFound(f"{name}: no such template; `petitbleu templates list` shows all")
+            beside = ", ".join(names or near(name, [f"{kind}/{one}" for kind, one in known]))
+            raise NotFound(f"there is no template {name!r}{f' beside {beside}' if beside else ''}")
         if len(channels) > 1:
-            names = ", ".join(f"{name}/{one}" for one in channels)
-            raise TemplateError(name, f"has several channels, name one: {names}")
+            raise TemplateError(name, f"has several channels, name one: {', '.join(names)}")
         return event_type, channels[0]
 
     def _may(self, operator: Operator, right: str, event_type: str) -> bool:

@@ -162,6 +162,8 @@ async def test_the_life_of_a_template(ask: Any, template: Path) -> None:
         ("GET", "/api/v1/templates/welcome/pigeon", None, 404),
     ):
         assert (await ask(method, path, body)).status == status, path
+    missing = (await ask("GET", "/api/v1/templates/welcome/pigeon")).json["detail"]
+    assert missing == "There is no template 'welcome/pigeon' beside welcome/email, or none that the operator may see."
     (template / "body.txt.j2").write_text("{{ rtEvent.ctx.nmae }}")
     broken = await ask("POST", f"{TEMPLATE}/publish")
     assert (broken.status, broken.json["type"]) == (422, "/api/#invalid-template")
