@@ -223,17 +223,20 @@ async def test_without_a_database_each_process_tells(store: Store) -> None:
 async def test_a_message_that_hangs_does_not_look_like_a_silent_database(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock, looks = Clock(), 0
+    clock, looks, asked = Clock(), 0, asyncio.Event()
 
     class Hanging(Notifier):
         async def tell(self, alert: Alert, told: int) -> bool:
             clock.now += 100
+            asked.set()
             raise TimeoutError
 
     async def sleep(seconds: float) -> None:
         nonlocal looks
         looks += 1
         if looks == 3:
+            async with asyncio.timeout(10):
+                await asked.wait()
             raise asyncio.CancelledError
         clock.now += seconds
         await store.shift_clock(seconds)
@@ -253,6 +256,42 @@ async def test_a_message_that_hangs_does_not_look_like_a_silent_database(
         "queue is warning: 1 events of the real-time queue are due and not sent",
         "nobody can be told of alerts: TimeoutError: ",
     }
+
+
+async def test_a_message_takes_as_long_as_it_may_and_holds_up_no_look(store: Store) -> None:
+    clock, asked, free = Clock(), asyncio.Event(), asyncio.Event()
+    told: list[str] = []
+
+    class Slow(Notifier):
+        async def tell(self, alert: Alert, told_before: int) -> bool:
+            asked.set()
+            await free.wait()
+            told.append(alert.level)
+            return True
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now < 100:
+            await asked.wait()
+            assert told == []
+        else:
+            free.set()
+            async with asyncio.timeout(10):
+                while (await store.rows("alerts"))[0]["told"] == 0:
+                    await asyncio.sleep(0.01)
+            raise asyncio.CancelledError
+        await store.shift_clock(seconds)
+
+    notifier = Slow(
+        (), Calls(load([], given={}), 5.0), {}, lambda made: made, lambda: moment(store.now()), 120.0, "shop"
+    )
+    one = Alerting(
+        store, {"queue": Terms(1, 3)}, Pace(0, 0, 1.0), 300 * SECOND, 3, 15.0, "one", None, notifier, None, clock, sleep
+    )
+    await WorkQueue(store, 1, 30.0).put([Event(0, "note", Queue.REALTIME, "record", {}, moment(store.now()))])
+    with pytest.raises(asyncio.CancelledError):
+        await one.watch()
+    assert told == ["warning"]
 
 
 # ------------------------------------------------------------------------------------------------------ configuration

@@ -106,18 +106,27 @@ class Alerting:
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
         self._answered = self._clock()
-        while True:
-            began = self._clock()
-            self._answers = await _in_time("alerts cannot be judged", self._look())
-            if self._answers:
-                self._answered = self._clock()
-            self.judge_database()
-            await self.tell_database()
-            # a provider that hangs says nothing of the database
-            if self._answers:
-                await _in_time("nobody can be told of alerts", self.tell())
-            tired = MOST_SHARE * (self._clock() - began)
-            await self._sleep(min(max(self._every, tired), MOST_PAUSES * self._every))
+        telling: asyncio.Task[None] | None = None
+        try:
+            while True:
+                began = self._clock()
+                self._answers = await _in_time("alerts cannot be judged", self._look(), LEASE / 2)
+                if self._answers:
+                    self._answered = self._clock()
+                self.judge_database()
+                await self.tell_database()
+                # a provider that hangs, as long as it may, holds up no look, and says nothing of the database
+                if self._answers and (telling is None or telling.done()):
+                    telling = asyncio.create_task(self._tell())
+                tired = MOST_SHARE * (self._clock() - began)
+                await self._sleep(min(max(self._every, tired), MOST_PAUSES * self._every))
+        finally:
+            if telling is not None:
+                telling.cancel()
+                await asyncio.wait([telling])
+
+    async def _tell(self) -> None:
+        await _in_time("nobody can be told of alerts", self.tell(), None)
 
     async def _look(self) -> None:
         await self.turn()
@@ -217,18 +226,23 @@ class Alerting:
 
     async def tell(self) -> None:
         """Send messages about what has changed since they were last sent, unless another process does."""
-        notifier, rows = self._notifier, self._rows or {}
+        notifier = self._notifier
         if notifier is None:
             return
         for name in self._terms:
-            if name not in rows or rows[name]["level"] == rows[name]["told"]:
+            # as it stands now: the one before may have taken a while
+            row = (self._rows or {}).get(name)
+            if row is None or row["level"] == row["told"]:
                 continue
             lease = int((notifier.deadline + AGAIN) * SECOND)
-            for taken in await self._store.rows("take_alert", lease, name):
-                alert = self._alert(name, {**rows[name], "level": taken["level"]})
+            async with asyncio.timeout(LEASE / 2):
+                found = await self._store.rows("take_alert", lease, name)
+            for taken in found:
+                alert = self._alert(name, {**row, "level": taken["level"]})
                 # what is not sent is tried again when the lease ends
                 if await notifier.tell(alert, taken["told"]):
-                    await self._store.rows("alert_told", taken["level"], name, taken["telling"])
+                    async with asyncio.timeout(LEASE / 2):
+                        await self._store.rows("alert_told", taken["level"], name, taken["telling"])
 
     async def tell_database(self) -> None:
         """The same about the database, which nobody can be asked about: every process tells by itself."""
@@ -282,9 +296,10 @@ class Alerting:
         )
 
 
-async def _in_time(otherwise: str, work: Awaitable[None]) -> bool:
+async def _in_time(otherwise: str, work: Awaitable[None], seconds: float | None) -> bool:
+    """Without `seconds` the work has limits of its own."""
     try:
-        async with asyncio.timeout(LEASE / 2):
+        async with asyncio.timeout(seconds):
             await work
     except Exception as error:
         logger.warning("%s: %s: %s", otherwise, type(error).__name__, error)

@@ -61,8 +61,8 @@ def content(channel: Channel, title: str, text: str, fields: Mapping[str, Any]) 
 
 
 class Notifier:
-    """`branded` fills what the brand has for fields left open; `deadline` is for one message, in seconds; `name` is the
-    instance's."""
+    """`branded` fills what the brand has for fields left open; `deadline` is for one message, in seconds, unless the
+    channel's plugin has one of its own; `name` is the instance's."""
 
     def __init__(
         self,
@@ -79,7 +79,9 @@ class Notifier:
         self._channels = channels
         self._branded = branded
         self._now = now
-        self.deadline = deadline
+        self._deadline = deadline
+        self.deadline = max((calls.delivery_deadline(one.channel, deadline) for one in recipients), default=deadline)
+        """After so long everybody was told, or could not be."""
         self._name = name
 
     async def tell(self, alert: Alert, told: int) -> bool:
@@ -112,7 +114,7 @@ class Notifier:
         made = self._branded(content(channel, title, text, one.fields))
         message = Message(event, one.channel, to, "", TemplateRef(ALERT, one.channel, 0), made, key)
         try:
-            outcome = await self._calls.deliver(message, Attempt(1, _go), self.deadline)
+            outcome = await self._calls.deliver(message, Attempt(1, _go), self._deadline)
         except Withheld as withheld:
             return Sent(one.channel, to, False, str(withheld))
         except (HookFailed, HandOffRefused, NotNow) as error:

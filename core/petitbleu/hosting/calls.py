@@ -236,6 +236,10 @@ class Calls(Caller):
         answer: Outcome = await self._await(implementation, "petitbleu_deliver", values, deadline, _OUTCOMES)
         return answer
 
+    def delivery_deadline(self, channel: str, default: float) -> float:
+        """Seconds that the owner of a channel has for a message."""
+        return self.deadline(self._owners[channel].plugin_name, "petitbleu_deliver", default)[0]
+
     async def tell(self, plugin: str, notice: Notice, deadline: float) -> Told | NotTold:
         """Raises `HookFailed`."""
         (implementation,) = (one for one in self._loaded.of("petitbleu_tell") if one.plugin_name == plugin)
