@@ -50,6 +50,7 @@ SAME: Mapping[str, tuple[str, str]] = {
     f"GET {TEMPLATE}/preview": ("templates preview", "previewTemplate"),
     f"POST {TEMPLATE}/preview": ("templates preview", "previewTemplate"),
     f"GET {TEMPLATE}/part": ("templates preview", "previewTemplate"),
+    f"POST {TEMPLATE}/part": ("templates preview", "previewTemplate"),
     f"POST {TEMPLATE}/proof": ("templates proof", "proofTemplate"),
     f"POST {TEMPLATE}/publish": ("templates publish", "publishTemplate"),
     f"POST {TEMPLATE}/unpublish": ("templates unpublish", "unpublishTemplate"),
