@@ -374,6 +374,21 @@ async def test_a_bounce_sends_the_event_another_way(store: Store, script: Script
     assert (found.feedback, found.channel, len(found.moves)) == ("", "snail", 1)
 
 
+async def test_an_event_that_cannot_be_read_keeps_no_receipt_of_another_waiting(store: Store, script: Script) -> None:
+    rig = Rig(store, script, rules=[TO_SNAIL])
+    async with rig.at_work():
+        bad, good = [await rig.push(addresses=BOTH) for _ in range(2)]
+        for one in (bad, good):
+            await rig.until(one, "sent")
+        await store.connection.execute_query(f"UPDATE payloads SET body = '{{' WHERE id = {bad}")
+        await _told(rig, *(_receipt(f"{one}b", BOUNCED) for one in (bad, good)))
+        assert await rig.decisions.decide() == 2
+        assert await rig.decisions.decide() == 0
+        await rig.until(good, "sent", attempts=2)
+    rows = await store.read("SELECT id, feedback FROM events ORDER BY id", [])
+    assert [(row["id"], row["feedback"]) for row in rows] == [(bad, "bounced"), (good, "")]
+
+
 async def test_silence_sends_the_event_another_way_once_it_has_lasted(store: Store, script: Script) -> None:
     rig = Rig(store, script, rules=[TO_SNAIL])
     async with rig.at_work():

@@ -18,7 +18,7 @@ from ..recycling import longer
 from ..reports.tally import RECYCLED, REOPENED, Fact, Tally
 from ..steps import words
 from ..store import Store
-from ..store.payload import decode, optional_micros
+from ..store.payload import optional_micros, readable
 from ..types import Event, ReceiptState, Recycle
 
 MOST = 500
@@ -70,18 +70,16 @@ class Decisions:
             tried.setdefault(one["event"], []).append(one)
         for watch in watches:
             row = events.get(watch["id"])
-            if row is None or not _undecided(row, watch) or row["body"] is None:
+            undecided = row is not None and _undecided(row, watch)
+            event = readable(self._store.vault, row["id"], row["body"]) if row is not None and undecided else None
+            if row is None or event is None:
                 await self._store.rows("end_watches", [{"id": watch["id"]}])
                 continue
-            await self._decide(watch, row, tried.get(watch["id"], []))
+            await self._decide(watch, row, event, tried.get(watch["id"], []))
         return len(watches)
 
-    async def _decide(self, watch: Row, row: Row, tried: Sequence[Row]) -> None:
-        event, channel, failure = (
-            decode(row["id"], self._store.vault.open(row["id"], row["body"])),
-            row["channel"],
-            watch["failure"],
-        )
+    async def _decide(self, watch: Row, row: Row, event: Event, tried: Sequence[Row]) -> None:
+        channel, failure = row["channel"], watch["failure"]
         been = list(dict.fromkeys(one["channel"] for one in tried)) or [channel]
         target, chain, avoid, reason = "", "", "", ""
         expires = optional_micros(event.expiration)

@@ -21,7 +21,7 @@ from ..outbox.notices import Outbox
 from ..reports.tally import Tally
 from ..steps import words
 from ..store import Store
-from ..store.payload import decode
+from ..store.payload import readable
 from ..suppression import Note
 from ..suppression.guard import Added, Suppressions
 from ..types import Event, Receipt
@@ -153,8 +153,8 @@ class Receipts:
         now = int(taken[0]["now"])
         await self._write_down(settled, changes, now, on)
         await self._look(settled, waiting, unmatched, now, on)
-        opened = self._store.vault.open
-        events = {key: decode(key, opened(key, row["body"])) for key, row in rows.items() if row["body"] is not None}
+        vault = self._store.vault
+        events = {key: found for key, row in rows.items() if (found := readable(vault, key, row["body"])) is not None}
         news = [(events[one.event], one.receipt) for one in settled if one.after != one.before and one.event in events]
         notes = [note for event, receipt in news if (note := self._note(event, receipt)) is not None]
         return _After(
