@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from petitbleu import Event, HandOffRefused, Queue
 from petitbleu.lifecycle import EXPIRED, PENDING, PROCESSING, SENT
 from petitbleu.queue.queue import WorkQueue
-from petitbleu.queue.rows import HELD
+from petitbleu.queue.rows import HELD, LEASED
 from petitbleu.steps import AttemptRecord, Claimed, Step
 from petitbleu.store import CELL_SHIFT, Store, StoreError, migrations, open_store
 from petitbleu.store.payload import micros, moment
@@ -144,6 +144,19 @@ async def test_an_event_that_cannot_be_read_holds_up_no_other(
     body = whole["body"].replace("'", "''")
     await store.connection.execute_query(f"UPDATE payloads SET body = '{body}' WHERE id = {bad}")
     assert [one.id for one in await queue.claim(Queue.REALTIME, 3)] == [bad]
+
+
+async def test_what_can_be_read_is_claimed_though_the_rest_cannot_be_paused(
+    store: Store, queue: WorkQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = await queue.put([event(store) for _ in range(2)])
+    await store.connection.execute_query(f"UPDATE payloads SET body = '{{' WHERE id = {bad}")
+    await store.connection.execute_query("ALTER TABLE events RENAME TO away")
+    assert [one.id for one in await queue.claim(Queue.REALTIME, 2)] == [good]
+    assert "1 events that cannot be read are looked at again" in caplog.text
+    await store.connection.execute_query("ALTER TABLE away RENAME TO events")
+    rows = await store.read("SELECT state FROM queue WHERE id = ?", [bad])
+    assert rows[0]["state"] == LEASED
 
 
 async def test_claims_follow_priority_and_order_and_never_overlap(store: Store, queue: WorkQueue) -> None:

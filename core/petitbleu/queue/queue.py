@@ -241,12 +241,23 @@ class WorkQueue:
 
     async def _set_aside(self, unread: Mapping[int, Exception], lease: str) -> None:
         """Until somebody has seen to it, such as to a key that is missing; as `Operations` pauses events."""
-        for number, error in unread.items():
-            cause = str(error) if isinstance(error, StoreError) else type(error).__name__
-            reason = f"held: what is stored of it cannot be read ({cause}); mend that, then `petitbleu events release`"
+        held: dict[int, str] = {}
+        try:
             async with self._store.transaction() as transaction:
-                ours = await self._store.rows("set_aside", [{"id": number, "lease": lease}], on=transaction)
-                await self._store.rows("record_reason", reason, list(map(dict, ours)), on=transaction)
+                asked = [{"id": number, "lease": lease} for number in unread]
+                for row in await self._store.rows("set_aside", asked, on=transaction):
+                    error = unread[row["id"]]
+                    cause = str(error) if isinstance(error, StoreError) else type(error).__name__
+                    reason = (
+                        f"held: what is stored of it cannot be read ({cause}); mend it, then `petitbleu events release`"
+                    )
+                    await self._store.rows("record_reason", reason, [{"id": row["id"]}], on=transaction)
+                    held[row["id"]] = reason
+        except Exception:
+            # those that can be read must not wait for this
+            logger.exception("%d events that cannot be read are looked at again when their lease ends", len(unread))
+            return
+        for number, reason in held.items():
             logger.error("event %d is paused, %s", number, reason, extra={"event": number})
 
     def _new_lease(self) -> str:
