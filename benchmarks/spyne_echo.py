@@ -11,19 +11,10 @@ from typing import Any
 
 import uvloop
 from aiohttp import web
-
-# names of spyne's own; this module only makes spyne importable on every Python
-from petitbleu_soap_ingest.compat import (
-    AnyXml,
-    Application,
-    Long,
-    MethodContext,
-    ServerBase,
-    Service,
-    Soap11,
-    Unicode,
-    rpc,
-)
+from petitbleu_soap_ingest import compat  # noqa: F401 - lets spyne be imported on every Python
+from spyne import AnyXml, Application, Long, MethodContext, Service, Unicode, rpc
+from spyne.protocol.soap import Soap11
+from spyne.server import ServerBase
 
 _ids = itertools.count(1)
 

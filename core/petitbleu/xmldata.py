@@ -7,7 +7,6 @@ and what remains is measured: a DOCTYPE, too many nodes or too deep a tree are r
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -58,9 +57,10 @@ def parse_xml(body: bytes, charset: str | None = None, limits: XmlLimits = XmlLi
         raise XmlRefused(_words(error), line or 0, column or 0) from None
     except (LookupError, ValueError) as error:
         raise XmlRefused(str(error)) from None
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise XmlRefused("a DOCTYPE is not allowed", 1, 1)
-    _measure(root, limits)
+    if not _small(body, charset, limits):
+        if root.getroottree().docinfo.internalDTD is not None:
+            raise XmlRefused("a DOCTYPE is not allowed", 1, 1)
+        _measure(root, limits)
     return root
 
 
@@ -90,6 +90,22 @@ def _known(charset: str) -> str:
 def _words(error: etree.XMLSyntaxError) -> str:
     text = (error.msg or "not well-formed XML").rsplit(", line ", 1)[0]
     return text if len(text) <= 300 else text[:300] + "…"
+
+
+def _small(body: bytes, charset: str | None, limits: XmlLimits) -> bool:
+    """Whether the bytes tell already that no limit is reached: most calls are short, and their trees need no walk.
+
+    Told only in UTF-8, where no other bytes than its own can be markup. Every level of nesting but the innermost has an
+    end tag, every attribute an equals sign, a DOCTYPE or an entity its own mark.
+    """
+    return (
+        charset == "utf-8"
+        and body.count(b"</") < limits.depth
+        and body.count(b"<") <= limits.nodes
+        and body.count(b"=") <= limits.attributes
+        and b"&" not in body
+        and b"<!" not in body
+    )
 
 
 def _measure(root: etree._Element, limits: XmlLimits) -> None:
@@ -126,31 +142,29 @@ def _refused(element: etree._Element, text: str) -> XmlRefused:
 
 def local_name(name: str) -> str:
     """Of a name as lxml writes it, `{namespace}name`."""
-    return name.rpartition("}")[2]
+    return name.rpartition("}")[2] if name[0] == "{" else name
 
 
-def attributes(element: etree._Element) -> Iterator[tuple[str, str]]:
-    """(local name, value) of what the author wrote; what SOAP toolkits add about types and encoding is left out."""
-    for name, value in element.items():
-        namespace, _, local = str(name).rpartition("}")
-        if namespace[1:] not in _OF_TOOLKITS:
-            yield local, str(value)
+def attributes(element: etree._Element) -> dict[str, str]:
+    """What the author wrote, by local name; what SOAP toolkits add about types and encoding is left out."""
+    found = {}
+    for name, value in cast("list[tuple[str, str]]", element.items()):
+        if name[0] == "{":
+            namespace, _, name = name[1:].rpartition("}")
+            if namespace in _OF_TOOLKITS:
+                continue
+        found[name] = value
+    return found
 
 
 def element_data(element: etree._Element) -> Data:
     """What templates see of an element (see `data`): namespaces are dropped, text and order are kept exactly."""
-    children = len(element)
     data: dict[str, Any] = Element()
     if element.keys():
-        data.update({"@" + name: value for name, value in attributes(element)})
-    if not children and not data:
-        return element.text or ""
-    if not children:
-        if element.text:
-            data[TEXT] = element.text
-        return data
+        data.update({"@" + name: value for name, value in attributes(element).items()})
+    text = element.text
     order: list[str] = []
-    repeated, direct = False, element.text or ""
+    repeated, direct = False, text or ""
     for child in element:
         name = local_name(child.tag)
         # most are text and nothing else
@@ -163,8 +177,14 @@ def element_data(element: etree._Element) -> Data:
         else:
             data[name] = [data[name], inner]
             repeated = True
-        if child.tail:
-            direct += child.tail
+        if tail := child.tail:
+            direct += tail
+    if not order:
+        if not data:
+            return text or ""
+        if text:
+            data[TEXT] = text
+        return data
     if repeated and _interleaves(order):
         data[ORDER] = order
     # nothing where only white space stands between children

@@ -26,7 +26,7 @@ def incoming_event(element: etree._Element, queue: Queue) -> IncomingEvent:
             children[name].append(data)
         else:
             children[name] = [children[name], data]
-    return IncomingEvent(queue, dict(attributes(element)), children)
+    return IncomingEvent(queue, attributes(element), children)
 
 
 def events_in(root: etree._Element) -> Iterator[IncomingEvent]:

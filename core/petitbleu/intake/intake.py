@@ -96,6 +96,7 @@ class Intake:
         self._addresses = addresses
         self._every_address = {*ADDRESSES, *addresses}
         self._canonical = {**ATTRIBUTES, **{name.lower(): name for name in addresses}}
+        self._canonical |= {name: name for name in self._canonical.values()}
         self._untold: deque[Event] = deque()
         self._tellers: set[asyncio.Task[None]] = set()
 
@@ -234,7 +235,7 @@ class Intake:
         values = self._attributes(incoming.attributes, found)
         data: dict[str, Any] = Element(values)
         for name, child in incoming.children.items():
-            data[self._canonical.get(name.lower(), name)] = child
+            data[self._spelled(name)] = child
 
         reading = Reading(values, found)
         country = values.get("country", "").strip()
@@ -295,7 +296,7 @@ class Intake:
             if wish is None:
                 text = "the event has no address; give email or mobilePhone, or a wishedChannel"
                 reading.found.append((EMAIL, text))
-        if wish is not None and wish.address not in {*addresses, *failed}:
+        if wish is not None and wish.address not in addresses and wish.address not in failed:
             reading.found.append((wish.address, f"is missing; the channel {wish.channel} needs it"))
         return wish
 
@@ -313,10 +314,14 @@ class Intake:
             reading.found.append(("expiration", text))
         return scheduled, expiration
 
+    def _spelled(self, name: str) -> str:
+        """As the core writes the name of an attribute, however the caller does; nearly all write it so."""
+        return self._canonical.get(name) or self._canonical.get(name.lower(), name)
+
     def _attributes(self, given: Mapping[str, str], found: list[tuple[str, str]]) -> dict[str, str]:
         values: dict[str, str] = {}
         for name, value in given.items():
-            canonical = self._canonical.get(name.lower(), name)
+            canonical = self._spelled(name)
             if len(value) > self._limits.attribute:
                 self._metrics.limit_reached("limits.attribute")
                 found.append((canonical, f"has {len(value)} characters; the limit is {self._limits.attribute}"))

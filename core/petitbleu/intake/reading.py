@@ -26,8 +26,8 @@ class Reading:
 
     def one(self, name: str, parse: Callable[[str], Any], default: Any = None) -> Any:
         """An attribute as `parse` has it, or the default where it is empty or wrong."""
-        text = self.values.get(name, "").strip()
-        if not text:
+        given = self.values.get(name)
+        if not given or not (text := given.strip()):
             return default
         try:
             return parse(text)

@@ -1,4 +1,4 @@
-"""From aiohttp to spyne and back, on the event loop: spyne dispatches and writes, the core is awaited in between."""
+"""From aiohttp to a method of spyne's and back, on the event loop."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import asyncio
 import logging
 import math
 import traceback
-from copy import copy
-from inspect import iscoroutine
-from typing import Any
+from collections.abc import Mapping
 
 from aiohttp import web
 from petitbleu import Unavailable, XmlLimits, XmlRefused, parse_xml
 
 from . import answers
-from .compat import Fault, MethodContext, ServerBase
 from .envelope import (
     SOAP11,
+    URN,
     VERSIONS,
     Envelope,
     Version,
@@ -30,55 +28,15 @@ from .envelope import (
 from .faults import MethodUnknown, fault_of, is_expected
 from .operations import Call, Door
 from .pages import ROUTER
+from .protocol import Bound, methods
 from .service import applications
 
 logger = logging.getLogger("petitbleu.soap")
 
 
-class Endpoint(ServerBase):  # type: ignore[misc]  # spyne has no types
-    """One service, as spyne sees a server: it waits for nothing, the method's coroutine is awaited here."""
-
-    transport = "http://schemas.xmlsoap.org/soap/http"
-
-    def __init__(self, app: Any) -> None:
-        super().__init__(app)
-        self._contexts: dict[str, Any] = {}
-
-    def _context(self, call: Call) -> Any:
-        """spyne's context of the call: a copy of the one it made for the first call of the same method."""
-        tag = str(call.envelope.element.tag)
-        known = self._contexts.get(tag)
-        if known is not None:
-            ctx = copy(known)
-            ctx.udc = call
-            ctx.in_document = ctx.in_body_doc = call.envelope.element
-            return ctx
-        first = MethodContext(self, MethodContext.SERVER)
-        first.udc = call
-        (ctx,) = self.generate_contexts(first)
-        if ctx.in_error is not None:
-            raise MethodUnknown(f"the service {call.service} has no method {call.envelope.method[:100]!r}")
-        if call.envelope.method == ctx.descriptor.name:
-            self._contexts[tag] = copy(ctx)
-            self._contexts[tag].udc = self._contexts[tag].in_document = self._contexts[tag].in_body_doc = None
-        return ctx
-
-    async def answer(self, call: Call) -> bytes:
-        ctx = self._context(call)
-        self.app.in_protocol.deserialize(ctx, message=self.app.in_protocol.REQUEST)
-        self.get_out_object(ctx)
-        if isinstance(ctx.out_error, Fault):
-            raise ctx.out_error
-        # spyne wraps what a method gives back in a list, unless it declares several results
-        running = ctx.out_object if iscoroutine(ctx.out_object) else ctx.out_object[0]
-        ctx.out_object = await running
-        self.get_out_string(ctx)
-        return b"".join(ctx.out_string)
-
-
 def soap_route(door: Door) -> web.RouteDef:
     """The one address of every SOAP call. Whatever happens, the answer is an envelope."""
-    endpoints = {name: Endpoint(application) for name, application in applications().items()}
+    services = {name: methods(application) for name, application in applications().items()}
     limits = door.settings.xml_limits(door.services.body_limit)
 
     async def handle(request: web.Request) -> web.Response:
@@ -93,7 +51,7 @@ def soap_route(door: Door) -> web.RouteDef:
             check_actions(envelope, named)
             call = Call(door, envelope, carried(request, door.settings.cookie))
             async with asyncio.timeout(door.settings.deadline):
-                answer = await _endpoint(endpoints, envelope).answer(call)
+                answer = await _method(services, envelope)(call)
         except Exception as error:
             _log(error, service, method)
             retry = _retry_after(error, door.settings.retry_after)
@@ -114,12 +72,16 @@ async def _body(request: web.Request, limits: XmlLimits) -> bytes:
         raise XmlRefused("the body does not agree with its Content-Encoding or Transfer-Encoding") from None
 
 
-def _endpoint(endpoints: dict[str, Endpoint], envelope: Envelope) -> Any:
-    endpoint = endpoints.get(envelope.service)
-    if endpoint is None:
-        known = ", ".join(endpoints)
-        raise MethodUnknown(f"there is no service {envelope.service[:100]!r} here; known are {known}")
-    return endpoint
+def _method(services: Mapping[str, Mapping[str, Bound]], envelope: Envelope) -> Bound:
+    """The one that is called. A service for events takes those it does not know for `PushEvent`, which answers them."""
+    known = services.get(envelope.service)
+    if known is None:
+        names = ", ".join(services)
+        raise MethodUnknown(f"there is no service {envelope.service[:100]!r} here; known are {names}")
+    found = known.get(str(envelope.element.tag)) or known.get(f"{{{URN}{envelope.service}}}PushEvent")
+    if found is None:
+        raise MethodUnknown(f"the service {envelope.service} has no method {envelope.method[:100]!r}")
+    return found
 
 
 def _retry_after(error: Exception, default: int) -> int | None:

@@ -30,7 +30,7 @@ def _replace_six() -> None:
 _replace_six()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.11 and 3.12 say that `cgi` will go
-    from spyne import AnyXml, Application, Boolean, Fault, Long, MethodContext, Service, Unicode, rpc
+    from spyne import AnyXml, Application, Boolean, Long, Service, Unicode, rpc
     from spyne.interface import Wsdl11
     from spyne.protocol.soap import Soap11
     from spyne.server import ServerBase
@@ -40,9 +40,7 @@ __all__ = [
     "AnyXml",
     "Application",
     "Boolean",
-    "Fault",
     "Long",
-    "MethodContext",
     "ServerBase",
     "Service",
     "Soap11",

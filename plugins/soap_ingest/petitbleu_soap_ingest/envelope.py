@@ -53,7 +53,7 @@ class Envelope:
 def read_envelope(root: etree._Element) -> Envelope:
     """The call in an envelope. Raises `XmlRefused` when `root` is none or holds no call."""
     version = VERSIONS.get(namespace(root))
-    if version is None or etree.QName(root).localname != "Envelope":
+    if version is None or root.tag != f"{{{version.namespace}}}Envelope":
         expected = f"expected a SOAP envelope (an Envelope element in {' or '.join(VERSIONS)})"
         raise _refused(root, f"{expected}, found {root.tag!s:.200}")
     body = next((child for child in root if child.tag == f"{{{version.namespace}}}Body"), None)
@@ -62,11 +62,12 @@ def read_envelope(root: etree._Element) -> Envelope:
     if not len(body):
         raise _refused(body, "expected a method call in the Body, which is empty")
     call = body[0]
-    return Envelope(version, namespace(call).removeprefix(URN), etree.QName(call).localname, call)
+    return Envelope(version, namespace(call).removeprefix(URN), str(call.tag).rpartition("}")[2], call)
 
 
 def namespace(element: etree._Element) -> str:
-    return etree.QName(element).namespace or ""
+    tag = str(element.tag)
+    return tag[1:].rpartition("}")[0] if tag[0] == "{" else ""
 
 
 def _refused(element: etree._Element, text: str) -> XmlRefused:

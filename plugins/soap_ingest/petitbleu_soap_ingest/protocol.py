@@ -1,63 +1,94 @@
-"""spyne's SOAP protocol, told three things: the envelope is parsed already, parameters count by position, and the
-answer is bytes of our own shape."""
+"""Between the XML of a call and a method that spyne knows: parameters count by position and are converted by spyne, the
+answer is bytes of our own shape.
+
+Nothing is handed to spyne's own parser, and none of its loggers ever sees an envelope.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any
+
+from lxml import etree
 
 from . import answers
 from .compat import AnyXml, Long, Soap11, Unicode
 from .faults import CallRefused
+from .operations import Call, Results
 
-_KINDS = ((AnyXml, "ns:Element"), (Long, "xsd:long"), (Unicode, "xsd:string"))
+_LABELS = ((AnyXml, "ns:Element"), (Long, "xsd:long"), (Unicode, "xsd:string"))
 
 
-class PositionalSoap(Soap11):  # type: ignore[misc]  # spyne has no types
-    """Reads and writes SOAP 1.1 and 1.2. `ctx.udc` is the `operations.Call`, whose envelope passed the XML guard.
+def protocol() -> Any:
+    # callers write xsi:type with prefixes that they do not declare
+    return Soap11(parse_xsi_type=False)
 
-    Nothing is handed to spyne's own parser, and none of its loggers ever sees an envelope.
-    """
 
-    def __init__(self) -> None:
-        # callers write xsi:type with prefixes that they do not declare
-        super().__init__(parse_xsi_type=False)
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One declared result: its name, its type and what callers read as its `xsi:type`."""
 
-    def create_in_document(self, ctx: Any, charset: str | None = None) -> None:
-        ctx.in_document = ctx.udc.envelope.element
+    name: str
+    kind: Any = field(repr=False)
+    label: str
 
-    def decompose_incoming_envelope(self, ctx: Any, message: Any = Soap11.REQUEST) -> None:
-        ctx.in_body_doc = ctx.in_document
-        ctx.method_request_string = ctx.in_body_doc.tag
 
-    def get_call_handles(self, ctx: Any) -> Any:
-        push_event = f"{{{self.app.interface.get_tns()}}}PushEvent"
-        return super().get_call_handles(ctx) or self.app.interface.service_method_map.get(push_event, [])
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One method as spyne has it: what runs, the types of its parameters, the name of its answer and its results."""
 
-    def deserialize(self, ctx: Any, message: Any) -> None:
-        given = list(ctx.in_body_doc)
-        declared = ctx.descriptor.in_message.get_flat_type_info(ctx.descriptor.in_message)
-        for parameter in given[: len(declared)]:
-            if parameter.get("href", "").startswith("#"):
-                text = f"parameter {parameter.tag!s:.100} refers to another element; write its value in place"
-                raise CallRefused(text)
-        values = [self._value(ctx, kind, parameter) for kind, parameter in zip(declared.values(), given, strict=False)]
-        ctx.in_object = values + [None] * (len(declared) - len(values))
+    run: Callable[..., Coroutine[Any, Any, Results]] = field(repr=False)
+    parameters: tuple[Any, ...] = field(repr=False)
+    answer: str
+    results: tuple[Result, ...]
+    protocol: Any = field(repr=False)
 
-    def _value(self, ctx: Any, kind: Any, parameter: Any) -> Any:
-        return parameter if issubclass(kind, AnyXml) else self.from_element(ctx, kind, parameter)
+    async def __call__(self, call: Call) -> bytes:
+        return self._written(call, await self.run(call, *self._read(call.envelope.element)))
 
-    def serialize(self, ctx: Any, message: Any) -> None:
-        declared = ctx.descriptor.out_message.get_flat_type_info(ctx.descriptor.out_message)
+    def _read(self, given: etree._Element) -> list[Any]:
+        """What is missing at the end is None; what is beyond the last parameter is of no interest."""
+        values = [self._value(kind, parameter) for kind, parameter in zip(self.parameters, given, strict=False)]
+        return values + [None] * (len(self.parameters) - len(values))
+
+    def _value(self, kind: Any, parameter: etree._Element) -> Any:
+        if parameter.get("href", "").startswith("#"):
+            text = f"parameter {parameter.tag!s:.100} refers to another element; write its value in place"
+            raise CallRefused(text)
+        return parameter if issubclass(kind, AnyXml) else self.protocol.from_element(None, kind, parameter)
+
+    def _written(self, call: Call, values: Results) -> bytes:
         results = [
-            answers.result(name, *self._written(kind, value))
-            for (name, kind), value in zip(declared.items(), ctx.out_object, strict=True)
+            answers.result(one.name, one.label, self._text(one.kind, value))
+            for one, value in zip(self.results, values, strict=True)
         ]
-        name = ctx.descriptor.out_message.get_type_name()
-        ctx.out_document = answers.response(ctx.udc.envelope.version, ctx.udc.service, name, results)
+        return answers.response(call.envelope.version, call.service, self.answer, results)
 
-    def _written(self, kind: Any, value: Any) -> tuple[str, answers.Xml]:
-        label = next(label for base, label in _KINDS if issubclass(kind, base))
-        return label, value if issubclass(kind, AnyXml) else answers.text(self.to_unicode(kind, value))
+    def _text(self, kind: Any, value: Any) -> answers.Xml:
+        written: answers.Xml = value
+        return written if issubclass(kind, AnyXml) else answers.text(self.protocol.to_unicode(kind, value))
 
-    def create_out_string(self, ctx: Any, charset: str | None = None) -> None:
-        ctx.out_string = [ctx.out_document]
+
+def methods(application: Any) -> dict[str, Bound]:
+    """Every method of a service, by the element that calls it."""
+    return {
+        tag: _method(descriptor, application.in_protocol)
+        for tag, (descriptor,) in application.interface.service_method_map.items()
+    }
+
+
+def _method(descriptor: Any, used: Any) -> Bound:
+    declared = descriptor.in_message.get_flat_type_info(descriptor.in_message)
+    results = descriptor.out_message.get_flat_type_info(descriptor.out_message)
+    return Bound(
+        run=descriptor.function,
+        parameters=tuple(declared.values()),
+        answer=descriptor.out_message.get_type_name(),
+        results=tuple(Result(name, kind, _label(kind)) for name, kind in results.items()),
+        protocol=used,
+    )
+
+
+def _label(kind: Any) -> str:
+    return next(label for base, label in _LABELS if issubclass(kind, base))

@@ -9,7 +9,7 @@ from typing import Any
 from . import operations
 from .compat import AnyXml, Application, Boolean, Long, Service, Unicode, rpc, unregister_application
 from .envelope import URN
-from .protocol import PositionalSoap
+from .protocol import protocol
 
 TEXT = Unicode(min_occurs=1, nillable=False)
 OPTIONAL = Unicode(min_occurs=0, nillable=False)
@@ -94,8 +94,8 @@ def _service(name: str) -> Any:
 
 
 def _described(method: Method) -> Any:
-    def run(ctx: Any, *parameters: operations.Parameter) -> Coroutine[Any, Any, operations.Results]:
-        return method.run(ctx.udc, *parameters)
+    def run(call: operations.Call, *parameters: operations.Parameter) -> Coroutine[Any, Any, operations.Results]:
+        return method.run(call, *parameters)
 
     run.__name__ = method.name
     run.__doc__ = method.text
@@ -116,8 +116,8 @@ def application(name: str) -> Any:
         [_service(name)],
         tns=URN + name,
         name=name.partition(":")[2],
-        in_protocol=PositionalSoap(),
-        out_protocol=PositionalSoap(),
+        in_protocol=protocol(),
+        out_protocol=protocol(),
     )
     unregister_application(made)  # spyne keeps a list of every application ever made
     return made
