@@ -13,7 +13,8 @@ R = TypeVar("R")
 
 
 class Batcher(Generic[T, R]):
-    """`write` gets up to `most` items and answers each, in order; `add` returns once its item is written.
+    """`write` gets items that weigh up to `most` together, or a single heavier one, and answers each, in order; `add`
+    returns once its item is written. Without `weigh` each weighs 1.
 
     Once items come together, the next write waits `linger` seconds for more, so that fewer writes carry them; a lone
     item is never kept waiting.
@@ -23,9 +24,14 @@ class Batcher(Generic[T, R]):
     """
 
     def __init__(
-        self, write: Callable[[list[T]], Awaitable[Sequence[R]]], most: int = 500, linger: float = 0.0
+        self,
+        write: Callable[[list[T]], Awaitable[Sequence[R]]],
+        most: int = 500,
+        linger: float = 0.0,
+        weigh: Callable[[T], int] | None = None,
     ) -> None:
         self._write = write
+        self._weigh = weigh
         self._most = most
         self._linger = linger
         self._crowded = False
@@ -46,13 +52,25 @@ class Batcher(Generic[T, R]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                if self._linger and self._crowded and len(self._waiting) < self._most:
+                if self._linger and self._crowded and self._fitting() == len(self._waiting):
                     await asyncio.sleep(self._linger)
                 self._crowded = len(self._waiting) > 1
-                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                count = self._fitting()
+                batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 await self._answer(batch)
         finally:
             self._runner = None
+
+    def _fitting(self) -> int:
+        """How many of those that wait go together, at least one."""
+        if self._weigh is None:
+            return min(self._most, len(self._waiting))
+        total = 0
+        for count, (item, _) in enumerate(self._waiting):
+            total += self._weigh(item)
+            if total > self._most:
+                return max(count, 1)
+        return len(self._waiting)
 
     async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:

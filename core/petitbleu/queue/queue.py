@@ -42,7 +42,8 @@ LINGER = 0.001
 """Seconds a write waits for company, once writes have begun to come several at a time."""
 INTAKE_LINGER = 0.002
 """The same for events that come in: their callers wait for the commit anyway, and fewer of them are cheaper for all."""
-
+TOGETHER = 200
+"""Events that calls store in one commit; a call with more has its own. While it is under way others are read."""
 
 _Put: TypeAlias = tuple[Sequence[Event], CallKey | None]
 
@@ -79,7 +80,7 @@ class WorkQueue:
         self._windows = {event_type: int(window * 1_000_000) for event_type, window in windows.items()}
         self._call_window = int(call_window * 1_000_000)
         self._puts: Batcher[_Put, list[Stored] | EventsRefused] = Batcher(
-            self._write_events, most=200, linger=INTAKE_LINGER
+            self._write_events, most=TOGETHER, linger=INTAKE_LINGER, weigh=lambda put: len(put[0])
         )
         self._marks: Batcher[tuple[Claimed, str, Sequence[str]], bool] = Batcher(self._write_hand_offs, linger=LINGER)
         self._steps: Batcher[Step, bool] = Batcher(self._write_steps, linger=LINGER)

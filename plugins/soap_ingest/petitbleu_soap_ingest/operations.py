@@ -111,6 +111,9 @@ def _event_refused(text: str) -> EventsRefused:
 
 
 def _external_id(event: IncomingEvent) -> str:
+    written = event.attributes.get("externalId")
+    if written is not None:
+        return written
     return next((value for name, value in event.attributes.items() if name.lower() == "externalid"), "")
 
 
