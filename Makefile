@@ -38,7 +38,7 @@ test-all:
 		else echo "== Python $$version: not found"; fi; \
 	done
 
-# servers, databases and providers that are killed, cut, stopped and filled up; 40 minutes on two cores.
+# servers, databases and providers that are killed, cut, stopped and filled up; half an hour on two cores.
 # CASES="F1 F11" chooses, FAULTS_SIZE=10 is for longer runs; see tests/faults/README.md
 FAULTS_SIZE ?= 1
 CASES ?=
