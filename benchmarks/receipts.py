@@ -10,7 +10,7 @@ from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
 from petitbleu.metrics import Metrics
 from petitbleu.receipts.receipts import Receipts
-from petitbleu.store import Store, open_store
+from petitbleu.store import Store, migrate, open_store
 from petitbleu.suppression import Terms
 from petitbleu.suppression.guard import Suppressions
 from petitbleu.types import Receipt, ReceiptState
@@ -50,7 +50,7 @@ async def receipts(bench: Bench) -> list[Figure]:
         deep = await stack.enter_async_context(bench.postgres.fresh())
         for name, waiting in ((shallow, FEW), (deep, many)):
             async with open_store(bench.postgres.database(name)) as store:
-                await store.migrate()
+                await migrate(store)
             for statement in FILL:
                 await bench.postgres.run(statement.replace("{most}", str(coming + waiting)), name)
         for _ in range(bench.settings.runs):

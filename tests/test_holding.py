@@ -25,7 +25,7 @@ from petitbleu.operating import Actor, Done
 from petitbleu.operations.operations import MEANWHILE, Operations
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import Step
-from petitbleu.store import Store, open_store
+from petitbleu.store import Store, is_empty, open_store
 from petitbleu.store.epoch import HELD, guard
 from petitbleu.store.payload import moment
 from postgres_server import PostgresServer
@@ -289,7 +289,7 @@ async def test_processes_that_live_on_hold_before_they_claim(postgres_url: str) 
 
 async def test_an_older_database_is_left_alone(empty_postgres_url: str) -> None:
     async with open_store(empty_postgres_url, guard=guard(hold=True)) as store:
-        assert await store.is_empty()
+        assert await is_empty(store)
 
 
 async def test_a_login_that_may_not_ask_works_all_the_same(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,7 +22,7 @@ from petitbleu.hosting.plugins import Loaded, load
 from petitbleu.intake.intake import Intake, Limits, TypeRules
 from petitbleu.queue.idempotency import CallKey, First, Stored, propose, propose_call, resolve
 from petitbleu.queue.queue import WorkQueue
-from petitbleu.store import Store, open_store
+from petitbleu.store import Store, migrate, open_store
 from petitbleu.store.payload import moment
 
 WINDOW = 3600.0
@@ -236,7 +236,7 @@ async def test_a_filled_database_learns_of_keys(empty_database_url: str) -> None
                 "INSERT INTO events (id, type, lane, channel, status, created, external_id, origin) "
                 f"VALUES ({one}, 'order', 0, 'email', 'sent', 0, 'A', 'shop')"
             )
-        assert (await store.migrate())[0] == "0002_idempotency"
+        assert (await migrate(store))[0] == "0002_idempotency"
         queue = WorkQueue(store, 1, 30, {"order": WINDOW})
         (first,) = await queue.put([event(store, "A")])
         assert await queue.put([event(store, "A")]) == [first]

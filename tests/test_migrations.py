@@ -25,7 +25,7 @@ from petitbleu.operating import Actor
 from petitbleu.operations.operations import Operations
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.steps import AttemptRecord, Claimed, Step
-from petitbleu.store import Store, StoreError, open_store
+from petitbleu.store import Store, StoreError, check_tables, migrate, open_store, pending_migrations
 from petitbleu.store.sqlite_client import statements
 from petitbleu.types import Comparison, EventQuery
 from tortoise.exceptions import OperationalError
@@ -36,19 +36,19 @@ LEASE = 30.0
 
 CRASHES = """
 import asyncio, os, sys
-from petitbleu.store import open_store
+from petitbleu.store import migrate, open_store, pending_migrations
 from tortoise.migrations.recorder import MigrationRecorder
 
 record = MigrationRecorder.record_applied
 url, *names = sys.argv[1:]
 
-async def migrate():
+async def apply():
     async with open_store(url) as store:
-        await store.migrate()
+        await migrate(store)
 
 async def pending():
     async with open_store(url) as store:
-        print(*await store.pending_migrations())
+        print(*await pending_migrations(store))
 
 for last in names:
     child = os.fork()
@@ -59,7 +59,7 @@ for last in names:
                 os._exit(9)
 
         MigrationRecorder.record_applied = crash
-        asyncio.run(migrate())
+        asyncio.run(apply())
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, last
     asyncio.run(pending())
@@ -91,9 +91,9 @@ async def test_no_operation_looks_at_the_tables_before_it(
 ) -> None:
     monkeypatch.setattr("petitbleu.store.migrations._uncopied._Shared.clone", lambda self: object())
     async with open_store(empty_database_url) as store:
-        names = await store.pending_migrations()
-        assert await store.migrate() == names
-        await store.check_tables()
+        names = await pending_migrations(store)
+        assert await migrate(store) == names
+        await check_tables(store)
 
 
 # ------------------------------------------------------------------------------------------------- a filled database
@@ -102,10 +102,10 @@ async def test_no_operation_looks_at_the_tables_before_it(
 async def test_what_is_in_old_tables_is_delivered_and_read_from_new_ones(empty_database_url: str) -> None:
     await old(empty_database_url)
     async with open_store(empty_database_url) as store:
-        names = await store.pending_migrations()
+        names = await pending_migrations(store)
         assert names[0] == "0003_flows"
-        assert await store.migrate() == names
-        await store.check_tables()
+        assert await migrate(store) == names
+        await check_tables(store)
         queue = WorkQueue(store, 0, LEASE, {"order": 3600.0})
         assert await queue.promote() is not None
         # the one whose worker is gone comes back, with what is known of its hand-off
@@ -147,12 +147,12 @@ async def test_what_is_in_old_tables_is_delivered_and_read_from_new_ones(empty_d
 async def test_a_crash_on_the_way_leaves_everything_as_it_was(empty_database_url: str) -> None:
     await old(empty_database_url)
     async with open_store(empty_database_url) as store:
-        names = await store.pending_migrations()
+        names = await pending_migrations(store)
     # whatever was done on its own before the last one would be seen after it
     code, told = await run("-c", CRASHES, empty_database_url, names[0], names[-1])
     assert (code, told.splitlines()) == (0, [" ".join(names)] * 2)
     async with open_store(empty_database_url) as store:
-        assert await store.migrate() == names
+        assert await migrate(store) == names
         assert len(await WorkQueue(store, 0, LEASE).claim(Queue.REALTIME, 9)) > 0
 
 
@@ -171,12 +171,12 @@ async def test_a_table_that_somebody_holds_is_not_waited_for_forever(empty_postg
     await old(empty_postgres_url)
     bystander = await asyncpg.connect(empty_postgres_url)
     async with open_store(empty_postgres_url) as store:
-        names = await store.pending_migrations()
+        names = await pending_migrations(store)
         async with bystander.transaction():
             await bystander.execute("LOCK TABLE queue")
             with pytest.raises(StoreError, match=r"nothing was changed: a transaction has held a table for 0\.2 s"):
-                await store.migrate(patience=0.2)
-        assert await store.migrate() == names
+                await migrate(store, patience=0.2)
+        assert await migrate(store) == names
     await bystander.close()
 
 
@@ -190,7 +190,7 @@ async def test_later_tables_are_taken_where_they_say_so(database_url: str) -> No
             "VALUES ('petitbleu', '0998_more', '2026-11-25 00:00:00+00:00')"
         )
     async with open_instance(SAMPLE, [f"database={database_url}"]) as instance:
-        assert await instance.store.migrate() == []
+        assert await migrate(instance.store) == []
         await instance.store.connection.execute_script(
             "UPDATE installation SET value = '0998_more' WHERE name = 'needs'"
         )

@@ -26,7 +26,7 @@ from petitbleu.operating import Actor
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.serving.app import running
 from petitbleu.steps import AttemptRecord, Claimed, Step
-from petitbleu.store import CommitUnknown, Store, StoreError, open_store
+from petitbleu.store import CommitUnknown, Store, StoreError, is_empty, open_store, pending_migrations
 from petitbleu.store.payload import moment
 from petitbleu.store.postgres import broken_off, credentials, keep_as_it_is
 from postgres_server import postgres_cluster, quick_directory
@@ -343,7 +343,7 @@ async def test_nothing_is_served_on_a_server_that_may_forget_unless_it_says_so(f
         "correct it, or write `durability: relaxed` in the configuration to accept the loss\n"
     )
     async with open_store(forgetful) as store:
-        assert await store.is_empty()
+        assert await is_empty(store)
     async with running(SAMPLE, [f"database={forgetful}", "http.port=0", "durability=relaxed"]) as server:
         assert len(await server.instance.queue.put(events(server.instance.store, 1))) == 1
 
@@ -358,7 +358,7 @@ async def test_of_several_processes_one_migrates(empty_postgres_url: str) -> Non
     assert told[0].startswith("applied 0001_initial")
     assert told[1] == "the tables are up to date"
     async with open_store(empty_postgres_url) as store:
-        assert await store.pending_migrations() == []
+        assert await pending_migrations(store) == []
 
 
 async def test_a_server_does_with_a_login_that_may_only_read_and_write(postgres_url: str, bystander: Any) -> None:

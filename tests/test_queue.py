@@ -19,7 +19,7 @@ from petitbleu.lifecycle import EXPIRED, PENDING, PROCESSING, SENT
 from petitbleu.queue.queue import WorkQueue
 from petitbleu.queue.rows import HELD, LEASED
 from petitbleu.steps import AttemptRecord, Claimed, Step
-from petitbleu.store import CELL_SHIFT, Store, StoreError, migrations, open_store
+from petitbleu.store import CELL_SHIFT, Store, StoreError, migrate, migrations, open_store, pending_migrations
 from petitbleu.store.payload import micros, moment
 from petitbleu.store.queries import QUERIES, Queries
 
@@ -373,7 +373,7 @@ async def test_a_file_that_may_forget_is_refused(tmp_path: Path, parameters: str
 async def test_migrations_are_applied_once_and_match_the_models(tmp_path: Path) -> None:
     async with open_store(f"sqlite://{tmp_path}/new.db") as store:
         names = sorted(name for _, name, _ in pkgutil.iter_modules(migrations.__path__) if name[0].isdigit())
-        assert await store.pending_migrations() == names
-        assert await store.migrate() == names
-        assert await store.pending_migrations() == []
-        assert await store.migrate() == []
+        assert await pending_migrations(store) == names
+        assert await migrate(store) == names
+        assert await pending_migrations(store) == []
+        assert await migrate(store) == []

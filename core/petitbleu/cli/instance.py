@@ -19,7 +19,7 @@ from ..serving.app import check_routes
 from ..serving.chores import Role
 from ..serving.serving import serve, serve_as_told
 from ..serving.supervisor import supervise
-from ..store import open_store
+from ..store import migrate, open_store
 from .output import as_json, table
 
 # ------------------------------------------------------------------------------------------------------------- init
@@ -112,7 +112,7 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 async def _migrate(args: argparse.Namespace) -> int:
     planned = plan(args.config, args.set)
     async with open_store(planned.config.database_url(), patient=True) as store:
-        applied = await store.migrate()
+        applied = await migrate(store)
     print(f"applied {', '.join(applied)}" if applied else "the tables are up to date")
     return 0
 

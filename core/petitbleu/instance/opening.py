@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from ..encryption import check_keys
 from ..hosting.standstill import Standstill
 from ..services import Accept, Services
-from ..store import Store, open_store
+from ..store import Store, check_tables, is_empty, migrate, open_store
 from ..store.epoch import guard
 from ..store.vault import Vault
 from .assembly import assemble
@@ -76,7 +76,7 @@ async def open_services(arguments: argparse.Namespace) -> AsyncIterator[Services
 
 async def _prepare_tables(store: Store) -> None:
     # in this order: another process may make the tables at the same moment
-    if await store.is_empty():
-        await store.migrate()
+    if await is_empty(store):
+        await migrate(store)
     else:
-        await store.check_tables()
+        await check_tables(store)

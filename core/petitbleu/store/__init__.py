@@ -1,10 +1,23 @@
 """The database: tables, named queries, migrations. Nothing outside this folder writes SQL that changes a row.
 
-`models` has the tables; `queries` and its neighbours the statements, by name, in both dialects; `database` runs them.
-What they are for is known by whoever runs them.
+`models` has the tables; `queries` and its neighbours the statements, by name, in both dialects; `database` runs them,
+`schema` brings the tables up to date. What they are for is known by whoever runs them.
 """
 
 from .database import CELL_SHIFT, KEY_MASK, Store, open_store
 from .errors import CommitUnknown, StepUndone, StoreError
+from .schema import check_tables, is_empty, migrate, pending_migrations
 
-__all__ = ["CELL_SHIFT", "KEY_MASK", "CommitUnknown", "StepUndone", "Store", "StoreError", "open_store"]
+__all__ = [
+    "CELL_SHIFT",
+    "KEY_MASK",
+    "CommitUnknown",
+    "StepUndone",
+    "Store",
+    "StoreError",
+    "check_tables",
+    "is_empty",
+    "migrate",
+    "open_store",
+    "pending_migrations",
+]

@@ -1,4 +1,4 @@
-"""One open database: connection, clock, transactions, migrations."""
+"""One open database: connection, clock, transactions, statements."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import copy
 import logging
-import pkgutil
 import secrets
 import sqlite3
 import time
@@ -24,10 +23,9 @@ from tortoise.exceptions import BaseORMException, OperationalError
 from tortoise.transactions import in_transaction
 
 from ..errors import Unavailable
-from . import migrations
 from .epoch import Guard
 from .errors import CommitUnknown, StepUndone, StoreError
-from .postgres import MIGRATION_LOCK, alone, broken_off, credentials, lost
+from .postgres import alone, broken_off, credentials, lost
 from .queries import REPEATABLE, Dialect, Queries
 from .vault import Vault
 
@@ -41,11 +39,6 @@ MOST_ROWS = 1000
 KEY_MASK = (1 << CELL_SHIFT) - 1
 _PATIENT = 3_600_000
 """Milliseconds that a process may wait for another's long transaction on SQLite when it has nothing else to do."""
-
-_HAS_MIGRATIONS: Mapping[Dialect, str] = {
-    "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'tortoise_migrations'",
-    "postgres": "SELECT 1 WHERE to_regclass('tortoise_migrations') IS NOT NULL",
-}
 
 
 class Store:
@@ -246,68 +239,6 @@ class Store:
         # comparing anew could set `now` back by as much as that is inexact
         self._skew += more
 
-    async def pending_migrations(self) -> list[str]:
-        had = await self._applied_migrations()
-        return [name for name in known_migrations() if name not in had]
-
-    async def check_tables(self) -> None:
-        """Refuse tables of an earlier version, and those of a later one that this version would spoil."""
-        had, known = await self._applied_migrations(), known_migrations()
-        if pending := [name for name in known if name not in had]:
-            raise StoreError(f"the database lacks {', '.join(pending)}; run `petitbleu migrate` first")
-        later = sorted(had.difference(known))
-        if not later:
-            return
-        needs = (await self.read("SELECT value FROM installation WHERE name = ?", ["needs"]))[0]["value"]
-        if needs > known[-1]:
-            raise StoreError(
-                f"the database has been brought to {later[-1]}, for versions that know {needs}; this one knows "
-                f"{known[-1]} at most: install the later version here too"
-            )
-        logger.info("the database is ahead of this version", extra={"knows": known[-1], "has": later[-1]})
-
-    async def is_empty(self) -> bool:
-        """No migration was ever applied here."""
-        return not await self._applied_migrations()
-
-    async def _applied_migrations(self) -> set[str]:
-        if not await self.read(_HAS_MIGRATIONS[self.dialect], []):
-            return set()
-        rows = await self.read("SELECT name FROM tortoise_migrations WHERE app = ?", [APP])
-        return {row["name"] for row in rows}
-
-    async def migrate(self, patience: float = 10.0) -> list[str]:
-        """Bring the tables up to date; gives the names of what was applied. All is, or nothing.
-
-        Whoever comes second waits for the first, and then finds nothing left. On PostgreSQL a table that another
-        transaction holds is waited for `patience` seconds, since everybody else has to wait behind us.
-        """
-        # as much to import as a tenth of a small start
-        from tortoise.migrations.executor import MigrationExecutor
-
-        applied: list[str] = []
-
-        def note(phase: str, app: str, name: str) -> None:
-            if phase == "apply_done":
-                applied.append(name)
-
-        try:
-            # on SQLite the transaction is the lock
-            async with self.transaction() as transaction:
-                if self.dialect == "postgres":
-                    await transaction.execute_query("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK])
-                    await transaction.execute_script(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
-                executor = MigrationExecutor(transaction, {APP: app_config(self.dialect)})
-                # before anything asks for it, which would fail and thereby end the transaction
-                await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
-                await executor.migrate(direction="forward", progress=note)
-        except asyncpg.LockNotAvailableError as error:
-            raise StoreError(
-                f"nothing was changed: a transaction has held a table for {patience:g} s (pg_stat_activity tells "
-                "which); end it, then run `petitbleu migrate` again"
-            ) from error
-        return applied
-
     async def check_durability(self, relaxed: bool) -> None:
         """Refuse a database that could forget what it acknowledged, unless the configuration says so in words."""
         if relaxed:
@@ -329,11 +260,6 @@ class Store:
                 f"the database may lose acknowledged events ({', '.join(bad)}); correct it, or write "
                 "`durability: relaxed` in the configuration to accept the loss"
             )
-
-
-def known_migrations() -> list[str]:
-    """Those that this version has, in order."""
-    return sorted(name for _, name, _ in pkgutil.iter_modules(migrations.__path__) if name[0].isdigit())
 
 
 def _beyond(values: Sequence[Any]) -> tuple[list[Any], list[Any]] | None:

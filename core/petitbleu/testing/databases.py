@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from ..store import open_store
+from ..store import migrate, open_store
 
 # asyncpg has no types
 Connection: TypeAlias = Any
@@ -22,7 +22,7 @@ Connection: TypeAlias = Any
 async def make_tables(url: str) -> None:
     """In an empty database, or a file that is not there yet."""
     async with open_store(url) as store:
-        await store.migrate()
+        await migrate(store)
 
 
 def copy_sqlite(model: Path, file: Path) -> str:
