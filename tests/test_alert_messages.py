@@ -294,6 +294,41 @@ async def test_a_message_takes_as_long_as_it_may_and_holds_up_no_look(store: Sto
     assert told == ["warning"]
 
 
+async def test_a_message_about_the_database_holds_up_none_about_the_rest(store: Store) -> None:
+    clock, told = Clock(), list[str]()
+
+    class Hanging(Notifier):
+        async def tell(self, alert: Alert, told_before: int) -> bool:
+            if alert.name == "database":
+                await asyncio.Event().wait()
+            told.append(f"{alert.name} {alert.level}")
+            return True
+
+    class Away(Alerting):
+        async def _look(self) -> None:
+            if clock.now < 1050:
+                raise ConnectionError("the database is away")
+            await super()._look()
+
+    async def sleep(seconds: float) -> None:
+        clock.now += max(seconds, 20)
+        await store.shift_clock(max(seconds, 20))
+        await asyncio.sleep(0.01)
+        if told:
+            raise asyncio.CancelledError
+
+    notifier = Hanging(
+        (), Calls(load([], given={}), 5.0), {}, lambda made: made, lambda: moment(store.now()), 120.0, "shop"
+    )
+    terms = {"queue": Terms(1, 3), "database": Terms(30, 60)}
+    one = Away(store, terms, Pace(0, 0, 1.0), 300 * SECOND, 3, 15.0, "one", None, notifier, None, clock, sleep)
+    await WorkQueue(store, 1, 30.0).put([Event(0, "note", Queue.REALTIME, "record", {}, moment(store.now()))])
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await one.watch()
+    assert told == ["queue warning"]
+
+
 # ------------------------------------------------------------------------------------------------------ configuration
 
 

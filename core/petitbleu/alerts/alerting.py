@@ -106,27 +106,25 @@ class Alerting:
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
         self._answered = self._clock()
-        telling: asyncio.Task[None] | None = None
+        telling: dict[Callable[[], Awaitable[None]], asyncio.Task[bool]] = {}
         try:
             while True:
                 began = self._clock()
-                self._answers = await _in_time("alerts cannot be judged", self._look(), LEASE / 2)
+                self._answers = await _in_time("alerts cannot be judged", self._look, LEASE / 2)
                 if self._answers:
                     self._answered = self._clock()
                 self.judge_database()
-                await self.tell_database()
                 # a provider that hangs, as long as it may, holds up no look, and says nothing of the database
-                if self._answers and (telling is None or telling.done()):
-                    telling = asyncio.create_task(self._tell())
+                for tell in (self.tell_database, self.tell) if self._answers else (self.tell_database,):
+                    if tell not in telling or telling[tell].done():
+                        telling[tell] = asyncio.create_task(_in_time("nobody can be told of alerts", tell, None))
                 tired = MOST_SHARE * (self._clock() - began)
                 await self._sleep(min(max(self._every, tired), MOST_PAUSES * self._every))
         finally:
-            if telling is not None:
-                telling.cancel()
-                await asyncio.wait([telling])
-
-    async def _tell(self) -> None:
-        await _in_time("nobody can be told of alerts", self.tell(), None)
+            for task in telling.values():
+                task.cancel()
+            if telling:
+                await asyncio.wait(telling.values())
 
     async def _look(self) -> None:
         await self.turn()
@@ -296,11 +294,11 @@ class Alerting:
         )
 
 
-async def _in_time(otherwise: str, work: Awaitable[None], seconds: float | None) -> bool:
+async def _in_time(otherwise: str, work: Callable[[], Awaitable[None]], seconds: float | None) -> bool:
     """Without `seconds` the work has limits of its own."""
     try:
         async with asyncio.timeout(seconds):
-            await work
+            await work()
     except Exception as error:
         logger.warning("%s: %s: %s", otherwise, type(error).__name__, error)
         return False

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..errors import TemplateError
 from ..instance import Instance
+from ..queue.wakeup import Wakeup
 
 logger = logging.getLogger("petitbleu.server")
 
@@ -32,8 +33,7 @@ def chores(instance: Instance, role: Role) -> list[Coroutine[Any, Any, None]]:
         found.append(instance.telling.run())
         found.append(instance.receipts.run(instance.config.delivery.poll, instance.decisions.decide))
     if instance.wakeup is not None:
-        instance.queue.announce = instance.wakeup.announce
-        found.append(instance.wakeup.run(instance.queue.look_again if role != "intake" else None))
+        found.append(_wake(instance, instance.wakeup, role))
     return found
 
 
@@ -48,6 +48,12 @@ def begin(chores: Iterable[Coroutine[Any, Any, None]]) -> list[asyncio.Task[None
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("%s has ended and is missing until a restart", task.get_name(), exc_info=error)
+
+
+async def _wake(instance: Instance, wakeup: Wakeup, role: Role) -> None:
+    """Tell others of work that this process leaves them, and hear of theirs."""
+    instance.queue.announce = wakeup.announce
+    await wakeup.run(instance.queue.look_again if role != "intake" else None)
 
 
 async def _follow_templates(instance: Instance) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from petitbleu import AuditFilter
 from pydantic import Field
 
-from .events import next_page
-from .operation import Answer, Call, Given, Operation, Success, Told
+from .listing import Listing, next_page
+from .operation import Answer, Call, Operation, Success, Told
 
 
 class AuditedChange(Told):
@@ -34,18 +34,16 @@ class Audit(Told):
     cursor: str | None = Field(None, description="Asks for the next piece; missing where there is none.")
 
 
-class AuditQuery(Given):
+class AuditQuery(Listing):
     action: str = Field("", description="Only this action, or all that begin so: `suppressions`.")
     object: str = Field("", description="Only what was done to this.")
     by: str = Field("", description="Only what this operator did.")
     origin: str = Field("", description="Only what came this way.")
-    limit: int = Field(50, ge=1, le=10_000, description="Changes at once; an instance may allow fewer (`limits.rows`).")
-    cursor: str = Field("", description="What the piece before answered as `cursor`.")
 
 
 async def list_audit(call: Call, query: AuditQuery) -> Answer:
     wanted = AuditFilter(query.action, query.object, query.by, query.origin)
-    page = await call.door.services.desk.audit.find(wanted, call.operator, query.limit, query.cursor)
+    page = await call.door.services.desk.audit.find(wanted, call.operator, query.rows(call), query.cursor)
     changes = tuple(
         AuditedChange(
             id=str(one.id),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_type_hints
-from urllib.parse import urlencode
 
 from petitbleu import EventFilter, EventRecord, FoundEvent, QueryRefused, Services
 from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 
+from .listing import Listing, next_page
 from .operation import Answer, Call, Given, Operation, Success, Told
 from .problems import FieldError, Problem
 
@@ -225,11 +224,6 @@ async def get_message(call: Call, path: MessagePath, query: MessageQuery) -> Ans
     )
 
 
-class Listing(Given):
-    limit: int = Field(50, ge=1, le=10_000, description="Events at once; an instance may allow fewer (`limits.rows`).")
-    cursor: str = Field("", description="What the piece before answered as `cursor`.")
-
-
 _FILTERS: dict[str, Any] = {name: (hint, "") for name, hint in get_type_hints(EventFilter, include_extras=True).items()}
 EventsQuery = create_model("EventsQuery", __base__=Listing, **_FILTERS)
 """Every filter there is, each a parameter."""
@@ -239,21 +233,11 @@ async def list_events(call: Call, query: Listing) -> Answer:
     services = call.door.services
     wanted = EventFilter(**query.model_dump(by_alias=False, include=set(_FILTERS)))
     try:
-        page = await services.desk.events.search(wanted, call.operator, query.limit, query.cursor)
+        page = await services.desk.events.search(wanted, call.operator, query.rows(call), query.cursor)
     except QueryRefused as refused:
         raise parameter_refused(refused, query) from None
     events = tuple(EventStatus(**told(one, services)) for one in page.items)
     return Answer(200, EventsPage(events=events, cursor=page.cursor or None), next_page(call, page.cursor))
-
-
-def next_page(call: Call, cursor: str) -> Mapping[str, str]:
-    """A header that leads to the next piece of a list (RFC 8288)."""
-    if not cursor:
-        return {}
-    query = urlencode(
-        [*((name, text) for name, text in call.request.query.items() if name != "cursor"), ("cursor", cursor)]
-    )
-    return {"Link": f'<{call.request.path}?{query}>; rel="next"'}
 
 
 def parameter_refused(refused: QueryRefused, query: Listing) -> Problem:

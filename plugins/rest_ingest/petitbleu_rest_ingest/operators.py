@@ -10,6 +10,7 @@ from petitbleu import ApiToken, OpenSession
 from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
 
 from .installation import NARROW
+from .listing import Sized
 from .operation import JSON, Answer, Body, Call, Given, Operation, Success, Told
 
 TAG = "Operators"
@@ -106,11 +107,8 @@ class TokenPath(Given):
     token: TokenId = Field(description="The token's id.")
 
 
-class SessionsQuery(Given):
+class SessionsQuery(Sized):
     login: str = Field("", max_length=128, description="Only those of this operator.")
-    limit: int = Field(
-        50, ge=1, le=10_000, description="Sessions at most; an instance may allow fewer (`limits.rows`)."
-    )
 
 
 class TokensQuery(Given):
@@ -150,7 +148,7 @@ async def sign_out(call: Call, path: OperatorPath) -> Answer:
 
 
 async def list_sessions(call: Call, query: SessionsQuery) -> Answer:
-    found = await call.door.services.desk.installation.sessions(call.operator, query.limit, query.login)
+    found = await call.door.services.desk.installation.sessions(call.operator, query.rows(call), query.login)
     return Answer(200, Sessions(sessions=tuple(map(_session, found))))
 
 

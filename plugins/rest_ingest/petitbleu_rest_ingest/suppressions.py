@@ -10,7 +10,7 @@ from petitbleu import ListForm as Form
 from petitbleu import Suppression as Entry
 from pydantic import AwareDatetime, Field
 
-from .events import next_page
+from .listing import Listing, next_page
 from .operation import JSON, LINES, Answer, Body, Call, Given, Operation, Raw, Success, Told
 from .problems import FieldError, Problem
 
@@ -66,9 +66,8 @@ class Which(Given):
         return SuppressionFilter(self.channel, self.address, self.brand, self.reason or "", self.expired)
 
 
-class ListQuery(Which):
-    limit: int = Field(50, ge=1, le=10_000, description="Entries at once; an instance may allow fewer (`limits.rows`).")
-    cursor: str = Field("", description="What the piece before answered as `cursor`.")
+class ListQuery(Which, Listing):
+    """Of which entries a piece is listed."""
 
 
 class ExportQuery(Which):
@@ -118,7 +117,9 @@ def _told(one: Entry) -> Suppression:
 
 async def list_suppressions(call: Call, query: ListQuery) -> Answer:
     try:
-        page = await call.door.services.desk.suppressions.find(query.wanted(), call.operator, query.limit, query.cursor)
+        page = await call.door.services.desk.suppressions.find(
+            query.wanted(), call.operator, query.rows(call), query.cursor
+        )
     except InputRefused as refused:
         raise _parameters(refused) from None
     told = Suppressions(suppressions=tuple(map(_told, page.items)), cursor=page.cursor or None)

@@ -288,6 +288,23 @@ async def test_lists_go_on_where_they_ended(ask: Any, rest_server: Server) -> No
     assert len((await ask("GET", "/api/v1/events", auth=READER)).json["events"]) == 8
 
 
+@pytest.mark.parametrize("rest_overrides", [["limits.rows=2"]])
+async def test_where_few_rows_are_allowed_lists_have_few_rows(ask: Any, rest_server: Server) -> None:
+    for number in range(3):
+        event = {"email": f"zoe{number}@example.com", "externalId": number}
+        assert (await ask("POST", "/api/v1/events/welcome", event)).status == 202
+        added = {"channel": "email", "address": f"omid{number}@example.com"}
+        assert (await ask("POST", "/api/v1/suppressions", added)).status == 201
+    for path, name in (("events", "events"), ("suppressions", "suppressions"), ("audit", "changes")):
+        piece = await ask("GET", f"/api/v1/{path}")
+        assert (piece.status, len(piece.json[name])) == (200, 2)
+        link = piece.headers["Link"].removeprefix("<").partition(">")[0]
+        assert len((await ask("GET", link)).json[name]) == 1
+        refused = await ask("GET", f"/api/v1/{path}?limit=3")
+        assert (refused.status, "between 1 and 2" in refused.json["detail"]) == (400, True)
+    assert (await ask("GET", "/api/v1/sessions")).status == 200
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
