@@ -20,7 +20,7 @@ import pytest
 from petitbleu.audit import ITSELF
 from petitbleu.config import SAMPLE
 from petitbleu.instance import open_instance
-from petitbleu.logs import LineWriter, dropped, masked, set_up
+from petitbleu.logs import JsonLines, LineWriter, dropped, masked, set_up
 from petitbleu_email.catcher import catching
 
 EVENT = '<rtEvent type="password_reset" email="p{n}@example.com"><ctx><user login="m"/><link>https://e.example/</link></ctx></rtEvent>'
@@ -44,6 +44,21 @@ ENVELOPE = """<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/e
 )
 def test_addresses_are_masked_however_they_are_written(text: str, addresses: list[str], shown: str) -> None:
     assert masked(text, addresses) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0, "1970-01-01T00:00:00.000+00:00"),
+        (1764436800.0009, "2025-11-29T17:20:00.000+00:00"),
+        (1764436800.25, "2025-11-29T17:20:00.250+00:00"),
+        (1764436800.9999, "2025-11-29T17:20:00.999+00:00"),
+        (1764436801.001, "2025-11-29T17:20:01.001+00:00"),
+    ],
+)
+def test_a_line_has_the_millisecond_in_which_it_was_logged(seconds: float, shown: str) -> None:
+    record = logging.makeLogRecord({"created": seconds, "msg": "ready"})
+    assert json.loads(JsonLines().format(record))["time"] == shown
 
 
 @pytest.fixture
