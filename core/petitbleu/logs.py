@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import re
 import select
@@ -51,8 +50,8 @@ class JsonLines(logging.Formatter):
 
 def _time(seconds: float) -> str:
     """ISO 8601 with milliseconds; many lines are of the same second."""
-    whole = math.floor(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}+00:00"
+    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(whole)}.{micros // 1000:03d}+00:00"
 
 
 @lru_cache(maxsize=2)
