@@ -87,6 +87,25 @@ async def test_an_unexpected_failure_shows_no_trace(client: Any, caplog: pytest.
     assert "secret detail" in caplog.text
 
 
+async def test_an_answer_that_breaks_off_is_seen_not_to_be_whole(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def breaking(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"first\n")
+        raise RuntimeError("the rest is gone")
+
+    made = await client(plain_errors, handler=breaking)
+    reader, writer = await asyncio.open_connection(made.server.host, made.server.port)
+    for _ in range(2):
+        writer.write(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+    received = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == b"6\r\nfirst\n\r\n"
+    assert caplog.text.count("RuntimeError: the rest is gone") == 1
+
+
 @pytest.fixture
 def extra(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Install one more plugin, called `extra`, for this test."""

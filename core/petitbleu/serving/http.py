@@ -103,7 +103,7 @@ def _path(request: web.Request) -> str:
 
 @web.middleware
 async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """An unexpected failure is logged with its trace and answered without it."""
+    """An unexpected failure is logged with its trace and answered without it; an answer that has begun breaks off."""
     try:
         response = await handler(request)
     except web.HTTPException:
@@ -111,6 +111,9 @@ async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResp
     except (Exception, SystemExit, GeneratorExit):
         # a plugin's route that exits ends its own request, not the server
         logger.exception("%s %s failed", request.method, request.path)
+        if request.writer.output_size and request.transport is not None:
+            # another answer would end up within the one that has begun, and be taken for its rest
+            request.transport.close()
         return web.Response(status=500, text="Internal error\n")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response
