@@ -52,6 +52,8 @@ class Callers:
         self._shape = shape
         self._client: aiohttp.ClientSession | None = None
         self.calls: list[Call] = []
+        self.acked = 0
+        """Events whose ids were told. Counted along: they are asked for after each call."""
         self.retry_after = 0
         """Answers that named a time to come back."""
 
@@ -67,10 +69,6 @@ class Callers:
 
     def key(self) -> str:
         return f"{self._prefix}{next(self._numbers)}"
-
-    @property
-    def acked(self) -> list[int]:
-        return [one for call in self.calls if call.said == "acked" for one in call.ids]
 
     async def push(
         self,
@@ -97,6 +95,8 @@ class Callers:
         said, ids, text = await self._post(f"{url or next(self._urls)}/nl/jsp/soaprouter.jsp", body, len(keys))
         call = Call(keys, said, ids, began, time.time(), scheduled, expires, text)
         self.calls.append(call)
+        if said == "acked":
+            self.acked += len(ids)
         return call
 
     async def _post(self, url: str, body: str, events: int) -> tuple[str, tuple[int, ...], str]:
@@ -151,5 +151,5 @@ class Callers:
 
     async def pushed(self, acked: int, callers: int = 8, rate: float | None = None, seconds: float = 300.0) -> None:
         """Load until so many more events are acknowledged, or time is up."""
-        goal, end = len(self.acked) + acked, time.monotonic() + seconds
-        await self.load(lambda: len(self.acked) >= goal or time.monotonic() > end, callers, rate)
+        goal, end = self.acked + acked, time.monotonic() + seconds
+        await self.load(lambda: self.acked >= goal or time.monotonic() > end, callers, rate)

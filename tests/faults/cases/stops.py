@@ -149,6 +149,8 @@ async def poisoned(rig: Rig, events: int) -> Row:
         deadly = [found[poison[deed]] for deed in DEEDS[:4]]
         parked = [one for one in deadly if one.status == "failed" and "crashed the worker" in one.reason]
         innocent = [one for one in found.values() if one.status != "sent" and one.id not in poison.values()]
+        # whoever was with the relay at two deaths is not given to it a third time: what it has nobody knows
+        twice = [one for one in innocent if one.status == "failed" and one.reason.startswith("unknown: ")]
     return row(
         "F18",
         f"{len(poison)} poisonous events among {events} good ones",
@@ -158,9 +160,9 @@ async def poisoned(rig: Rig, events: int) -> Row:
             "crashes are three for each": len(world.strikes) <= 3 * len(deadly),
             "the template's error is its own": found[poison["deep"]].status == "failed",
             "the raising plugin costs tries": found[poison["raise"]].status in ("failed", "expired"),
-            "the others are sent": not innocent,
+            "the others are sent, or were cut off twice": innocent == twice and len(twice) * 2 <= judged.h,
         },
-        {"deaths": len(world.strikes), "innocent not sent": len(innocent)},
+        {"deaths": len(world.strikes), "cut off twice": len(twice)},
         dup=judged.h,
         false_failed=0,
     )
