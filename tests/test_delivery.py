@@ -680,6 +680,54 @@ async def test_what_one_more_crash_would_condemn_is_tried_alone(store: Store, sc
     assert max(company[one] for one in others) > 1
 
 
+async def test_nobody_s_crash_is_counted_against_what_one_more_would_condemn(
+    store: Store, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While anything else is under way, none that has seen two crashes is kept: it goes back as soon as it is seen."""
+    rig = Rig(store, script)
+    suspects = [await rig.push() for _ in range(3)]
+    for _ in range(2):
+        assert len(await rig.queue.claim(Queue.REALTIME, 3)) == 3
+        await store.shift_clock(LEASE + 1)
+        await rig.queue.rescue()
+    exposed: list[int] = []
+    claims, claiming = 0, False
+    claim = rig.worker._claim
+
+    async def claimed(*which: Any) -> int:
+        nonlocal claims, claiming
+        claims, claiming = claims + 1, True
+        try:
+            return await claim(*which)
+        finally:
+            claiming = False
+
+    async def leased() -> int:
+        while True:
+            before = claims
+            (row,) = await store.read("SELECT count(*) AS found FROM queue WHERE state = 2 AND crashes = 2", [])
+            if claims == before and not claiming:
+                return int(row["found"])
+            await asyncio.sleep(0.001)
+
+    async def slow(message: Message, attempt: Attempt) -> Outcome:
+        if message.event.id not in suspects:
+            # from the beginning, and while they are waited for
+            for _ in range(4):
+                exposed.append(await leased())
+                await asyncio.sleep(0.02)
+        return await fly(message, attempt)
+
+    script.deliver = slow
+    monkeypatch.setattr(rig.worker, "_claim", claimed)
+    others = [await rig.push() for _ in range(12)]
+    async with rig.at_work():
+        for event_id in (*suspects, *others):
+            assert (await rig.until(event_id, "sent")).status == "sent"
+    assert len(exposed) == 48
+    assert max(exposed) == 0
+
+
 async def test_an_event_that_crashes_its_worker_three_times_is_parked(store: Store, script: Script) -> None:
     rig = Rig(store, script)
     event_id = await rig.push()

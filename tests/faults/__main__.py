@@ -26,7 +26,7 @@ from .rig import Row, rigged, rows_of
 
 OUT = Path(__file__).parent.parent.parent / "benchmarks" / "out" / "faults.json"
 _HERE = re.compile(r"F[4-8]|S\d+")
-_BESIDE = re.compile(r"F11|[PW]\d+")
+_BESIDE = re.compile(r"[PW]\d+")
 _COLUMNS = "{:<5}{:<42}{:>7}{:>6}{:>5}{:>5}{:>10}{:>7}  {}"
 
 

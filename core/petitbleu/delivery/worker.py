@@ -28,7 +28,7 @@ EXPIRY = 5.0
 MOST_EXPIRED = 100
 """Of one flow at one look."""
 APART = 0.1
-"""Seconds between events that are given back because each has to be tried alone."""
+"""Seconds between events that are given back while another one is tried alone."""
 GIVE_BACK = 1.0
 """Seconds for which a stop waits, at first, for work that it has cancelled."""
 ALONE = 5.0
@@ -40,7 +40,7 @@ class Worker:
 
     Claimed events beyond the free places wait here, so that claims are few and large: no more than are begun within
     moments at the pace of the last ones. An event that another crash would condemn is tried alone, lest whatever else
-    is under way be taken for the culprit with it.
+    is under way be taken for the culprit with it, or be the culprit: it is given back until nothing else is under way.
     """
 
     def __init__(
@@ -62,7 +62,9 @@ class Worker:
         self._places = Places(limits, shares, throttle, self._under_way)
         self._seen: dict[Queue, float] = dict.fromkeys(Queue, 0.0)
         self._suspect: Claimed | None = None
-        """Tried alone, as soon as nothing else is under way."""
+        """Tried alone."""
+        self._clearing = False
+        """Some wait in the queue to be tried alone; nothing is begun until all that is under way has ended."""
         self._alone_until = 0.0
         self._looked = 0.0
         self._expired = 0.0
@@ -99,8 +101,12 @@ class Worker:
             self._begin()
             try:
                 await self._promote(clock)
+                cleared = self._cleared()
                 for queue in Queue:
                     claimed += await self._claim(queue, clock)
+                if cleared:
+                    # those that waited had their chance to be claimed
+                    self._clearing = False
                 await self._end_expired(clock)
             except Exception:
                 logger.exception("the queue cannot be read; trying again in %g s", self._limits.poll)
@@ -140,7 +146,7 @@ class Worker:
             self._places.stalls.look(((key, work) for key, (work, _) in self._under_way.items()), self._now())
 
     async def _claim(self, queue: Queue, clock: Callable[[], float]) -> int:
-        if self._alone():
+        if self._alone() and not self._cleared():
             return 0
         most = self._places.claimable(queue, clock())
         if not most:
@@ -158,8 +164,14 @@ class Worker:
             return 0
         claimed = await self._queue.claim(queue, places)
         self._places.claimed(queue, places, claimed)
-        self._admit([one for one in claimed if not _suspicious(one)])
-        await self._set_apart([one for one in claimed if _suspicious(one)])
+        others = [one for one in claimed if not _suspicious(one)]
+        for one in others:
+            self._hold(one)
+        try:
+            # before anything else of the same claim is begun
+            await self._set_apart([one for one in claimed if _suspicious(one)])
+        finally:
+            self._follow(others)
         return len(claimed)
 
     async def _end_expired(self, clock: Callable[[], float]) -> None:
@@ -174,19 +186,28 @@ class Worker:
                 self._admit(await self._queue.claim(queue, places, expired=True))
 
     async def _set_apart(self, suspects: Sequence[Claimed]) -> None:
-        """Keep the first, and give the others back for a little while."""
+        """Keep the first if nothing else is under way, or has been for so long that it is waited for no more; and give
+        the others back, so that no crash but their own is counted against them."""
         if not suspects:
             return
-        kept = 0 if self._suspect is not None else 1
+        now = asyncio.get_running_loop().time()
+        overdue = self._clearing and now >= self._alone_until
+        kept = 1 if self._suspect is None and (overdue or not self._under_way) else 0
+        if not kept and self._suspect is None and not self._clearing:
+            self._clearing, self._alone_until = True, now + ALONE
         if suspects[kept:]:
-            await self._queue.release(suspects[kept:], APART)
+            await self._queue.release(suspects[kept:], 0.0 if self._clearing and not kept else APART)
         for one in suspects[:kept]:
-            self._suspect, self._alone_until = one, asyncio.get_running_loop().time() + ALONE
+            self._suspect, self._clearing, self._alone_until = one, False, now + ALONE
             self._hold(one)
-            self._begin()
+            self._start(one)
+
+    def _cleared(self) -> bool:
+        return self._clearing and not self._under_way
 
     def _alone(self) -> bool:
-        return self._suspect is not None and asyncio.get_running_loop().time() < self._alone_until
+        special = self._suspect is not None or self._clearing
+        return special and asyncio.get_running_loop().time() < self._alone_until
 
     # ------------------------------------------------------------------------------------------------- `queue.Taker`
 
@@ -203,6 +224,10 @@ class Worker:
     def _admit(self, claimed: Sequence[Claimed]) -> None:
         for one in claimed:
             self._hold(one)
+        self._follow(claimed)
+
+    def _follow(self, claimed: Sequence[Claimed]) -> None:
+        for one in claimed:
             self._places.next[one.event.queue].append(one)
         self._begin()
 
@@ -211,9 +236,6 @@ class Worker:
         self._places.hold(claimed)
 
     def _begin(self) -> None:
-        suspect = self._suspect
-        if suspect is not None and _key(suspect) not in self._under_way and not (self._under_way and self._alone()):
-            self._start(suspect)
         for queue, following in self._places.next.items():
             while following and self._free(queue) > 0:
                 self._start(following.popleft())
@@ -262,8 +284,6 @@ class Worker:
         unspent = [claimed for following in self._places.next.values() for claimed in following]
         for following in self._places.next.values():
             following.clear()
-        if self._suspect is not None and _key(self._suspect) not in self._under_way:
-            unspent.append(self._suspect)
         for claimed in unspent:
             self._let_go(claimed)
         waiting = list(self._under_way.values())
