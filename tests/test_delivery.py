@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -654,21 +654,48 @@ async def test_a_stop_gives_back_at_once_what_is_not_handed_off(store: Store, sc
     assert (given_back["state"], given_back["crashes"], given_back["handed_off"]) == (1, 0, "")
 
 
+async def crashed_twice(rig: Rig, events: int) -> list[int]:
+    """New events whose workers have been lost two times."""
+    pushed = [await rig.push() for _ in range(events)]
+    for _ in range(2):
+        assert len(await rig.queue.claim(Queue.REALTIME, events)) == events
+        await rig.store.shift_clock(LEASE + 1)
+        await rig.queue.rescue()
+    return pushed
+
+
+async def test_nothing_is_begun_while_those_that_are_tried_later_go_back(
+    store: Store, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(store, script)
+    await crashed_twice(rig, 2)
+    claimed = await rig.queue.claim(Queue.REALTIME, 2)
+    release, rooms = rig.queue.release, list[int]()
+
+    async def released(back: Sequence[Claimed], apart: float = 0.0) -> None:
+        rooms.append(rig.worker.room([claimed[0].event]))
+        await release(back, apart)
+
+    monkeypatch.setattr(rig.queue, "release", released)
+    monkeypatch.setattr(rig.worker, "_working", True)
+    assert rig.worker.room([claimed[0].event]) == 1
+    await rig.worker._set_apart(claimed)
+    assert rooms == [0]
+    assert (await rig.until(claimed[0].id, "sent")).status == "sent"
+
+
 async def test_what_one_more_crash_would_condemn_is_tried_alone(store: Store, script: Script) -> None:
     rig = Rig(store, script)
-    suspects = [await rig.push() for _ in range(3)]
-    for _ in range(2):
-        assert len(await rig.queue.claim(Queue.REALTIME, 3)) == 3
-        await store.shift_clock(LEASE + 1)
-        await rig.queue.rescue()
+    suspects = await crashed_twice(rig, 3)
     others = [await rig.push() for _ in range(6)]
     under_way: set[int] = set()
     company: dict[int, int] = {}
 
     async def slow(message: Message, attempt: Attempt) -> Outcome:
         under_way.add(message.event.id)
+        began = len(under_way)
         await asyncio.sleep(0.02)
-        company[message.event.id] = len(under_way)
+        company[message.event.id] = max(began, len(under_way))
         under_way.discard(message.event.id)
         return await fly(message, attempt)
 
@@ -685,11 +712,7 @@ async def test_nobody_s_crash_is_counted_against_what_one_more_would_condemn(
 ) -> None:
     """While anything else is under way, none that has seen two crashes is kept: it goes back as soon as it is seen."""
     rig = Rig(store, script)
-    suspects = [await rig.push() for _ in range(3)]
-    for _ in range(2):
-        assert len(await rig.queue.claim(Queue.REALTIME, 3)) == 3
-        await store.shift_clock(LEASE + 1)
-        await rig.queue.rescue()
+    suspects = await crashed_twice(rig, 3)
     exposed: list[int] = []
     claims, claiming = 0, False
     claim = rig.worker._claim

@@ -195,12 +195,16 @@ class Worker:
         kept = 1 if self._suspect is None and (overdue or not self._under_way) else 0
         if not kept and self._suspect is None and not self._clearing:
             self._clearing, self._alone_until = True, now + ALONE
-        if suspects[kept:]:
-            await self._queue.release(suspects[kept:], 0.0 if self._clearing and not kept else APART)
         for one in suspects[:kept]:
+            # from now on nothing else is begun
             self._suspect, self._clearing, self._alone_until = one, False, now + ALONE
             self._hold(one)
-            self._start(one)
+        try:
+            if suspects[kept:]:
+                await self._queue.release(suspects[kept:], 0.0 if self._clearing else APART)
+        finally:
+            for one in suspects[:kept]:
+                self._start(one)
 
     def _cleared(self) -> bool:
         return self._clearing and not self._under_way
