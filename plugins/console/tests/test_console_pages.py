@@ -193,6 +193,14 @@ async def test_what_rights_do_not_reach_does_not_exist(server: Server, visit: An
     assert "zoe@example.com" not in visitor.text
 
 
+@pytest.mark.parametrize("number", ["0", "9223372036854775807", "9999999999999999999", "9" * 30, "٣", "x"])
+async def test_a_number_that_no_event_has_is_told_as_such(chief: Visitor, number: str) -> None:
+    await chief.go(f"events/{number}")
+    assert chief.status in (404, 409)
+    await chief.go("events", params={"find": number})
+    assert chief.status == 200
+
+
 async def test_what_callers_sent_needs_the_right_data(server: Server, visit: Any) -> None:
     event = await pushed(server, "Anaïs")
     reader = visit()

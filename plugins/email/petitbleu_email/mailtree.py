@@ -82,16 +82,24 @@ def pieces_of(mail: bytes) -> Iterator[Piece]:
         octets, depth = waiting.pop()
         head, body = split_head(octets)
         fields = fields_of(head)
-        content_type = Message()
-        content_type["Content-Type"] = fields.get("content-type", "text/plain")[:PARAMETERS]
-        kind = content_type.get_content_type()
-        boundary = str(content_type.get_boundary("") or "")
+        kind, boundary = _kind_and_boundary(fields.get("content-type", "text/plain")[:PARAMETERS])
         if kind.startswith("multipart/") and boundary and depth < DEPTH:
             parts = _parts(body, boundary.encode("utf-8", "replace"))[:PARTS]
             waiting += [(part, depth + 1) for part in reversed(parts)]
         else:
             given += 1
             yield Piece(kind, fields, _decoded(body, fields.get("content-transfer-encoding", "")))
+
+
+def _kind_and_boundary(content_type: str) -> tuple[str, str]:
+    message = Message()
+    message["Content-Type"] = content_type
+    kind = message.get_content_type()
+    try:
+        return kind, str(message.get_boundary("") or "")
+    except (TypeError, ValueError):
+        # parameters continued in a way that RFC 2231 3 does not have: the standard library gives up on them
+        return kind, ""
 
 
 def _parts(body: bytes, boundary: bytes) -> list[bytes]:

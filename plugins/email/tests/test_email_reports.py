@@ -634,6 +634,26 @@ def test_noise_raises_nothing_and_says_nothing(text: bytes) -> None:
     assert read_report(text, from_nobody=False) is None
 
 
+ODD = [
+    "Content-Type: multipart/report; boundary*=a; boundary*0=b",
+    "Content-Type: multipart/report; boundary*0*=b; boundary*1*=%E9'; boundary*=utf-8''x",
+    "Content-Type: multipart/report; boundary*=unknown-8bit''%ff%00",
+    "Subject: =?utf\ufffd-8?q?Undeliverable?=",
+    "Subject: =?punycode?q?abc-9?=",
+    "Date: Fri, 31 Dec 9999 23:59:59 -1200",
+]
+"""Heads at which the standard library gives up, or did."""
+
+
+@pytest.mark.parametrize("head", ODD)
+def test_a_bounce_with_an_odd_head_is_a_bounce_all_the_same(head: str) -> None:
+    finding = read_report(
+        f"From: MAILER-DAEMON@example.org\r\n{head}\r\n\r\n550 5.1.1 unknown".encode(), from_nobody=True
+    )
+    assert finding is not None
+    assert finding.state is BOUNCED
+
+
 def _nested(depth: int) -> bytes:
     heads = (f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(depth))
     return mail("".join(heads) + "Content-Type: message/delivery-status\n\nAction: failed\nStatus: 5.1.1\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -132,7 +133,7 @@ class Gateway(Settings):
     json_body: Any = Field(None, alias="json")
     """Any YAML; its texts may be templates."""
     form: dict[str, Template] | None = None
-    secrets: dict[str, SecretStr] = Field(default_factory=dict)
+    secrets: dict[str, Annotated[SecretStr, Field(min_length=1)]] = Field(default_factory=dict)
     ca_file: str | None = None
     """PEM certificates to trust instead of the system's."""
     success: Answers = Answers()
@@ -174,6 +175,11 @@ class Gateway(Settings):
     @field_validator("json_body")
     @classmethod
     def _templates(cls, value: Any) -> Any:
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            # YAML has dates, times and infinities
+            raise ValueError(f"is nothing that JSON can hold; put it in quotes: {error}") from None
         compile_tree(value)
         return value
 

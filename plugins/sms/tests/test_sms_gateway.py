@@ -7,7 +7,7 @@ import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +194,9 @@ async def test_a_huge_answer_is_not_read(served: Any, messenger: Any, send: Any)
         ({"url": "https://user:pass@gate.example.com/"}, "host in full"),
         ({"json": {"a": "{{ phone }}"}}, "{{ phone }} is not there; there are event, key"),
         ({"json": {"a": "{{ text"}}, "is not a template"),
+        ({"json": {"at": date(2026, 1, 1)}}, "put it in quotes"),
+        ({"json": {"most": float("inf")}}, "put it in quotes"),
+        ({"secrets": {"key": ""}}, "at least 1"),
         ({"json": {}, "form": {}}, "not both"),
         ({"method": "GET", "form": {"a": "b"}}, "use query"),
         ({"headers": {"X Y": "1"}}, "not a header name"),
