@@ -66,3 +66,17 @@ async def test_who_comes_while_one_is_written_goes_into_the_next() -> None:
     writes.may_end.release()
     assert await asyncio.gather(*later) == [1, 1]
     assert writes.made == [["a"], ["b", "c"]]
+
+
+async def test_what_a_cancelled_caller_gave_is_written_all_the_same() -> None:
+    """An answer of a provider that was given to be stored is not lost with whoever waits for it."""
+    writes = Writes()
+    batcher = Batcher(writes, most=10)
+    first, second, third = (asyncio.create_task(batcher.add(item)) for item in ("a", "bb", "ccc"))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    writes.may_end.release()
+    assert await asyncio.gather(first, third) == [1, 3]
+    assert second.cancelled()
+    assert writes.made == [["a", "bb", "ccc"]]

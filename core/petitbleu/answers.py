@@ -41,6 +41,9 @@ class Rule:
         return all(values.get(name) == value for name, value in self.when.items())
 
 
+_NO_RULE = Rule({})
+
+
 def branded(content: Content, brand: Mapping[str, Any]) -> Content:
     """The content with the brand's sender and the like wherever the template leaves such a field open."""
     filled = {
@@ -82,21 +85,24 @@ class CoreAnswers:
         rule = self._rule(event)
         return Route(
             channel=rule.channel or event.channel,
-            brand=self.brand_of(event),
+            brand=self._brand_by(rule, event),
             template=rule.template or event.type,
         )
 
     def brand_of(self, event: Event) -> str:
         """In whose name an event is sent, as the configuration says; "" leaves it to the template."""
-        return self._rule(event).brand or self._brands.get(event.type, "")
+        return self._brand_by(self._rule(event), event)
+
+    def _brand_by(self, rule: Rule, event: Event) -> str:
+        return rule.brand or self._brands.get(event.type, "")
 
     def _rule(self, event: Event) -> Rule:
-        return next((rule for rule in self._rules if rule.holds(event)), Rule({}))
+        return next((rule for rule in self._rules if rule.holds(event)), _NO_RULE)
 
     @hookimpl
     async def petitbleu_resolve_template(self, event: Event, route: Route) -> TemplateRef | None:
         found = await self._templates.resolve(route.template, route.channel, event_language(event))
-        return found if found is None or found.brand else replace(found, brand=self._brand)
+        return found if found is None or found.brand or not self._brand else replace(found, brand=self._brand)
 
     @hookimpl
     async def petitbleu_render(self, template: TemplateRef, event: Event, brand: Mapping[str, Any]) -> Content | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -47,6 +47,23 @@ class _Children(Generic[M]):
                 return self._labels(*["other"] * len(values))
             child = self._known[values] = self._labels(*values)
         return child
+
+
+class _Timed(AbstractContextManager[None]):
+    """How long the block takes, however it ends."""
+
+    __slots__ = ("_clock", "_histogram", "_started")
+
+    def __init__(self, histogram: Histogram, clock: Callable[[], float]) -> None:
+        self._histogram = histogram
+        self._clock = clock
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = self._clock()
+
+    def __exit__(self, *error: object) -> None:
+        self._histogram.observe(self._clock() - self._started)
 
 
 class Metrics:
@@ -166,11 +183,8 @@ class Metrics:
 
     # ---------------------------------------------------------------------------------------------------------- queue
 
-    @contextmanager
-    def claiming(self, queue: Queue) -> Iterator[None]:
-        started = self._clock()
-        yield
-        self._claim(queue.value).observe(self._clock() - started)
+    def claiming(self, queue: Queue) -> AbstractContextManager[None]:
+        return _Timed(self._claim(queue.value), self._clock)
 
     def batch(self, kind: str, size: int) -> None:
         self._batch(kind).observe(size)
@@ -196,22 +210,11 @@ class Metrics:
 
     # ------------------------------------------------------------------------------------------------------- delivery
 
-    @contextmanager
-    def under_way(self, queue: Queue) -> Iterator[None]:
-        gauge = self._under_way(queue.value)
-        gauge.inc()
-        try:
-            yield
-        finally:
-            gauge.dec()
+    def under_way(self, queue: Queue) -> AbstractContextManager[None]:
+        return self._under_way(queue.value).track_inprogress()
 
-    @contextmanager
-    def delivering(self, channel: str) -> Iterator[None]:
-        started = self._clock()
-        try:
-            yield
-        finally:
-            self._delivery(channel).observe(self._clock() - started)
+    def delivering(self, channel: str) -> AbstractContextManager[None]:
+        return _Timed(self._delivery(channel), self._clock)
 
     def put_back(self, channel: str, provider: str, reason: str) -> None:
         self._put_backs(channel, provider, reason).inc()

@@ -10,7 +10,6 @@ is at work. What a stage raises becomes a retry with a reason.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -155,8 +154,8 @@ class Delivery:
             step = await self._recycled(work, step)
         if self._failpoints:
             self._failpoints.passed("before_result")
-        # the answer of a provider is never lost to a cancellation
-        if not await asyncio.shield(self._queue.record(step)):
+        # it is on its way from here on: a cancellation ends the wait, and loses no answer of a provider
+        if not await self._queue.record(step):
             text = "event %d: its lease was lost, %s is not recorded"
             logger.warning(text, claimed.id, step.status, extra={"event": claimed.id})
             if work.handed_off:

@@ -330,7 +330,8 @@ class WorkQueue:
     # -------------------------------------------------------------------------------------------------- outcome
 
     def record(self, step: Step) -> asyncio.Future[bool]:
-        """Store what became of an event. False: the lease was lost and nothing is changed."""
+        """Store what became of an event, also when whoever waits for the answer is cancelled. False: the lease was lost
+        and nothing is changed."""
         if step.due is not None:
             self._wait_until(step.due)
         return self._steps.begin(step)

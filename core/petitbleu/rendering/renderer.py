@@ -34,7 +34,7 @@ MOST_LANGUAGES = 256
 
 def event_context(event: Event, brand: Mapping[str, Any]) -> dict[str, Any]:
     """The variables that templates get of an event; `Compiled.render` adds `language` and `instance`."""
-    data = Element(event.data)
+    data = event.data if event.data.__class__ is Element else Element(event.data)
     return {
         "rtEvent": data,
         "batchEvent": data,
@@ -113,16 +113,16 @@ class Compiled:
 
     def language(self, wanted: str) -> str:
         """The language a message for `wanted` is written in, `fr-CA` keeping its formats with texts in `fr`."""
-        return effective(wanted, self.languages, self._snapshot.meta.language)
+        if wanted not in self._chosen:
+            if len(self._chosen) >= MOST_LANGUAGES:
+                self._chosen.clear()
+            self._chosen[wanted] = effective(wanted, self.languages, self._snapshot.meta.language)
+        return self._chosen[wanted]
 
     def render(self, language: str, context: Mapping[str, Any]) -> Content:
         """One message. Raises `TemplateError`, which names the file and line."""
         renderer = self._renderer
-        if language not in self._chosen:
-            if len(self._chosen) >= MOST_LANGUAGES:
-                self._chosen.clear()
-            self._chosen[language] = self.language(language)
-        chosen = self._chosen[language]
+        chosen = self.language(language)
         plan = self._plan(chosen)
         variables = {
             **GLOBALS,
