@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -584,12 +584,8 @@ async def test_one_that_was_handed_off_before_the_third_crash_is_parked_as_unkno
 ) -> None:
     rig = Rig(store, script)
     event_id = await rig.push()
-    for number in range(3):
-        (claimed,) = await rig.queue.claim(Queue.REALTIME, 1)
-        if number == 1:
-            await rig.queue.hand_off(claimed, "loft")
-        await store.shift_clock(LEASE + 1)
-        await rig.queue.rescue()
+    for provider in ("", "loft", ""):
+        assert await rig.lose(provider) == [event_id]
     async with rig.at_work():
         found = await rig.settled(event_id)
     assert (found.status, found.reason) == ("failed", "unknown: crashed the worker 3 times")
@@ -654,110 +650,11 @@ async def test_a_stop_gives_back_at_once_what_is_not_handed_off(store: Store, sc
     assert (given_back["state"], given_back["crashes"], given_back["handed_off"]) == (1, 0, "")
 
 
-async def crashed_twice(rig: Rig, events: int) -> list[int]:
-    """New events whose workers have been lost two times."""
-    pushed = [await rig.push() for _ in range(events)]
-    for _ in range(2):
-        assert len(await rig.queue.claim(Queue.REALTIME, events)) == events
-        await rig.store.shift_clock(LEASE + 1)
-        await rig.queue.rescue()
-    return pushed
-
-
-async def test_nothing_is_begun_while_those_that_are_tried_later_go_back(
-    store: Store, script: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rig = Rig(store, script)
-    await crashed_twice(rig, 2)
-    claimed = await rig.queue.claim(Queue.REALTIME, 2)
-    release, rooms = rig.queue.release, list[int]()
-
-    async def released(back: Sequence[Claimed], apart: float = 0.0) -> None:
-        rooms.append(rig.worker.room([claimed[0].event]))
-        await release(back, apart)
-
-    monkeypatch.setattr(rig.queue, "release", released)
-    monkeypatch.setattr(rig.worker, "_working", True)
-    assert rig.worker.room([claimed[0].event]) == 1
-    await rig.worker._set_apart(claimed)
-    assert rooms == [0]
-    assert (await rig.until(claimed[0].id, "sent")).status == "sent"
-
-
-async def test_what_one_more_crash_would_condemn_is_tried_alone(store: Store, script: Script) -> None:
-    rig = Rig(store, script)
-    suspects = await crashed_twice(rig, 3)
-    others = [await rig.push() for _ in range(6)]
-    under_way: set[int] = set()
-    company: dict[int, int] = {}
-
-    async def slow(message: Message, attempt: Attempt) -> Outcome:
-        under_way.add(message.event.id)
-        began = len(under_way)
-        await asyncio.sleep(0.02)
-        company[message.event.id] = max(began, len(under_way))
-        under_way.discard(message.event.id)
-        return await fly(message, attempt)
-
-    script.deliver = slow
-    async with rig.at_work():
-        for event_id in (*suspects, *others):
-            assert (await rig.until(event_id, "sent")).status == "sent"
-    assert [company[one] for one in suspects] == [1, 1, 1]
-    assert max(company[one] for one in others) > 1
-
-
-async def test_nobody_s_crash_is_counted_against_what_one_more_would_condemn(
-    store: Store, script: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While anything else is under way, none that has seen two crashes is kept: it goes back as soon as it is seen."""
-    rig = Rig(store, script)
-    suspects = await crashed_twice(rig, 3)
-    exposed: list[int] = []
-    claims, claiming = 0, False
-    claim = rig.worker._claim
-
-    async def claimed(*which: Any) -> int:
-        nonlocal claims, claiming
-        claims, claiming = claims + 1, True
-        try:
-            return await claim(*which)
-        finally:
-            claiming = False
-
-    async def leased() -> int:
-        while True:
-            before = claims
-            (row,) = await store.read("SELECT count(*) AS found FROM queue WHERE state = 2 AND crashes = 2", [])
-            if claims == before and not claiming:
-                return int(row["found"])
-            await asyncio.sleep(0.001)
-
-    async def slow(message: Message, attempt: Attempt) -> Outcome:
-        if message.event.id not in suspects:
-            # from the beginning, and while they are waited for
-            for _ in range(4):
-                exposed.append(await leased())
-                await asyncio.sleep(0.02)
-        return await fly(message, attempt)
-
-    script.deliver = slow
-    monkeypatch.setattr(rig.worker, "_claim", claimed)
-    others = [await rig.push() for _ in range(12)]
-    async with rig.at_work():
-        for event_id in (*suspects, *others):
-            assert (await rig.until(event_id, "sent")).status == "sent"
-    assert len(exposed) == 48
-    assert max(exposed) == 0
-
-
 async def test_an_event_that_crashes_its_worker_three_times_is_parked(store: Store, script: Script) -> None:
     rig = Rig(store, script)
     event_id = await rig.push()
     for _ in range(3):
-        assert len(await rig.queue.claim(Queue.REALTIME, 1)) == 1
-        await store.shift_clock(LEASE + 1)
-        await rig.queue.rescue()
+        assert await rig.lose() == [event_id]
     async with rig.at_work():
         found = await rig.settled(event_id)
     assert (found.status, found.reason, script.messages) == ("failed", "crashed the worker 3 times", [])

@@ -329,6 +329,29 @@ async def test_neither_takes_what_the_other_has(store: Store) -> None:
     assert len(await before("claim", "old-9", 30_000_000, 0, 50)) == 40
 
 
+async def test_what_must_be_tried_alone_is_lost_by_neither(store: Store) -> None:
+    before, queue = Earlier(store), WorkQueue(store, 0, LEASE)
+    await before.put(1, "key 1", store.now())
+    assert len(await queue.claim(Queue.REALTIME, 5)) == 1
+    await store.shift_clock(LEASE + 1)
+    await queue.rescue()
+    assert len(await queue.claim(Queue.REALTIME, 5)) == 1
+    await store.shift_clock(LEASE + 1)
+    await queue.rescue()
+    assert await queue.claim(Queue.REALTIME, 5) == []
+    # the version before makes it ready again, and whoever meets it may give it back
+    await before("promote")
+    (met,) = await queue.claim(Queue.REALTIME, 5)
+    await queue.release([met])
+    assert len(await queue.suspects()) == 1
+    await before("promote")
+    (theirs,) = await before("claim", "old-1", 30_000_000, 0, 5)
+    assert (theirs["id"], theirs["crashes"]) == (1, 2)
+    assert [row["id"] for row in await before("release", [{"id": 1, "lease": "old-1"}])] == [1]
+    (theirs,) = await before("claim", "old-2", 30_000_000, 0, 5)
+    assert await before.record(theirs, "old-2", SENT)
+
+
 # ------------------------------------------------------------------------------------------------------ SQLite's own
 
 

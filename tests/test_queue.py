@@ -253,17 +253,6 @@ async def test_what_is_given_back_keeps_the_mark_of_an_earlier_try_and_no_other(
     assert [(one.id, one.handed_off) for one in again] == [(first.id, "main"), (second.id, "")]
 
 
-async def test_what_is_given_back_apart_becomes_due_one_after_the_other(store: Store, queue: WorkQueue) -> None:
-    await queue.put([event(store), event(store)])
-    claimed = await queue.claim(Queue.REALTIME, 2)
-    await queue.release(claimed, 60.0)
-    for one in claimed:
-        assert await queue.claim(Queue.REALTIME, 2) == []
-        await store.shift_clock(61)
-        await queue.promote()
-        assert [(again.id, again.crashes) for again in await queue.claim(Queue.REALTIME, 2)] == [(one.id, 0)]
-
-
 async def test_renewed_leases_are_not_rescued(store: Store, queue: WorkQueue) -> None:
     await queue.put([event(store)])
     (claimed,) = await queue.claim(Queue.REALTIME, 1)
@@ -339,7 +328,8 @@ async def test_what_is_due_is_looked_up(postgres_url: str) -> None:
             "INSERT INTO queue (id, state, lane, priority, due, leased_until, type, channel) "
             "SELECT n, n % 3, 0, 5, 9e15 + n, 9e15 + n, 't', 'email' FROM generate_series(1, 30000) AS n; ANALYZE queue"
         )
-        for name, values in (("promote", []), ("overdue", [500]), ("rescue", [500])):
+        suspects = ("claim_suspects", ["lease", 1, 0, "email", "t", 1])
+        for name, values in (("promote", []), ("suspects", []), suspects, ("overdue", [500]), ("rescue", [500])):
             rows = await store.connection.execute_query_dict("EXPLAIN " + store.queries[name], values)
             text = "\n".join(row["QUERY PLAN"] for row in rows)
             assert re.search(r"Index Cond: \((due|leased_until) <", text), text

@@ -27,6 +27,9 @@ NOT_COVERED = "not_covered"
 EXPIRED = "expired"
 PAUSED = "paused"
 
+MOST_CRASHES = 3
+"""With so many an event is parked, and with one less it is tried alone."""
+
 STATUSES: Mapping[str, StatusName] = {
     status.name: status
     for status in (

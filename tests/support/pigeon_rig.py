@@ -249,6 +249,18 @@ class Rig:
         }
         return (await self.queue.put([Event(**{**values, **changes})]))[0]
 
+    async def lose(self, provider: str = "") -> list[int]:
+        """A worker that claims all there is, has it handed off to the provider, and is heard of no more."""
+        claimed = await self.queue.claim(Queue.REALTIME, 100)
+        for queue, flow in await self.queue.suspects():
+            claimed += await self.queue.claim(queue, {flow: 100}, "claim_suspects")
+        if provider:
+            for one in claimed:
+                await self.queue.hand_off(one, provider)
+        await self.store.shift_clock(LEASE + 1)
+        await self.queue.rescue()
+        return [one.id for one in claimed]
+
     def store_time(self, seconds: float) -> datetime:
         """So many seconds from now, by the database's clock."""
         return moment(self.store.now()) + timedelta(seconds=seconds)

@@ -23,7 +23,7 @@ from ..failover import Condition, Failover
 from ..failpoints import Failpoints
 from ..hosting.calling import HookFailed
 from ..hosting.calls import Calls
-from ..lifecycle import EXPIRED, FAILED, IGNORED, NOT_COVERED, PENDING, SENT
+from ..lifecycle import EXPIRED, FAILED, IGNORED, MOST_CRASHES, NOT_COVERED, PENDING, SENT
 from ..metrics import Metrics
 from ..queue.queue import WorkQueue
 from ..recycling import Recycling, longer
@@ -39,7 +39,6 @@ from .consequences import AS_GIVEN, EXPIRATION, NO_RECYCLING, UNKNOWN, Consequen
 
 logger = logging.getLogger("petitbleu.delivery")
 
-MOST_CRASHES = 3
 LAG = 100_000
 """Microseconds by which our copy of the database's clock may be behind it. The claim went by that clock itself."""
 STALE = 500_000
@@ -347,4 +346,4 @@ def _condition(channel: str, provider: str) -> Condition:
     return Condition()
 
 
-__all__ = ["MOST_CRASHES", "Delivery", "Work"]
+__all__ = ["Delivery", "Work"]

@@ -13,9 +13,10 @@ from ..queue.shares import Shares
 from ..steps import Claimed
 from ..throttle import Throttle
 from ..types import Event, Queue
-from .delivery import MOST_CRASHES, Delivery, Work
+from .delivery import Delivery, Work
 from .heartbeat import Heartbeat
 from .places import Limits, Places
+from .trials import Trials, suspicious
 
 logger = logging.getLogger("petitbleu.worker")
 
@@ -27,20 +28,15 @@ EXPIRY = 5.0
 """Seconds between looks for expired events of flows whose provider takes nothing."""
 MOST_EXPIRED = 100
 """Of one flow at one look."""
-APART = 0.1
-"""Seconds between events that are given back while another one is tried alone."""
 GIVE_BACK = 1.0
 """Seconds for which a stop waits, at first, for work that it has cancelled."""
-ALONE = 5.0
-"""Seconds for which at most everything else waits for an event that is tried alone: what crashes does so soon."""
 
 
 class Worker:
     """Claims events and has them delivered until told to stop. `now` is the database's clock in microseconds.
 
     Claimed events beyond the free places wait here, so that claims are few and large: no more than are begun within
-    moments at the pace of the last ones. An event that another crash would condemn is tried alone, lest whatever else
-    is under way be taken for the culprit with it, or be the culprit: it is given back until nothing else is under way.
+    moments at the pace of the last ones. What another crash would condemn is tried alone.
     """
 
     def __init__(
@@ -61,11 +57,7 @@ class Worker:
         """By event and lease: whoever lost the first lease of an event may be given a second one."""
         self._places = Places(limits, shares, throttle, self._under_way)
         self._seen: dict[Queue, float] = dict.fromkeys(Queue, 0.0)
-        self._suspect: Claimed | None = None
-        """Tried alone."""
-        self._clearing = False
-        """Some wait in the queue to be tried alone; nothing is begun until all that is under way has ended."""
-        self._alone_until = 0.0
+        self._trials = Trials(queue, throttle, self._under_way, limits.poll, lambda: asyncio.get_running_loop().time())
         self._looked = 0.0
         self._expired = 0.0
         self._stalled = 0.0
@@ -101,12 +93,9 @@ class Worker:
             self._begin()
             try:
                 await self._promote(clock)
-                cleared = self._cleared()
+                claimed += await self._try_alone()
                 for queue in Queue:
                     claimed += await self._claim(queue, clock)
-                if cleared:
-                    # those that waited had their chance to be claimed
-                    self._clearing = False
                 await self._end_expired(clock)
             except Exception:
                 logger.exception("the queue cannot be read; trying again in %g s", self._limits.poll)
@@ -119,7 +108,8 @@ class Worker:
 
     async def _sleep(self) -> None:
         """Until work arrives, there is room for it, the next event is due, or it is time to look."""
-        seconds = self._limits.poll if self._free(Queue.REALTIME) > 0 else min(LOOK, self._limits.poll)
+        idle = self._free(Queue.REALTIME) > 0 and not self._trials.waiting
+        seconds = self._limits.poll if idle else min(LOOK, self._limits.poll)
         if self._queue.soonest is not None:
             seconds = min(seconds, max(0.001, (self._queue.soonest - self._now()) / 1e6))
         try:
@@ -138,7 +128,7 @@ class Worker:
     # ---------------------------------------------------------------------------------------------------------- claims
 
     def _free(self, queue: Queue) -> int:
-        return 0 if self._alone() else self._places.free(queue)
+        return 0 if self._trials.alone() else self._places.free(queue)
 
     def _look(self, clock: Callable[[], float]) -> None:
         if self._under_way and clock() - self._stalled >= LOOK:
@@ -146,7 +136,7 @@ class Worker:
             self._places.stalls.look(((key, work) for key, (work, _) in self._under_way.items()), self._now())
 
     async def _claim(self, queue: Queue, clock: Callable[[], float]) -> int:
-        if self._alone() and not self._cleared():
+        if self._trials.alone():
             return 0
         most = self._places.claimable(queue, clock())
         if not most:
@@ -164,15 +154,22 @@ class Worker:
             return 0
         claimed = await self._queue.claim(queue, places)
         self._places.claimed(queue, places, claimed)
-        others = [one for one in claimed if not _suspicious(one)]
-        for one in others:
-            self._hold(one)
+        # earlier versions leave suspects among the rest
+        suspects = [one for one in claimed if suspicious(one)]
         try:
-            # before anything else of the same claim is begun
-            await self._set_apart([one for one in claimed if _suspicious(one)])
+            if suspects:
+                await self._queue.release(suspects)
         finally:
-            self._follow(others)
+            self._admit([one for one in claimed if not suspicious(one)])
         return len(claimed)
+
+    async def _try_alone(self) -> int:
+        suspect = await self._trials.next()
+        if suspect is None:
+            return 0
+        self._hold(suspect)
+        self._start(suspect)
+        return 1
 
     async def _end_expired(self, clock: Callable[[], float]) -> None:
         """Events that nobody claims, because their provider takes none, have their time all the same."""
@@ -183,40 +180,12 @@ class Worker:
         for queue in Queue:
             if blocked and self._free(queue) > 0:
                 places = dict.fromkeys(blocked, MOST_EXPIRED)
-                self._admit(await self._queue.claim(queue, places, expired=True))
-
-    async def _set_apart(self, suspects: Sequence[Claimed]) -> None:
-        """Keep the first if nothing else is under way, or has been for so long that it is waited for no more; and give
-        the others back, so that no crash but their own is counted against them."""
-        if not suspects:
-            return
-        now = asyncio.get_running_loop().time()
-        overdue = self._clearing and now >= self._alone_until
-        kept = 1 if self._suspect is None and (overdue or not self._under_way) else 0
-        if not kept and self._suspect is None and not self._clearing:
-            self._clearing, self._alone_until = True, now + ALONE
-        for one in suspects[:kept]:
-            # from now on nothing else is begun
-            self._suspect, self._clearing, self._alone_until = one, False, now + ALONE
-            self._hold(one)
-        try:
-            if suspects[kept:]:
-                await self._queue.release(suspects[kept:], 0.0 if self._clearing else APART)
-        finally:
-            for one in suspects[:kept]:
-                self._start(one)
-
-    def _cleared(self) -> bool:
-        return self._clearing and not self._under_way
-
-    def _alone(self) -> bool:
-        special = self._suspect is not None or self._clearing
-        return special and asyncio.get_running_loop().time() < self._alone_until
+                self._admit(await self._queue.claim(queue, places, "claim_expired"))
 
     # ------------------------------------------------------------------------------------------------- `queue.Taker`
 
     def room(self, events: Sequence[Event]) -> int:
-        if not self._working or self._alone():
+        if not self._working or self._trials.alone():
             return 0
         return self._places.fresh(events, asyncio.get_running_loop().time(), self._now() / 1e6)
 
@@ -228,10 +197,6 @@ class Worker:
     def _admit(self, claimed: Sequence[Claimed]) -> None:
         for one in claimed:
             self._hold(one)
-        self._follow(claimed)
-
-    def _follow(self, claimed: Sequence[Claimed]) -> None:
-        for one in claimed:
             self._places.next[one.event.queue].append(one)
         self._begin()
 
@@ -265,9 +230,7 @@ class Worker:
         work, _ = self._under_way.pop(key)
         self._places.stalls.ended(key, work, self._now)
         self._let_go(claimed)
-        if claimed is self._suspect:
-            self._suspect = None
-            self._queue.arrived.set()
+        self._trials.ended(claimed)
         if not task.cancelled() and (error := task.exception()) is not None:
             # its lease runs out and it is rescued; here it must only be seen
             event = claimed.id
@@ -322,10 +285,6 @@ def _key(claimed: Claimed) -> tuple[int, str]:
 def _unspent(work: Work, task: asyncio.Task[None]) -> bool:
     """Ended by us before anything was handed off."""
     return task.done() and task.cancelled() and not work.handed_off
-
-
-def _suspicious(claimed: Claimed) -> bool:
-    return claimed.crashes == MOST_CRASHES - 1
 
 
 __all__ = ["Limits", "Worker"]

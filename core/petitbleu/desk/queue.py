@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import AccessDenied
 from ..operating import QueueLine
-from ..queue.rows import LANES
+from ..queue.rows import QUEUES
 from ..store import Store
 from ..types import Operator
 
@@ -16,8 +16,6 @@ FRESH = 1.0
 """Seconds for which a look is good enough."""
 MOST_SHARE = 20
 """A look that took a second is good for so many seconds: the database has other things to do."""
-
-_QUEUES = {lane: queue.value for queue, lane in LANES.items()}
 
 
 class DeskQueue:
@@ -39,7 +37,7 @@ class DeskQueue:
         for row in await self._read():
             if operator.may("read", row["type"], self._brands.get(row["type"], "")):
                 found.setdefault((row["lane"], row["channel"]), []).append(row)
-        return [_line(_QUEUES[lane], channel, rows) for (lane, channel), rows in sorted(found.items())]
+        return [_line(QUEUES[lane].value, channel, rows) for (lane, channel), rows in sorted(found.items())]
 
     async def _read(self) -> Sequence[Mapping[str, Any]]:
         async with self._turn:

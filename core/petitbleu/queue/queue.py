@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
@@ -33,7 +33,7 @@ from .depth import Depth
 from .idempotency import CallKey, Proposal, Stored, call_key, propose, propose_call
 from .ids import Ids
 from .keys import store_keyed
-from .rows import LANES, LEASED, READY, claimed_of, fresh_of, queue_row
+from .rows import LANES, LEASED, QUEUES, READY, claimed_of, fresh_of, queue_row
 from .shares import Flow
 
 logger = logging.getLogger("petitbleu.worker")
@@ -45,6 +45,7 @@ INTAKE_LINGER = 0.002
 TOGETHER = 200
 """Events that calls store in one commit; a call with more has its own. While it is under way others are read."""
 
+Kind: TypeAlias = Literal["claim", "claim_expired", "claim_suspects"]
 _Put: TypeAlias = tuple[Sequence[Event], CallKey | None]
 
 
@@ -206,17 +207,22 @@ class WorkQueue:
         lane = LANES[queue]
         return [Flow(row["channel"], row["type"]) for row in await self._store.rows("flows", lane, lane, lane, lane)]
 
-    async def claim(self, queue: Queue, places: Mapping[Flow, int] | int, *, expired: bool = False) -> list[Claimed]:
+    async def suspects(self) -> list[tuple[Queue, Flow]]:
+        """Flows that have something due which another crash would condemn: what is to be tried alone."""
+        return [(QUEUES[row["lane"]], Flow(row["channel"], row["type"])) for row in await self._store.rows("suspects")]
+
+    async def claim(self, queue: Queue, places: Mapping[Flow, int] | int, kind: Kind = "claim") -> list[Claimed]:
         """Up to so many due events of each flow, the most urgent first; a number is for every flow there is.
 
-        `expired` takes only those whose time is over. One that cannot be read is paused, and holds up no other.
+        Suspects only as such; `claim_expired` takes only those whose time is over. One that cannot be read is paused,
+        and holds up no other.
         """
         if isinstance(places, int):
             places = dict.fromkeys(await self.flows(queue), places)
         if not places:
             return []
         with self._metrics.claiming(queue):
-            lease, rows = await self._store.again(lambda: self._take(queue, places, expired))
+            lease, rows = await self._store.again(lambda: self._take(queue, places, kind))
         if rows:
             self._metrics.batch("claim", len(rows))
         claimed, unread = [], {}
@@ -230,18 +236,18 @@ class WorkQueue:
         return sorted(claimed, key=lambda one: (one.event.priority, one.id))
 
     async def _take(
-        self, queue: Queue, places: Mapping[Flow, int], expired: bool
+        self, queue: Queue, places: Mapping[Flow, int], kind: Kind
     ) -> tuple[str, Sequence[Mapping[str, Any]]]:
         """Always under a new lease: what a lost answer named is nobody's, and must not be kept with what is ours."""
         lease = self._new_lease()
-        if self._store.dialect == "postgres" and not expired:
+        if self._store.dialect == "postgres" and kind == "claim":
             rows = [{"channel": flow.channel, "type": flow.type, "most": most} for flow, most in places.items()]
             return lease, await self._store.rows("claim_flows", lease, self._lease, LANES[queue], rows)
         found: list[Mapping[str, Any]] = []
         async with self._store.transaction() as transaction:
             for flow, most in places.items():
                 values = (lease, self._lease, LANES[queue], flow.channel, flow.type, most)
-                found += await self._store.rows("claim_expired" if expired else "claim", *values, on=transaction)
+                found += await self._store.rows(kind, *values, on=transaction)
         return lease, found
 
     async def _set_aside(self, unread: Mapping[int, Exception], lease: str) -> None:
@@ -269,7 +275,8 @@ class WorkQueue:
         return f"{self.incarnation}-{next(self._claims):x}"
 
     async def promote(self) -> int | None:
-        """Make ready what has become due; gives when the next waiting event becomes so, if there is one."""
+        """Make ready what has become due, except for suspects; gives when the next waiting event becomes so, if there
+        is one."""
         self.soonest = None
         await self._store.rows("promote")
         due = (await self._store.rows("next_due"))[0]["due"]
@@ -296,19 +303,10 @@ class WorkQueue:
             logger.warning("took back %d events from %s, which gave no sign", len(rescued), ", ".join(owners) or "?")
         return len(rescued)
 
-    async def release(self, claimed: Sequence[Claimed], apart: float = 0.0) -> None:
-        """Give back untouched events, at no cost to them, each due so many seconds after the one before.
-
-        What an earlier try handed off stays marked so.
-        """
-        wait = int(apart * 1_000_000)
-        rows = [
-            {"id": one.id, "lease": one.lease, "handed_off": one.handed_off, "wait": number * wait}
-            for number, one in enumerate(claimed, 1)
-        ]
+    async def release(self, claimed: Sequence[Claimed]) -> None:
+        """Give back untouched events, at no cost to them. What an earlier try handed off stays marked so."""
+        rows = [{"id": one.id, "lease": one.lease, "handed_off": one.handed_off} for one in claimed]
         await self._store.rows("release", rows)
-        if wait:
-            self._wait_until(self._store.now() + wait)
 
     # ------------------------------------------------------------------------------------------------- hand-off
 

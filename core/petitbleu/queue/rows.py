@@ -15,6 +15,7 @@ from ..types import Event, Queue
 from .idempotency import Proposal
 
 LANES = {Queue.REALTIME: 0, Queue.BATCH: 1}
+QUEUES = {lane: queue for queue, lane in LANES.items()}
 STATES = ("waiting", "ready", "leased", "paused")
 """By the number in the column `state`."""
 WAITING, READY, LEASED, HELD = range(4)

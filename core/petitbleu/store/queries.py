@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from ..lifecycle import MOST_CRASHES
 from .alerts import ALERTS
 from .feedback import FEEDBACK
 from .outbox import OUTBOX
@@ -26,6 +27,35 @@ from .suppression import SUPPRESSION
 from .upkeep import UPKEEP
 
 Dialect = Literal["sqlite", "postgres"]
+
+_CLAIMS = {
+    "claim": """
+        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
+        WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
+                       ORDER BY priority, id LIMIT {5} {skip_locked}){end}""",
+    # of several flows at once, for PostgreSQL
+    "claim_flows": """
+        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
+        WHERE id {any}(SELECT one.id FROM {rows:channel text, type text, most int}
+                       CROSS JOIN LATERAL (SELECT id FROM queue
+                                           WHERE state = 1 AND lane = {2} AND channel = j.channel AND type = j.type
+                                           ORDER BY priority, id LIMIT j.most {skip_locked}) one){end}""",
+    # of flows from which nothing else is claimed
+    "claim_expired": """
+        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
+        WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
+                       AND expires <= {now} ORDER BY priority, id LIMIT {5} {skip_locked}){end}""",
+    # of what another crash would condemn
+    "claim_suspects": """
+        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
+        WHERE id {any}(SELECT id FROM queue WHERE state = 0 AND due <= {begun} AND {suspect}
+                       AND lane = {2} AND channel = {3} AND type = {4}
+                       ORDER BY priority, id LIMIT {5} {skip_locked}){end}""",
+}
+_CLAIMED = """
+        RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
+                  chain, avoid, awaits, names, {now} AS claimed,
+                  (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body"""
 
 QUERIES = {
     "take_ids": "UPDATE counters SET value = value + {0} WHERE name = {1} RETURNING value",
@@ -67,8 +97,13 @@ QUERIES = {
     "purge_keys": """
         DELETE FROM idempotency WHERE key {any}
                (SELECT key FROM idempotency WHERE until <= {begun} ORDER BY until LIMIT {0} {skip_locked}){end}""",
-    "promote": "UPDATE queue SET state = 1 WHERE state = 0 AND due <= {begun}",
-    "next_due": "SELECT min(due) AS due FROM queue WHERE state = 0",
+    # suspects stay behind: no claim of many sees them. One whose time is over ends without being tried
+    "promote": """
+        UPDATE queue SET state = 1 WHERE state = 0 AND due <= {begun} AND (NOT {suspect} OR expires <= {begun})""",
+    "next_due": "SELECT min(due) AS due FROM queue WHERE state = 0 AND NOT {suspect}",
+    "suspects": """
+        SELECT DISTINCT lane, channel, type FROM queue WHERE state = 0 AND due <= {begun} AND {suspect}
+        ORDER BY lane, channel, type""",
     # which channels and types have something to claim: one step in the index for each
     "flows": """
         WITH RECURSIVE flow(channel, type) AS (
@@ -81,45 +116,21 @@ QUERIES = {
                            AND (q.channel, q.type) > (flow.channel, flow.type) ORDER BY q.channel, q.type LIMIT 1)
             FROM flow WHERE flow.channel IS NOT NULL)
         SELECT channel, type FROM flow WHERE channel IS NOT NULL""",
-    "claim": """
-        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
-        WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
-                       ORDER BY priority, id LIMIT {5} {skip_locked}){end}
-        RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
-                  chain, avoid, awaits, names, {now} AS claimed,
-                  (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
-    # of several flows at once, for PostgreSQL
-    "claim_flows": """
-        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
-        WHERE id {any}(SELECT one.id FROM {rows:channel text, type text, most int}
-                       CROSS JOIN LATERAL (SELECT id FROM queue
-                                           WHERE state = 1 AND lane = {2} AND channel = j.channel AND type = j.type
-                                           ORDER BY priority, id LIMIT j.most {skip_locked}) one){end}
-        RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
-                  chain, avoid, awaits, names, {now} AS claimed,
-                  (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
-    # of flows from which nothing else is claimed
-    "claim_expired": """
-        UPDATE queue SET state = 2, lease = {0}, leased_until = {now} + {1}
-        WHERE id {any}(SELECT id FROM queue WHERE state = 1 AND lane = {2} AND channel = {3} AND type = {4}
-                       AND expires <= {now} ORDER BY priority, id LIMIT {5} {skip_locked}){end}
-        RETURNING id, type, channel, priority, expires, tries, attempts, crashes, unknowns, handed_off,
-                  chain, avoid, awaits, names, {now} AS claimed,
-                  (SELECT body FROM payloads WHERE payloads.id = queue.id) AS body""",
     "renew": """
         UPDATE queue SET leased_until = {now} + {0}
         WHERE id IN (SELECT id FROM queue WHERE state = 2 AND lease IN (SELECT lease FROM {rows:lease text})
                      {skip_locked})""",
     "overdue": "SELECT id, lease FROM queue WHERE state = 2 AND leased_until < {begun} ORDER BY id LIMIT {0}",
     "rescue": """
-        UPDATE queue SET state = 1, lease = NULL, leased_until = NULL, crashes = crashes + 1
+        UPDATE queue SET state = CASE WHEN {next_suspect} THEN 0 ELSE 1 END, lease = NULL, leased_until = NULL,
+               crashes = crashes + 1
         WHERE id {any}(SELECT id FROM queue WHERE state = 2 AND leased_until < {begun} ORDER BY id
                        LIMIT {0} {skip_locked}){end}
         RETURNING id""",
     "release": """
-        UPDATE queue SET state = CASE WHEN j.wait > 0 THEN 0 ELSE 1 END, lease = NULL, leased_until = NULL,
-               due = CASE WHEN j.wait > 0 THEN {now} + j.wait ELSE queue.due END, handed_off = j.handed_off
-        FROM {rows:id bigint, lease text, handed_off text, wait bigint}
+        UPDATE queue SET state = CASE WHEN {suspect} THEN 0 ELSE 1 END, lease = NULL, leased_until = NULL,
+               handed_off = j.handed_off
+        FROM {rows:id bigint, lease text, handed_off text}
         WHERE queue.id = j.id AND queue.lease = j.lease AND queue.state = 2
         RETURNING queue.id AS id""",
     "set_aside": """
@@ -134,7 +145,7 @@ QUERIES = {
               AND (queue.expires IS NULL OR queue.expires > {now})
         RETURNING queue.id AS id""",
     "requeue": """
-        UPDATE queue SET state = CASE WHEN j.due <= {now} THEN 1 ELSE 0 END, due = j.due, lease = NULL,
+        UPDATE queue SET state = CASE WHEN j.due > {now} OR {suspect} THEN 0 ELSE 1 END, due = j.due, lease = NULL,
                leased_until = NULL, handed_off = j.handed_off, names = '', tries = j.tries, attempts = j.attempts,
                unknowns = j.unknowns, channel = coalesce(j.moved, queue.channel), chain = j.chain, avoid = j.avoid,
                awaits = j.awaits
@@ -174,7 +185,7 @@ QUERIES = {
         WHERE id IN (SELECT id FROM {rows:id bigint})
         RETURNING type, channel, brand, origin, processed""",
     "hasten": """
-        UPDATE queue SET state = 1, due = {now},
+        UPDATE queue SET state = CASE WHEN {suspect} THEN 0 ELSE 1 END, due = {now},
                expires = CASE WHEN expires <= {now} THEN {now} + {0} ELSE expires END
         WHERE id IN (SELECT id FROM queue WHERE state = 0 AND id IN (SELECT id FROM {rows:id bigint})
                      ORDER BY id {skip_locked})
@@ -204,7 +215,7 @@ QUERIES = {
         ORDER BY id {skip_locked}""",
     "move_waiting": """
         UPDATE queue SET channel = j.channel, chain = j.chain, avoid = '', tries = 0,
-               state = CASE WHEN j.due > {now} THEN 0 ELSE 1 END,
+               state = CASE WHEN j.due > {now} OR {suspect} THEN 0 ELSE 1 END,
                due = CASE WHEN j.due > {now} THEN j.due ELSE {now} END,
                expires = CASE WHEN queue.expires <= {now} THEN {now} + {0} ELSE queue.expires END
         FROM {rows:id bigint, channel text, chain text, due bigint} WHERE queue.id = j.id""",
@@ -219,12 +230,16 @@ QUERIES = {
         FROM {rows:id bigint, number int, channel text, provider text, template text, started bigint, ended bigint,
               outcome text, scope text, code text, text text, reference text} WHERE number IS NOT NULL""",
     "depth": "SELECT count(*) AS depth FROM queue",
-    # one pass over the narrow table: the partial indexes lack `due`, and looking rows up one by one takes twice as long
+    # what is due is ready, whoever may claim it. One pass over the narrow table: the partial indexes lack `due`, and
+    # looking rows up one by one takes twice as long
     "backlog": """
-        SELECT lane, state, count(*) AS events, min(due) AS due, {now} AS now FROM queue GROUP BY lane, state""",
+        SELECT lane, CASE WHEN state = 0 AND due <= (SELECT {begun}) THEN 1 ELSE state END AS state,
+               count(*) AS events, min(due) AS due, {now} AS now
+        FROM queue GROUP BY 1, 2""",
     "open_events": """
-        SELECT lane, channel, type, state, count(*) AS events, min(due) AS due, {now} AS now FROM queue
-        GROUP BY lane, channel, type, state""",
+        SELECT lane, channel, type, CASE WHEN state = 0 AND due <= (SELECT {begun}) THEN 1 ELSE state END AS state,
+               count(*) AS events, min(due) AS due, {now} AS now
+        FROM queue GROUP BY 1, 2, 3, 4""",
     # the flow to providers
     "pauses": "SELECT key, until, number, since, reason, probing FROM pauses",
     "pause": """
@@ -262,6 +277,7 @@ QUERIES = {
     "purge_quotas": """
         DELETE FROM quotas WHERE due < {now} - 3600000000 AND key NOT IN (SELECT key FROM quota_holders)""",
     "now": "SELECT {now} AS now",
+    **{name: text + _CLAIMED for name, text in _CLAIMS.items()},
     **UPKEEP,
     **FEEDBACK,
     **SUPPRESSION,
@@ -278,6 +294,7 @@ REPEATABLE = frozenset(
         "suppressed",
         "promote",
         "next_due",
+        "suspects",
         "flows",
         "renew",
         "overdue",
@@ -291,6 +308,7 @@ REPEATABLE = frozenset(
 """Those that may be run once more when nobody knows whether they took effect: it makes no difference, or costs a gap in
 the ids. A claim is none: its events would be leased to nobody."""
 
+_SUSPECT, _NEXT_SUSPECT = (f"(crashes = {MOST_CRASHES - left})" for left in (1, 2))
 _FRAGMENTS: dict[Dialect, dict[str, str]] = {
     "sqlite": {
         "now": "(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000 + {shift})",
@@ -302,6 +320,8 @@ _FRAGMENTS: dict[Dialect, dict[str, str]] = {
         "each_name": "JOIN json_each(j.names) n ON true",
         "each_told": "JOIN json_each(j.told) n ON true",
         "part": "n.key + 1",
+        "suspect": _SUSPECT,
+        "next_suspect": _NEXT_SUSPECT,
     },
     "postgres": {
         "now": "((extract(epoch FROM clock_timestamp()) * 1000000)::bigint + {shift})",
@@ -313,6 +333,8 @@ _FRAGMENTS: dict[Dialect, dict[str, str]] = {
         "each_name": "CROSS JOIN LATERAL json_array_elements_text(j.names::json) WITH ORDINALITY AS n(value, key)",
         "each_told": "CROSS JOIN LATERAL json_array_elements_text(j.told::json) AS n(value)",
         "part": "n.key",
+        "suspect": _SUSPECT,
+        "next_suspect": _NEXT_SUSPECT,
     },
 }
 

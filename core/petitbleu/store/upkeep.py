@@ -59,7 +59,7 @@ UPKEEP = {
                      ORDER BY id {skip_locked})
         RETURNING id""",
     "let_go": """
-        UPDATE queue SET state = CASE WHEN due <= {now} THEN 1 ELSE 0 END
+        UPDATE queue SET state = CASE WHEN due > {now} OR {suspect} THEN 0 ELSE 1 END
         WHERE id IN (SELECT id FROM queue WHERE state = 3 AND id IN (SELECT id FROM {rows:id bigint})
                      ORDER BY id {skip_locked})
         RETURNING id""",
