@@ -204,6 +204,23 @@ async def test_an_event_is_archived_twice_rather_than_never(store: Store, tmp_pa
     assert [one["id"] for one in kept(archive.folder)] == ["1", "1"]
 
 
+@pytest.mark.parametrize("body", ["{", "enc:1:2026:AAAA"])
+async def test_an_event_whose_data_cannot_be_read_keeps_no_other_from_going(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, body: str
+) -> None:
+    store.vault = Vault([NEW])
+    for number in range(1, 8):
+        await add(store, number)
+    await store.connection.execute_query("UPDATE payloads SET body = '" + body + "' WHERE id = 2", [])
+    archive = archiver(store, tmp_path)
+    assert (await purge(store, archive).now())["events"] == 7
+    assert [one["id"] for one in kept(archive.folder)] == list("1234567")
+    unread = kept(archive.folder)[1]
+    assert (unread["data"], unread["addresses"], unread["external_id"]) == (None, {}, "E-2")
+    assert [each["text"] for each in unread["attempts"]] == ["250 <zoe@example.com>"]
+    assert "event 2 cannot be read" in caplog.text
+
+
 async def test_what_cannot_be_archived_is_not_deleted(store: Store, tmp_path: Path) -> None:
     await add(store, 1)
     (tmp_path / "archive").write_text("no folder")

@@ -24,7 +24,7 @@ from ..metrics import Metrics
 from ..operating import EventRecord
 from ..status import found_event
 from ..store import Store
-from ..store.payload import decode
+from ..store.payload import readable
 from .files import ArchiveFile, Folder
 
 NOTE = "archive:"
@@ -124,9 +124,9 @@ class Archiver:
             parts[name] = defaultdict(list)
             for row in await self._store.rows(f"whole_{name}", rows):
                 parts[name][row["event"]].append(made(row))
-        open_ = self._store.vault.open
+        # what cannot be read any more must not keep all others from being deleted in their time
         sent = {
-            row["id"]: decode(row["id"], open_(row["id"], row["body"]))
+            row["id"]: readable(self._store.vault, row["id"], row["body"])
             for row in await self._store.rows("whole_payloads", rows)
         }
         archived = datetime.fromtimestamp(self._store.now() / 1e6, UTC)
