@@ -77,6 +77,6 @@ async def test_what_a_cancelled_caller_gave_is_written_all_the_same() -> None:
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
     writes.may_end.release()
-    assert await asyncio.gather(first, third) == [1, 3]
+    assert [await first, await third] == [1, 3]
     assert second.cancelled()
     assert writes.made == [["a", "bb", "ccc"]]

@@ -19,6 +19,7 @@ from petitbleu.metrics import Metrics
 from petitbleu.operating import Actor, Suppression, SuppressionFilter
 from petitbleu.store import Store, open_store
 from petitbleu.store.payload import encode, moment
+from petitbleu.store.vault import Vault, new_key
 from petitbleu.store.whole import Table, rows_of, tables
 from petitbleu.suppression import Reason
 from petitbleu.suppression.guard import Suppressions
@@ -164,6 +165,25 @@ async def test_the_beginning_of_a_long_token_goes_where_nothing_else_is_kept(sto
     assert (done.removed, done.blanked, done.left) == ({"events": 1}, {}, [])
     assert "a" * 200 not in await everything(store)
     assert [row["id"] for row in await store.read("SELECT id FROM events", [])] == [2]
+
+
+async def test_what_cannot_be_read_is_named_and_keeps_nothing_else(store: Store) -> None:
+    store.vault = Vault([("2026", new_key())])
+    for number, email in ((1, ADA), (2, ZOE), (3, ADA)):
+        await add_event(store, number, email)
+    for number in range(4, 27):
+        await insert(store, "payloads", {"id": number, "body": "enc:1:2026:AAAA"})
+    copy = b"\x28\xb5\x2f\xfd no frame"
+    await insert(store, "rendered", {"event": 3, "number": 1, "until": store.now() + 1_000_000, "body": copy})
+    done = await Forget(store).forget(person(ZOE), ANN)
+    assert ZOE.lower() not in await everything(store)
+    assert (await store.read("SELECT id FROM events WHERE email = ?", [ADA]))[0]["id"] == 1
+    assert len(done.left) == 21
+    assert done.left[0].startswith("maybe in payloads: event 4 is not as the key '2026' sealed it")
+    assert done.left[-1] == "maybe in 4 more rows"
+    await store.connection.execute_query("DELETE FROM payloads WHERE id > 3", [])
+    (left,) = (await Forget(store).rehearse(person(ZOE))).left
+    assert left.startswith("maybe in rendered: a message of event 3 is damaged")
 
 
 async def test_what_waits_is_not_sent_and_what_a_worker_has_is_waited_for(store: Store) -> None:

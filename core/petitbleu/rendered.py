@@ -18,6 +18,7 @@ import orjson
 import zstandard
 
 from .masking import MASK, Masks
+from .store import StoreError
 from .store.vault import Vault
 from .types import Message
 
@@ -83,7 +84,10 @@ def text_of(vault: Vault, event: int, body: bytes) -> str:
     packed = unsealed(vault, event, body)
     if not packed.startswith(_MAGIC):
         return packed.decode("utf-8", "replace")
-    return zstandard.ZstdDecompressor().decompress(packed, max_output_size=MOST).decode()
+    try:
+        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=MOST).decode()
+    except (zstandard.ZstdError, ValueError) as error:
+        raise StoreError(f"a message of event {event} is damaged: {error}") from error
 
 
 def _spellings(texts: Iterable[str]) -> set[str]:

@@ -23,7 +23,7 @@ from ..audit import Change, record
 from ..errors import PetitbleuError
 from ..operating import Actor
 from ..rendered import text_of
-from ..store import Store
+from ..store import Store, StoreError
 from ..store.whole import (
     Found,
     Table,
@@ -43,6 +43,8 @@ from .spellings import Person
 
 CHUNK = 100
 """Events that one transaction deletes."""
+MOST_UNREAD = 20
+"""Rows that cannot be read and are told one by one."""
 ROUNDS = 5
 """So often it is looked again, for what came meanwhile."""
 LASTING = {("template_versions", "snapshot"): "a published template; publish it without the address"}
@@ -78,6 +80,8 @@ class _Seen:
     rows: list[Found] = field(default_factory=list)
     lasting: Counter[tuple[str, str]] = field(default_factory=Counter)
     others: set[str] = field(default_factory=set)
+    unread: list[str] = field(default_factory=list)
+    """Rows of which nobody knows what they hold."""
     looked_at: int = 0
 
 
@@ -107,7 +111,7 @@ class Forget:
             async for row in rows_of(self._store, table):
                 result.removed[table.name] += row[table.owner] in seen.events
         result.blanked.update(one.table.name for one in seen.rows)
-        result.left = self._lasting(seen)
+        result.left = self._left(seen)
         if self._archive is not None:
             found = await asyncio.to_thread(look, self._archive, person)
             result.removed[ARCHIVE], result.blanked[ARCHIVE] = found.own, found.mentions
@@ -138,7 +142,7 @@ class Forget:
         result = self._result(listed, seen)
         result.removed, result.blanked, result.kept_as_hash = +done.removed, +done.blanked, done.kept_as_hash
         result.others = done.others
-        result.left = [*done.left, *self._lasting(seen)]
+        result.left = [*done.left, *self._left(seen)]
         changed = sorted({*result.removed, *result.blanked})
         await clear_away(self._store, changed, whole=whole)
         await self._forget_archived(person, result)
@@ -168,7 +172,7 @@ class Forget:
         for table in listed:
             async for row in rows_of(self._store, table):
                 seen.looked_at += 1
-                texts = {name: text for name in table.columns if (text := self._read(table, name, row))}
+                texts = self._texts(table, row, seen)
                 hit = [name for name, text in texts.items() if person.within(text)]
                 if not hit:
                     continue
@@ -192,8 +196,18 @@ class Forget:
             others=seen.others,
         )
 
-    def _lasting(self, seen: _Seen) -> list[str]:
-        return [f"{table}, {rows} rows: in {LASTING[table, name]}" for (table, name), rows in seen.lasting.items()]
+    def _texts(self, table: Table, row: Mapping[str, Any], seen: _Seen) -> dict[str, str]:
+        try:
+            return {name: text for name in table.columns if (text := self._read(table, name, row))}
+        except StoreError as error:
+            # the rest is to be forgotten all the same
+            seen.unread.append(f"maybe in {table.name}: {error}")
+            return {}
+
+    def _left(self, seen: _Seen) -> list[str]:
+        lasting = [f"{table}, {rows} rows: in {LASTING[table, name]}" for (table, name), rows in seen.lasting.items()]
+        more = len(seen.unread) - MOST_UNREAD
+        return [*lasting, *seen.unread[:MOST_UNREAD], *([f"maybe in {more} more rows"] if more > 0 else [])]
 
     # ------------------------------------------------------------------------------------------------------ removing
 
