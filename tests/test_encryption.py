@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -157,6 +159,22 @@ def test_a_text_comes_back_and_fits_no_other_row_or_key(number: int, text: str) 
         Vault([OLD]).open(number, sealed)
 
 
+async def test_what_cannot_be_opened_stays_and_its_key_with_it(store: Store) -> None:
+    store.vault = Vault([OLD])
+    await check_keys(store)
+    rig = Rig(store, Script())
+    ids = [await rig.push() for _ in range(3)]
+    await store.connection.execute_query(f"UPDATE payloads SET body = 'enc:1:2025:AAAA' WHERE id = {ids[1]}", [])
+    store.vault = Vault([NEW, OLD])
+    damaged: list[StoreError] = []
+    assert await encrypt(store, 1.0, damaged=damaged.append) == 2
+    assert [str(one)[:30] for one in damaged] == [f"event {ids[1]} is not as the key "[:30]]
+    assert await counted(store) == {"2026": 2, "2025": 1}
+    store.vault = Vault([NEW])
+    with pytest.raises(StoreError, match="lacks '2025'"):
+        await check_keys(store)
+
+
 # ---------------------------------------------------------------------------------------------------------- command
 
 
@@ -185,6 +203,15 @@ def test_an_operator_switches_it_on_and_changes_the_key(
         {"key": "b", "before": 0, "after": 2},
     ]
     only = ("--set", "encryption.keys=[{id: b, key: {file: b}}]")
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite://"))
+    with contextlib.closing(connection), connection:
+        number, body = connection.execute("SELECT min(id), body FROM payloads").fetchone()
+        connection.execute("UPDATE payloads SET body = 'enc:1:a:AAAA' WHERE id = ?", [number])
+    left = run("encrypt", *two)
+    assert (left.code, left.err.splitlines()[-1][:30]) == (1, f"left as it is: event {number} is "[:30])
+    with contextlib.closing(connection := sqlite3.connect(sqlite_url.removeprefix("sqlite://"))), connection:
+        connection.execute("UPDATE payloads SET body = ? WHERE id = ?", [body, number])
+    assert run("encrypt", *two).code == 0
     assert "k1f3" in run("events", "show", "1", "--data", *only).out
 
     async def stored() -> str:

@@ -53,8 +53,10 @@ async def encrypt(
     share: float = 0.5,
     told: Callable[[int], None] = lambda rows: None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    damaged: Callable[[StoreError], None] = lambda error: None,
 ) -> int:
     """Seal everything with the first key, in small parts that take `share` of the time; how many rows were changed.
+    What cannot be opened stays as it is, and `damaged` hears of it.
 
     May be stopped and begun again at any time. What servers that use another first key store meanwhile is seen by a
     second look; until none is left, older keys stay remembered.
@@ -67,7 +69,12 @@ async def encrypt(
         began = clock()
         async with store.transaction() as transaction:
             for query, row in old:
-                changed += await store.change(query, _anew(store, row), row["id"], row["body"], on=transaction)
+                try:
+                    anew = _anew(store, row)
+                except StoreError as error:
+                    damaged(error)
+                    continue
+                changed += await store.change(query, anew, row["id"], row["body"], on=transaction)
         told(len(old))
         old = []
         await sleep((clock() - began) * (1 / share - 1))

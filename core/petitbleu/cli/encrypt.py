@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from collections import Counter
 
 from ..commands import Command
 from ..encryption import counted, encrypt
 from ..errors import PetitbleuError
 from ..instance import open_instance
+from ..store import StoreError
 from ..store.vault import new_key
 from .output import Progress, as_json, table
+
+MOST_DAMAGED = 20
+"""Texts that cannot be opened and are told one by one."""
 
 
 async def _encrypt(args: argparse.Namespace) -> int:
@@ -22,11 +27,12 @@ async def _encrypt(args: argparse.Namespace) -> int:
         store = instance.store
         folder = instance.archive.folder if instance.archive is not None else None
         before = await counted(store)
+        damaged: list[StoreError] = []
         if not store.vault.first and not args.dry_run:
             raise PetitbleuError("encryption.keys has no key; petitbleu encrypt --new-key makes one")
         if not args.dry_run:
             progress = Progress("encrypted", sum(before.values()) - before[store.vault.first])
-            await encrypt(store, 1.0 if args.at_once else 0.5, progress.step)
+            await encrypt(store, 1.0 if args.at_once else 0.5, progress.step, damaged=damaged.append)
             if folder is not None:
                 for file in await asyncio.to_thread(folder.files):
                     await asyncio.to_thread(folder.seal_anew, file)
@@ -39,7 +45,11 @@ async def _encrypt(args: argparse.Namespace) -> int:
     else:
         rows = [(name or "none", *(of[name] for of in columns.values())) for name in names]
         table(("KEY", "TEXTS BEFORE", "AFTER", "ARCHIVED EVENTS")[: len(columns) + 1], rows)
-    return 0
+    for error in damaged[:MOST_DAMAGED]:
+        print(f"left as it is: {error}", file=sys.stderr)
+    if len(damaged) > MOST_DAMAGED:
+        print(f"and {len(damaged) - MOST_DAMAGED} more", file=sys.stderr)
+    return 1 if damaged else 0
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
