@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pytest
 from petitbleu.testing.databases import PostgresDatabases, copy_sqlite, drop_postgres, make_postgres, make_tables
 from postgres_server import PostgresServer, postgres_server
 from warm_starts import warm_starts
+
+# how fast a machine is decides about no test
+hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("ours")
 
 _PACKAGES = {
     "aiosmpplib": "aiosmpplib",

@@ -187,7 +187,13 @@ def reader(**words: Any) -> Reader:
         ("json", '[\n{"address": "a@example.com"},\n{"address"}]', "f:3: is not JSON: "),
         ("json", '[\n\n"a@example.com"]', 'f:3: should be an object such as {"channel": "email", '),
         ("json", '{"address": 5}', "f:1: address: should be text"),
-        ("json", '{"address": "a@example.com", "why": "x"}', "f:1: why: is not a column here"),
+        ("json", '{"address": "a@example.com", "why": "x"}', "f:1: 'why' is not a column here"),
+        ("json", '{"address": "a@example.com", "\\ud800": "x"}', "f:1: '\\ud800' is not a column here"),
+        (
+            "json",
+            '{"address": "a@example.com", "text": "a\\ud800"}',
+            "f:1: text: is too long, or holds a NUL character",
+        ),
         ("json", '{"address": "a@example.com", "brand": "' + "b" * 200 + '"}', "f:1: brand: is too long"),
     ],
 )

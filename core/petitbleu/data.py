@@ -55,6 +55,16 @@ def json_size(value: Data | Mapping[str, Data]) -> int:
         return len(to_json(value).encode("utf-8"))
 
 
+def is_storable(text: str) -> bool:
+    """Whether every database takes it: no NUL, no half characters (lone surrogates)."""
+    if text.isascii():
+        return "\0" not in text
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def from_json(text: str) -> Any:
     """The data again, every object as an `Element`."""
     return elements(orjson.loads(text))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..data import is_storable
 from ..errors import QueryRefused
 from ..operating import Page
 
@@ -33,8 +34,8 @@ class Sizes:
 
 def clean(*texts: str | None) -> None:
     """Raises `QueryRefused` for what no row can hold, and PostgreSQL would not even compare with."""
-    if any("\0" in text for text in texts if text):
-        raise QueryRefused("a NUL character stands in no row")
+    if not all(is_storable(text) for text in texts if text):
+        raise QueryRefused("a NUL character, or half of a character, stands in no row")
 
 
 def page(found: Sequence[tuple[Place, T]], limit: int) -> Page[T]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta, tzinfo
 
+from ..data import is_storable
 from ..errors import AccessDenied, InputRefused, QueryRefused
 from ..operating import (
     Actor,
@@ -64,8 +65,8 @@ class DeskSuppressions:
         until = ending(expires, now)
         if until is not None and until <= now:
             raise InputRefused([("expires", f"{until:%Y-%m-%d %H:%M:%S} UTC is over already")])
-        if len(text) > _MOST_TEXT or "\0" in text:
-            raise InputRefused([("text", f"has more than {_MOST_TEXT} characters, or a NUL character")])
+        if len(text) > _MOST_TEXT or not is_storable(text):
+            raise InputRefused([("text", f"has more than {_MOST_TEXT} characters, or a NUL character or half of one")])
         entry = Suppression(channel, self._key(channel, address), brand, reason, text, now, until, actor.login)
         await self._register.put([entry], actor, "suppressions.add")
         return entry

@@ -14,6 +14,7 @@ from datetime import datetime, tzinfo
 from typing import Any, TextIO
 
 from ..addresses import instant
+from ..data import is_storable
 from ..errors import InputRefused
 from ..operating import ListDefaults, Suppression
 from .rules import Reason
@@ -62,7 +63,7 @@ class Reader:
     def _entry(self, values: Mapping[str, Any]) -> Suppression:
         for name in values:
             if name not in COLUMNS:
-                raise ValueError(f"{name}: is not a column here; there are: {', '.join(COLUMNS)}")
+                raise ValueError(f"{name!r} is not a column here; there are: {', '.join(COLUMNS)}")
         found = {name: self._text(name, value) for name, value in values.items() if value not in (None, "")}
         if "address" not in found:
             raise ValueError("address: is missing")
@@ -94,8 +95,10 @@ class Reader:
     def _text(self, name: str, value: object) -> str:
         if not isinstance(value, str):
             raise ValueError(f"{name}: should be text")
-        if "\0" in value or len(value) > (4096 if name == "address" else 128 if name in ("brand", "by") else 1000):
-            raise ValueError(f"{name}: is too long, or holds a NUL character")
+        if not is_storable(value) or len(value) > (
+            4096 if name == "address" else 128 if name in ("brand", "by") else 1000
+        ):
+            raise ValueError(f"{name}: is too long, or holds a NUL character or half of one")
         return value if name == "text" else value.strip()
 
     def _moment(self, name: str, found: Mapping[str, str]) -> datetime | None:

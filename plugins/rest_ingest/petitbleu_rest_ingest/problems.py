@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from aiohttp import web
 from petitbleu import AccessDenied, InputRefused, NotFound, QueryRefused, TemplateError, Unavailable
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.alias_generators import to_camel
 
 from .operation import Told
@@ -63,12 +64,20 @@ ALWAYS = frozenset({"unauthorized", "forbidden", "internal", "unavailable"})
 """Any operation may end with these."""
 
 
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+_Words = Annotated[str, AfterValidator(_whole)]
+"""They may repeat what a caller sent, half a character too, which no answer could hold."""
+
+
 class FieldError(Told):
     """One thing that is wrong."""
 
-    detail: str = Field(description="What is wrong, and what would be right.")
-    pointer: str | None = Field(None, description="Where in the body it stands (JSON Pointer, RFC 6901).")
-    parameter: str | None = Field(None, description="The query parameter or header that it is about.")
+    detail: _Words = Field(description="What is wrong, and what would be right.")
+    pointer: _Words | None = Field(None, description="Where in the body it stands (JSON Pointer, RFC 6901).")
+    parameter: _Words | None = Field(None, description="The query parameter or header that it is about.")
 
 
 class ProblemDocument(Told):
@@ -77,8 +86,8 @@ class ProblemDocument(Told):
     type: str = Field(description="Address of what explains this kind of problem.")
     title: str = Field(description="The kind of problem, in words.")
     status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What is wrong this time.")
-    instance: str = Field(description="The address that was called.")
+    detail: _Words = Field(description="What is wrong this time.")
+    instance: _Words = Field(description="The address that was called.")
     errors: tuple[FieldError, ...] | None = Field(None, description="Everything that is wrong, one by one.")
 
 
