@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import sys
@@ -33,6 +34,8 @@ from tortoise.exceptions import OperationalError
 DATA = Path(__file__).parent / "data"
 FROZEN = json.loads((DATA / "statements_0002.json").read_text("utf-8"))
 LEASE = 30.0
+BESIDE = ["0016_search", "0017_device", "0018_device_index"]
+"""Steps by themselves, since the first and the last one build an index while others write."""
 
 CRASHES = """
 import asyncio, os, sys
@@ -144,15 +147,20 @@ async def test_what_is_in_old_tables_is_delivered_and_read_from_new_ones(empty_d
         assert await instance.purge.rehearse() is not None
 
 
-async def test_a_crash_on_the_way_leaves_everything_as_it_was(empty_database_url: str) -> None:
+async def test_a_crash_on_the_way_leaves_everything_as_it_was_before_the_step(empty_database_url: str) -> None:
     await old(empty_database_url)
     async with open_store(empty_database_url) as store:
         names = await pending_migrations(store)
-    # whatever was done on its own before the last one would be seen after it
-    code, told = await run("-c", CRASHES, empty_database_url, names[0], names[-1])
-    assert (code, told.splitlines()) == (0, [" ".join(names)] * 2)
+        # an index that is built while others write is a step by itself
+        steps = [names] if store.dialect == "sqlite" else [names[:-3], names[-3:-2], names[-2:-1], names[-1:]]
+    assert [step[0] for step in steps[1:]] in ([], BESIDE)
+    # whatever was done on its own before the last one of a step would be seen after it
+    ends = [name for step in steps for name in (step[0], step[-1])]
+    left = [" ".join(names[names.index(step[0]) :]) for step in steps for _ in range(2)]
+    code, told = await run("-c", CRASHES, empty_database_url, *ends)
+    assert (code, told.splitlines()) == (0, left)
     async with open_store(empty_database_url) as store:
-        assert await migrate(store) == names
+        assert await migrate(store) == steps[-1]
         assert len(await WorkQueue(store, 0, LEASE).claim(Queue.REALTIME, 9)) > 0
 
 
@@ -178,6 +186,92 @@ async def test_a_table_that_somebody_holds_is_not_waited_for_forever(empty_postg
                 await migrate(store, patience=0.2)
         assert await migrate(store) == names
     await bystander.close()
+
+
+async def in_use(url: str) -> None:
+    """Tables of 0015 with something in them."""
+    await old(url)
+    async with open_store(url) as store:
+        await migrate_to(store, "0015_rendered")
+
+
+async def indexes(url: str) -> dict[str, bool]:
+    """Those that are built while others write, and whether they are of use."""
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch(
+        "SELECT indexrelid::regclass::text AS name, indisvalid FROM pg_index "
+        "WHERE indexrelid IN (to_regclass('events_phone'), to_regclass('events_device'))"
+    )
+    await connection.close()
+    return {row["name"]: row["indisvalid"] for row in rows}
+
+
+@contextlib.asynccontextmanager
+async def held_up(url: str, name: str) -> AsyncIterator[asyncio.Task[list[str]]]:
+    """A migration that is building the index `name`, until the end of a transaction that has written to its table."""
+    bystander = await asyncpg.connect(url)
+    async with open_store(url) as store:
+        try:
+            async with bystander.transaction():
+                await bystander.execute("UPDATE events SET reason = 'x' WHERE id = 1")
+                migrating = asyncio.create_task(migrate(store))
+                while (await indexes(url)).get(name) is not False:
+                    assert not migrating.done()
+                    await asyncio.sleep(0.02)
+                yield migrating
+            await asyncio.wait([migrating])
+        finally:
+            await bystander.close()
+
+
+async def test_whoever_writes_is_not_held_up_while_an_index_is_built(empty_postgres_url: str) -> None:
+    await in_use(empty_postgres_url)
+    writer = await asyncpg.connect(empty_postgres_url)
+    async with held_up(empty_postgres_url, "events_phone") as migrating:
+        for number in range(20, 25):
+            await writer.execute(
+                "INSERT INTO events (id, type, lane, channel, status, created, external_id, email) "
+                f"VALUES ({number}, 'order', 0, 'email', 'pending', 0, 'A', 'zoe@example.com')",
+                timeout=5,
+            )
+        assert not migrating.done()
+    assert await migrating == BESIDE
+    await writer.close()
+    assert await indexes(empty_postgres_url) == {"events_phone": True, "events_device": True}
+
+
+async def test_an_index_whose_building_was_interrupted_is_built_anew(empty_postgres_url: str) -> None:
+    await in_use(empty_postgres_url)
+    async with held_up(empty_postgres_url, "events_phone") as migrating:
+        killer = await asyncpg.connect(empty_postgres_url)
+        await killer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND datname = current_database()"
+        )
+        await killer.close()
+        with pytest.raises(
+            StoreError,
+            match=r"nothing was changed: the index events_phone could not be built: .*; run `pet",
+        ):
+            await migrating
+    assert await indexes(empty_postgres_url) == {"events_phone": False}
+    async with open_store(empty_postgres_url) as store:
+        # it is done when it is of use
+        assert await pending_migrations(store) == BESIDE
+        assert await migrate(store) == BESIDE
+        await check_tables(store)
+    assert await indexes(empty_postgres_url) == {"events_phone": True, "events_device": True}
+
+
+async def test_whoever_comes_second_waits_without_holding_up_the_first(empty_postgres_url: str) -> None:
+    await in_use(empty_postgres_url)
+    async with asyncio.timeout(30), open_store(empty_postgres_url) as store:
+        async with held_up(empty_postgres_url, "events_phone") as first:
+            second = asyncio.create_task(migrate(store))
+            await asyncio.sleep(0.5)
+            assert not second.done()
+        # between two steps the other one may have its turn
+        assert sorted(await first + await second) == BESIDE
 
 
 # ------------------------------------------------------------------------------------------------ versions side by side

@@ -205,11 +205,13 @@ class Store:
         changed, _ = await on.execute_query(*self.queries.bind(query, values))
         return changed
 
-    async def read(self, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    async def read(self, sql: str, values: Sequence[Any], on: BaseDBAsyncClient | None = None) -> list[dict[str, Any]]:
         """Run a reading statement composed elsewhere, its parameters written as `?`."""
         if self.dialect == "postgres":
             pieces = sql.split("?")
             sql = pieces[0] + "".join(f"${number}{piece}" for number, piece in enumerate(pieces[1:], 1))
+        if on is not None:
+            return await on.execute_query_dict(sql, list(values))
         return await self.again(lambda: self.connection.execute_query_dict(sql, list(values)))
 
     async def secret(self) -> bytes:

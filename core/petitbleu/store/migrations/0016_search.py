@@ -5,9 +5,8 @@ would cost every step of every event. SQLite has one index in the order of listi
 it takes the place of the one on `created` alone.
 """
 
-from tortoise.migrations import operations as ops
-
 from ._dialect import SqliteSQL
+from ._index import Index
 from ._uncopied import Uncopied
 
 _CREATED = "idx_events_created_d969d8"
@@ -17,10 +16,7 @@ class Migration(Uncopied):
     dependencies = [("petitbleu", "0015_rendered")]
 
     operations = [
-        ops.RunSQL(
-            ["CREATE INDEX events_phone ON events (mobile_phone) WHERE mobile_phone <> ''"],
-            reverse_sql=["DROP INDEX events_phone"],
-        ),
+        Index("events_phone", "events (mobile_phone) WHERE mobile_phone <> ''"),
         SqliteSQL(
             [
                 "CREATE INDEX events_search ON events (created, id, status, type, channel, feedback, brand, cause, "

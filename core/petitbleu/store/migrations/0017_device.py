@@ -11,8 +11,4 @@ class Migration(Uncopied):
 
     operations = [
         ops.AddField(model_name="EventRow", name="device", field=fields.CharField(db_default="", max_length=255)),
-        ops.RunSQL(
-            ["CREATE INDEX events_device ON events (device) WHERE device <> ''"],
-            reverse_sql=["DROP INDEX events_device"],
-        ),
     ]

@@ -11,13 +11,13 @@ class PostgresSQL(ops.RunSQL):
     async def database_forward(
         self, app_label: str, old_state: State, new_state: State, state_editor: BaseSchemaEditor | None = None
     ) -> None:
-        if _postgres(state_editor):
+        if postgres(state_editor):
             await super().database_forward(app_label, old_state, new_state, state_editor)
 
     async def database_backward(
         self, app_label: str, old_state: State, new_state: State, state_editor: BaseSchemaEditor | None = None
     ) -> None:
-        if _postgres(state_editor):
+        if postgres(state_editor):
             await super().database_backward(app_label, old_state, new_state, state_editor)
 
 
@@ -27,15 +27,15 @@ class SqliteSQL(ops.RunSQL):
     async def database_forward(
         self, app_label: str, old_state: State, new_state: State, state_editor: BaseSchemaEditor | None = None
     ) -> None:
-        if not _postgres(state_editor):
+        if not postgres(state_editor):
             await super().database_forward(app_label, old_state, new_state, state_editor)
 
     async def database_backward(
         self, app_label: str, old_state: State, new_state: State, state_editor: BaseSchemaEditor | None = None
     ) -> None:
-        if not _postgres(state_editor):
+        if not postgres(state_editor):
             await super().database_backward(app_label, old_state, new_state, state_editor)
 
 
-def _postgres(editor: BaseSchemaEditor | None) -> bool:
+def postgres(editor: BaseSchemaEditor | None) -> bool:
     return editor is not None and editor.DIALECT == "postgres"
