@@ -7,6 +7,7 @@ import logging
 import math
 import traceback
 from collections.abc import Mapping
+from functools import cache
 
 from aiohttp import web
 from petitbleu import Unavailable, XmlLimits, XmlRefused, parse_xml
@@ -36,7 +37,7 @@ logger = logging.getLogger("petitbleu.soap")
 
 def soap_route(door: Door) -> web.RouteDef:
     """The one address of every SOAP call. Whatever happens, the answer is an envelope."""
-    services = {name: methods(application) for name, application in applications().items()}
+    services = _services()
     limits = door.settings.xml_limits(door.services.body_limit)
 
     async def handle(request: web.Request) -> web.Response:
@@ -59,6 +60,13 @@ def soap_route(door: Door) -> web.RouteDef:
         return _response(version, 200, answer, None)
 
     return web.post(ROUTER, handle)
+
+
+@cache
+def _services() -> Mapping[str, Mapping[str, Bound]]:
+    """The methods of every service. To make them is a large part of a start, and they are the same for whoever checks
+    the configuration and for the server after it."""
+    return {name: methods(application) for name, application in applications().items()}
 
 
 async def _body(request: web.Request, limits: XmlLimits) -> bytes:
