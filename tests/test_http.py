@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import sys
 from collections.abc import AsyncIterator, Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
 
@@ -116,9 +116,8 @@ def extra(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         module = ModuleType("extra_plugin")
         vars(module).update(members)
         monkeypatch.setitem(sys.modules, "extra_plugin", module)
-        found = entry_points(group=plugins.GROUP)
-        points = [*found, EntryPoint("extra", "extra_plugin", plugins.GROUP)]
-        monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+        points = [*plugins.installed(), EntryPoint("extra", "extra_plugin", plugins.GROUP)]
+        monkeypatch.setattr(plugins, "installed", lambda: points)
 
     return install
 

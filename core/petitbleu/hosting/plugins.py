@@ -9,7 +9,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib import metadata
+from importlib.metadata import Distribution, EntryPoint
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -105,6 +107,9 @@ class Manager(pluggy.PluginManager):
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         """A former hook's implementation is one of the hook."""
+        # pluggy would look at all that a module has, which is a third of loading it
+        if not name.startswith(PREFIX):
+            return None
         options = super().parse_hookimpl_opts(plugin, name)
         former = self.former_hooks.get(name)
         return options if options is None or former is None else {**options, "specname": former.now}
@@ -137,7 +142,7 @@ def load(
     `specs` is the page of the hooks. Raises `PluginError`.
     """
     # a look at all that is installed takes as long as all the rest
-    looked = found if found is not None or set(names) <= set(given) else entry_points(group=GROUP)
+    looked = found if found is not None or set(names) <= set(given) else installed()
     available = _by_name(looked or ())
     manager = Manager(specs)
     plugins = [_given(name, given[name]) if name in given else _load_one(name, available) for name in names]
@@ -153,7 +158,15 @@ def load(
 
 
 def available_plugins() -> list[str]:
-    return sorted(_by_name(entry_points(group=GROUP)))
+    return sorted(_by_name(installed()))
+
+
+def installed() -> list[EntryPoint]:
+    """`entry_points(group=GROUP)`, without reading what all other packages offer."""
+    ours = [one for one in metadata.distributions() if f"[{GROUP}]" in (one.read_text("entry_points.txt") or "")]
+    # of several of one name the first on the path is the one that is installed
+    names = {one.metadata["Name"] for one in ours}
+    return [point for name in sorted(names) for point in metadata.distribution(name).entry_points.select(group=GROUP)]
 
 
 def _by_name(points: Iterable[EntryPoint]) -> dict[str, list[EntryPoint]]:
@@ -167,10 +180,14 @@ def _by_name(points: Iterable[EntryPoint]) -> dict[str, list[EntryPoint]]:
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
-    if point.dist is None:
-        return "", ""
-    # each look at `dist` reads its file anew
-    told = point.dist.metadata
+    return ("", "") if point.dist is None else _named(point.dist)
+
+
+@lru_cache(maxsize=16)
+def _named(found: Distribution) -> tuple[str, str]:
+    """Its name and version. Each look at what it tells of itself reads its file, README and all, and many plugins may
+    come from one."""
+    told = found.metadata
     return told["Name"], told["Version"]
 
 
