@@ -46,6 +46,8 @@ def test_the_queue_is_the_events_own_or_its_types() -> None:
         ("x", [("", "should be an object")]),
         ({"email": []}, [("email", "should be text")]),
         ({"queue": "fast", "priority": 200}, [("priority", "less than"), ("queue", "'realtime' or 'batch'")]),
+        ({"\ud800": "x", "email": 5}, [("'\\ud800'", "should be a name"), ("email", "should be text")]),
+        ({1: "x", None: 2}, [("1", "should be a name"), ("None", "should be a name")]),
         ({"channel": "sms", "wishedChannel": "email"}, [("channel", "another channel than")]),
         ({"type": "other"}, [("type", "is not 'order'")]),
         ({"ctx": 2.0**63}, [("ctx", "64 bits")]),

@@ -73,15 +73,9 @@ def event_from_json(
     Scalars outside `ctx` become attributes, and so text, as they are in XML; objects and lists become children, and
     what is in them keeps its JSON type. What is wrong with its form stands in the event's `problems`.
     """
-    problems: list[Reject] = []
     if not isinstance(value, Mapping):
         return IncomingEvent(Queue.REALTIME, {}, problems=(Reject("", _OBJECT),))
-    try:
-        event = JsonEvent.model_validate(value)
-    except ValidationError as error:
-        problems = [Reject(str(one["loc"][0]), _said(one)) for one in error.errors(include_url=False)]
-        wrong = {one.attribute for one in problems}
-        event = JsonEvent.model_validate({name: item for name, item in value.items() if name not in wrong})
+    event, problems = _read(value)
     given = {**event.__dict__, **(event.model_extra or {})}
     queue = given.pop("queue", None)
     wish = given.pop("channel", None)
@@ -108,6 +102,27 @@ def event_from_json(
         else:
             attributes[name] = str(item).lower() if kind is bool else str(item)
     return IncomingEvent(Queue(queue or queue_of(attributes.get("type", ""))), attributes, children, tuple(problems))
+
+
+def _read(value: Mapping[Any, Any]) -> tuple[JsonEvent, list[Reject]]:
+    """With what is wrong with its members, which are left out then."""
+    try:
+        return JsonEvent.model_validate(value), []
+    except ValidationError:
+        problems = [Reject(ascii(name), "should be a name, which is text") for name in value if not _is_text(name)]
+    named = {name: item for name, item in value.items() if _is_text(name)}
+    try:
+        return JsonEvent.model_validate(named), problems
+    except ValidationError as error:
+        found = [Reject(str(one["loc"][0]), _said(one)) for one in error.errors(include_url=False)]
+    wrong = {one.attribute for one in found}
+    kept = {name: item for name, item in named.items() if name not in wrong}
+    return JsonEvent.model_validate(kept), [*problems, *found]
+
+
+def _is_text(name: object) -> bool:
+    """YAML has other names than texts, and JSON has half characters (lone surrogates)."""
+    return isinstance(name, str) and not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _tree(value: Any, path: str, depth: int, problems: list[Reject]) -> Any:

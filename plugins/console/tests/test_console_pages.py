@@ -395,7 +395,9 @@ async def test_a_proof_goes_out(chief: Visitor, channel: RecordingChannel) -> No
     assert [message.address for message in channel.messages] == ["me@example.com"]
 
 
-@pytest.mark.parametrize("event", ["no json", "[1]", '{"ctx": {"name": {{', '{"priority": "x"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "event", ["no json", "[1]", '{"ctx": {"name": {{', '{"priority": "x"}', r'{"\ud800": "x"}', "[" * 100_000]
+)
 async def test_a_pasted_event_that_is_wrong_says_so(chief: Visitor, event: str) -> None:
     await chief.go("templates/note/record/preview")
     await chief.post("templates/note/record/preview", {"version": "draft", "event": event})
