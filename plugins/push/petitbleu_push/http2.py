@@ -27,7 +27,6 @@ from h2.events import (
     ResponseReceived,
     StreamEnded,
     StreamReset,
-    WindowUpdated,
 )
 from h2.exceptions import H2Error, StreamClosedError, TooManyStreamsError
 from hpack import Encoder
@@ -214,6 +213,8 @@ class Connection(asyncio.Protocol):
                 handle = self._HANDLERS.get(type(event))
                 if handle is not None:
                     handle(self, event)
+            # only now: h2 has long closed the streams that the last of these events are about
+            self._send_all()
         except H2Error as error:
             self._flush()
             self.abort(f"the server breaks HTTP/2: {type(error).__name__}")
@@ -226,13 +227,9 @@ class Connection(asyncio.Protocol):
         self._ended(f"connection lost: {exc}" if exc else "the server closed the connection")
 
     def _settings(self, _: RemoteSettingsChanged) -> None:
-        self._send_all()
         if not self.ready.done():
             self.ready.set_result(None)
         self._changed()
-
-    def _window(self, _: WindowUpdated) -> None:
-        self._send_all()
 
     def _headers(self, event: ResponseReceived) -> None:
         if (stream := self._streams.get(event.stream_id)) is not None:
@@ -288,7 +285,6 @@ class Connection(asyncio.Protocol):
         DataReceived: _data,
         StreamEnded: _end,
         StreamReset: _reset,
-        WindowUpdated: _window,
         RemoteSettingsChanged: _settings,
         ConnectionTerminated: _goaway,
         PingAckReceived: lambda *_: None,
@@ -301,7 +297,12 @@ class Connection(asyncio.Protocol):
         stream = self._streams.pop(number, None)
         if stream is not None:
             stream.timer.cancel()
-            if not stream.answer.done():
+            if stream.answer.done():
+                return
+            if stream.headers.get(b":status") == b"200":
+                # it was taken, whatever the rest of the answer would have been
+                stream.answer.set_result(Response(200, stream.headers, bytes(stream.body)))
+            else:
                 stream.answer.set_exception(error if unsent is None else Unprocessed(str(error)))
 
     def _late(self, number: int, timeout: float) -> None:

@@ -101,6 +101,9 @@ class Pool:
         failed: ConnectFailed | None = None
         try:
             await connect(self._url, self._context, connection, self._timeout)
+            if not connection.usable:
+                # another one would most likely fare no better
+                raise ConnectFailed("the server takes no request: it takes leave at once")
             self._all.add(connection)
             self._usable.append(connection)
         except ConnectFailed as error:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
+from h2.errors import ErrorCodes
 from h2.events import RequestReceived, StreamEnded
 from h2.settings import SettingCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from petitbleu_push.http2 import Connection, Lost, Response, Unprocessed
+from petitbleu_push.http2 import ConnectFailed, Connection, Lost, Response, Unprocessed
 from petitbleu_push.pool import NoRoom, Pool
 
 HEADERS = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"x"), (b":path", b"/3/device/1f")]
@@ -164,6 +165,22 @@ async def test_a_request_whose_body_is_not_out_was_not_processed() -> None:
     assert isinstance((await ends([task]))[0], Unprocessed)
 
 
+@pytest.mark.parametrize("code", [ErrorCodes.REFUSED_STREAM, ErrorCodes.INTERNAL_ERROR])
+async def test_a_stream_that_is_reset_as_room_for_its_body_comes_takes_no_other_along(code: ErrorCodes) -> None:
+    """Both in one piece of what is read: h2 has closed the stream by the time we hear of the room."""
+    connection, wire, far = joined()
+    tasks = await asked(connection, 2, b"x" * 60_000)
+    first, second = [event.stream_id for event in far.read(wire) if isinstance(event, RequestReceived)]
+    far.h2.increment_flow_control_window(60_000)
+    far.h2.reset_stream(second, code)
+    far.h2.send_headers(first, [(":status", "200")], end_stream=True)
+    connection.data_received(far.said())
+    answered, reset = await ends(tasks)
+    assert isinstance(answered, Response)
+    assert isinstance(reset, Unprocessed)
+    assert connection.usable
+
+
 async def test_an_answer_before_the_end_of_the_body_counts() -> None:
     """As a server does that has seen enough."""
     connection, wire, far = joined()
@@ -181,6 +198,19 @@ async def test_an_answer_before_the_end_of_the_body_counts() -> None:
     far.h2.send_headers(3, [(":status", "200")], end_stream=True)
     connection.data_received(far.said())
     assert (await again).status == 200
+
+
+@pytest.mark.parametrize("status", ["200", "400"])
+async def test_a_request_that_was_taken_is_so_though_the_rest_of_the_answer_is_lost(status: str) -> None:
+    """A refusal without its reason says too little."""
+    connection, wire, far = joined()
+    (task,) = await asked(connection, 1)
+    far.read(wire)
+    far.h2.send_headers(1, [(":status", status)])
+    connection.data_received(far.said())
+    connection.connection_lost(None)
+    (end,) = await ends([task])
+    assert type(end) is (Response if status == "200" else Lost)
 
 
 async def test_room_follows_settings_and_never_exceeds_the_own_limit() -> None:
@@ -210,3 +240,27 @@ async def test_a_pool_that_is_closed_keeps_nobody_waiting() -> None:
     finally:
         server.close()
         await server.wait_closed()
+
+
+async def test_a_server_that_takes_leave_as_it_greets_is_not_called_without_end() -> None:
+    """As one does that is being drained, or does not want us: whoever waits hears of it at once."""
+    calls = 0
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        far = Far()
+        far.h2.close_connection(last_stream_id=0)
+        writer.write(far.said())
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    pool = Pool(url, ssl.create_default_context(), 1, 10, 1.0, 1.0, 60)
+    with pytest.raises(ConnectFailed, match="takes no request"):
+        await pool.reserve()
+    assert calls == 1
+    await pool.close()
+    server.close()
+    await server.wait_closed()
