@@ -417,22 +417,30 @@ async def test_a_body_is_capped(site: Site, path: str) -> None:
     async with client(site, max_size=5000) as guarded:
         with pytest.raises(FetchRefused, match=r"limit is 5000|more than 5000") as refused:
             await guarded.fetch(f"http://here.example:{site.port}/{path}")
-        assert refused.value.sent
+        assert (refused.value.sent, refused.value.status) == (True, 200)
         for fits in ("size/5000", "stream/5000"):
             assert len((await guarded.fetch(f"http://here.example:{site.port}/{fits}")).body) == 5000
 
 
 async def test_a_compressed_body_is_refused(site: Site) -> None:
     async with client(site) as guarded:
-        with pytest.raises(FetchRefused, match="compressed"):
+        with pytest.raises(FetchRefused, match="compressed") as refused:
             await guarded.fetch(f"http://here.example:{site.port}/zip")
+    assert refused.value.status == 200
 
 
 async def test_time_is_capped(site: Site) -> None:
     async with client(site, timeout=0.1) as guarded:
         with pytest.raises(FetchFailed, match=r"within 0\.1 s") as failed:
             await guarded.fetch(f"http://here.example:{site.port}/slow")
-    assert failed.value.sent
+    assert (failed.value.sent, failed.value.status) == (True, 0)
+
+
+async def test_a_redirect_s_status_is_not_the_answer_s(site: Site) -> None:
+    async with client(site, timeout=0.3) as guarded:
+        with pytest.raises(FetchFailed) as failed:
+            await guarded.fetch(f"http://here.example:{site.port}/to?url=/slow")
+    assert failed.value.status == 0
 
 
 def test_the_addresses_of_this_page_are_addresses() -> None:

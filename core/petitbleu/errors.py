@@ -155,10 +155,12 @@ class NotNow(PetitbleuError):
 
 
 class FetchError(PetitbleuError):
-    """`sent` tells whether the other side may have got the request."""
+    """`sent` tells whether the other side may have got the request. `status` is that of its answer, where there was one
+    and only what followed could not be had; else 0."""
 
-    def __init__(self, reason: str, sent: bool = False) -> None:
+    def __init__(self, reason: str, sent: bool = False, status: int = 0) -> None:
         self.sent = sent
+        self.status = status
         super().__init__(reason)
 
 

@@ -137,11 +137,13 @@ class Fetched:
 
 @dataclass(slots=True)
 class _Progress:
-    """What became of one request: the address that was refused where none was dialled, whether anything of it left."""
+    """What became of one request: the address that was refused where none was dialled, whether anything of it left, the
+    status of its answer."""
 
     refused: str = ""
     dialled: bool = False
     sent: bool = False
+    status: int = 0
 
 
 _progress: ContextVar[_Progress] = ContextVar("petitbleu_guarded_progress")
@@ -208,14 +210,15 @@ class GuardedClient:
             async with asyncio.timeout(self._settings.timeout):
                 return await self._follow(url, method, {"Accept-Encoding": "identity", **(headers or {})}, body)
         except TimeoutError:
-            raise FetchFailed(f"no answer within {self._settings.timeout:g} s", progress.sent) from None
+            reason = f"no answer within {self._settings.timeout:g} s"
+            raise FetchFailed(reason, progress.sent, progress.status) from None
         except FetchRefused as refused:
-            refused.sent = progress.sent
+            refused.sent, refused.status = progress.sent, progress.status
             raise
         except Exception as error:
             if progress.refused and not progress.dialled:
                 raise FetchRefused(f"its address {progress.refused} is not public", progress.sent) from None
-            raise FetchFailed(_words(error), progress.sent) from error
+            raise FetchFailed(_words(error), progress.sent, progress.status) from error
         finally:
             _progress.reset(token)
 
@@ -229,6 +232,7 @@ class GuardedClient:
             ) as response:
                 location = response.headers.get("Location")
                 if response.status not in _FOLLOWED or location is None or method not in ("GET", "HEAD"):
+                    progress.status = response.status
                     return await self._read(response, target)
             if left == 0:
                 break

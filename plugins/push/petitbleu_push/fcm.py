@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from urllib.parse import quote
 
@@ -103,12 +104,14 @@ class FcmProvider:
 
 
 async def _read(response: ClientResponse) -> bytes:
+    """What there is of the body. The status says what became of the message, also where the connection breaks here."""
     found = bytearray()
-    async for chunk in response.content.iter_any():
-        found += chunk
-        if len(found) > LARGEST_ANSWER:
-            response.close()
-            break
+    with suppress(ClientError, TimeoutError, OSError):
+        async for chunk in response.content.iter_any():
+            found += chunk
+            if len(found) > LARGEST_ANSWER:
+                response.close()
+                break
     return bytes(found)
 
 

@@ -14,6 +14,7 @@ from petitbleu import (
     Deferred,
     Delivered,
     Failed,
+    Fetched,
     FetchError,
     FetchRefused,
     GuardedClient,
@@ -69,11 +70,17 @@ class WebProvider:
         try:
             got = await self._client.fetch(target.endpoint, "POST", headers, body)
         except FetchError as error:
+            if error.status:
+                # it says what became of the message, whatever the body would have
+                return self._outcome(Fetched(error.status, {}, b"", target.endpoint), target)
             if error.sent:
                 return Unknown(self.name, f"no answer after the request was sent: {error}")
             if isinstance(error, FetchRefused):
                 return Failed(self.name, f"the subscription's endpoint: {error}", Scope.MESSAGE)
             return Deferred(self.name, f"no connection: {error}", Scope.PROVIDER)
+        return self._outcome(got, target)
+
+    def _outcome(self, got: Fetched, target: Subscription) -> Deferred | Delivered | Failed:
         if 200 <= got.status < 300:
             return Delivered(self.name, f"{got.status} from {target.host}", str(got.status))
         wait = seconds_to_wait(got.headers.get("retry-after"), self._now())

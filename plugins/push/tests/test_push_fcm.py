@@ -295,3 +295,18 @@ async def test_an_endless_answer_is_cut(google: Google) -> None:
     google.script.append(endless)
     async with android(google) as to:
         assert verdict(await send(to, note())) == (Failed, Scope.MESSAGE, "400")
+
+
+async def test_a_message_that_google_took_is_not_sent_again_because_the_answer_breaks_off(google: Google) -> None:
+    async def breaks(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b'{"name": ')
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    google.script.append(breaks)
+    async with android(google) as to:
+        assert await send(to, note()) == Delivered("fcm/shop", "200", "200", "")
+    assert len(google.seen) == 1

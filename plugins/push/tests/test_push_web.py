@@ -146,6 +146,25 @@ async def test_refusals(service: PushService, answer: web.Response, kind: type, 
     assert len(service.seen) == 1
 
 
+async def drips(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(status=201)
+    await response.prepare(request)
+    await asyncio.sleep(30)
+    return response
+
+
+async def test_what_follows_the_status_matters_to_nobody(service: PushService) -> None:
+    """A message that the push service has is not sent again because of the rest of the answer."""
+    service.script.append(always(web.Response(status=201, body=b"x" * 1_048_577)))
+    service.script.append(always(web.Response(status=201, body=b"x", headers={"Content-Encoding": "gzip"})))
+    service.script.append(drips)
+    service.script.append(always(web.Response(status=410, body=b"x" * 1_048_577)))
+    async with web_app(service, RAW, timeout=0.5) as to:
+        for _ in range(3):
+            assert isinstance(await send(to, note(service.browser())), Delivered)
+        assert verdict(await send(to, note(service.browser()))) == (Failed, Scope.ADDRESS, "410")
+
+
 async def test_retry_after_is_heeded(service: PushService) -> None:
     service.script.append(always(web.Response(status=429, headers={"Retry-After": "60"})))
     async with web_app(service, RAW) as to:

@@ -72,7 +72,10 @@ async def post(
     try:
         got = await client.fetch(to.url, "POST", sent, body)
     except FetchError as error:
-        return NotTold(str(error))
+        if not error.status:
+            return NotTold(str(error))
+        # the status says what became of the message, whatever the body would have
+        got = Fetched(error.status, {}, b"", to.url)
     if 200 <= got.status < 300:
         return Told(str(got.status))
     return NotTold(said(got, reply_length), wait(got.headers.get("retry-after"), now), got.status == GONE)
