@@ -18,7 +18,7 @@ from petitbleu import Accept, Check, IncomingEvent, Operator, Queue, Unavailable
 from petitbleu.config import SAMPLE
 from petitbleu.errors import PluginError
 from petitbleu.serving.app import Server, running
-from petitbleu.serving.http import plain_errors, trusted_proxies
+from petitbleu.serving.http import plain_errors, quiet, trusted_proxies
 
 EMAIL = "{email: {providers: {main: {host: 127.0.0.1, port: 1, security: plain}}}}"
 CTX = elements({"link": "https://shop.example.com/r", "minutes": "30", "user": {"login": "zoe"}})
@@ -85,6 +85,42 @@ async def test_an_unexpected_failure_shows_no_trace(client: Any, caplog: pytest.
     async with made.get("/") as response:
         assert (response.status, await response.text()) == (500, "Internal error\n")
     assert "secret detail" in caplog.text
+
+
+async def test_a_body_that_is_not_what_its_headers_say_is_the_callers_fault(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def read(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    quiet()
+    one = await client(plain_errors, handler=read)
+    answer = await one.get("/", data=b"no gzip", headers={"Content-Encoding": "gzip"}, compress=None)
+    assert (answer.status, await answer.text()) == (400, "The body is not what its headers say\n")
+    assert answer.headers["Connection"] == "close"
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_and_does_not_fill_the_log(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    async with running(SAMPLE, overrides(sqlite_url, "[email]"), role="intake") as server:
+        caplog.clear()
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+        writer.close()
+        assert [one.name for one in caplog.records if one.name.startswith("aiohttp")] == []
 
 
 async def test_an_answer_that_breaks_off_is_seen_not_to_be_whole(client: Any, caplog: pytest.LogCaptureFixture) -> None:

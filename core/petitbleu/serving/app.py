@@ -17,7 +17,7 @@ from ..hosting.plugins import CORE
 from ..instance import Instance, Plan, Source, Surroundings, assemble, open_instance
 from ..store import open_store
 from .chores import Role, begin, chores, warm
-from .http import health_routes, measured, plain_errors, trusted_proxies
+from .http import health_routes, measured, plain_errors, quiet, trusted_proxies
 from .listening import BACKLOG, listen, url
 from .scrape import Scrape
 
@@ -120,6 +120,7 @@ async def running(
     ):
         http = instance.config.http
         stop = asyncio.Event()
+        quiet()
         runner = web.AppRunner(
             build_app(instance, role, instance.queue.incarnation if label else "", stop),
             access_log=None,

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence, Set
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from ..metrics import Metrics
@@ -108,6 +109,10 @@ async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResp
         response = await handler(request)
     except web.HTTPException:
         raise
+    except web.RequestPayloadError:
+        # what is left unread of the request would be taken for the next one
+        headers = {"Connection": "close"}
+        return web.Response(status=400, text="The body is not what its headers say\n", headers=headers)
     except (Exception, SystemExit, GeneratorExit):
         # a plugin's route that exits ends its own request, not the server
         logger.exception("%s %s failed", request.method, request.path)
@@ -117,6 +122,16 @@ async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResp
         return web.Response(status=500, text="Internal error\n")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response
+
+
+def quiet() -> None:
+    """Let what is no HTTP, and a body that is not what its headers say, not fill the log with traces: who sends it is
+    told 400."""
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError | web.RequestPayloadError)
 
 
 def health_routes(look: Callable[[], Awaitable[Health]]) -> list[web.RouteDef]:

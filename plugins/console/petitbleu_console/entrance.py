@@ -105,7 +105,10 @@ def is_ours(request: web.Request) -> bool:
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("Origin", "")
-    return not origin or urlsplit(origin).netloc == request.host
+    try:
+        return not origin or urlsplit(origin).netloc == request.host
+    except ValueError:
+        return False
 
 
 def holds_key(ticket: Ticket, given: str) -> bool:

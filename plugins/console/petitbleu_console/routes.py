@@ -138,6 +138,9 @@ def _inside(path: str) -> str:
 
 
 async def _form(request: web.Request) -> dict[str, str]:
+    """As our pages send it; nothing of anything else."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        return {}
     posted = await request.post()
     return {name: value for name, value in posted.items() if isinstance(value, str)}
 

@@ -88,6 +88,28 @@ async def test_a_wrong_password_login_or_right_look_the_same(visit: Any, login: 
 
 
 @pytest.mark.parametrize(
+    ("path", "headers", "body", "status"),
+    [
+        ("sign-in", {"Origin": "http://["}, b"login=chief", 403),
+        ("language", {"Origin": "http://["}, b"language=fr", 303),
+        ("sign-in", {"Content-Type": "multipart/form-data"}, b"x", 403),
+        ("sign-in", {"Content-Type": "multipart/form-data; boundary=x"}, b"x", 403),
+        ("language", {"Content-Type": "multipart/form-data; boundary=x"}, b"x", 303),
+        ("sign-in", {"Content-Encoding": "gzip"}, b"no gzip", 400),
+    ],
+)
+async def test_what_no_page_of_ours_sends_is_refused(
+    server: Server, visit: Any, path: str, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    session = visit().session
+    async with session.post(
+        f"{server.url}/console/{path}", data=body, headers={**form, **headers}, allow_redirects=False
+    ) as answer:
+        assert answer.status == status
+
+
+@pytest.mark.parametrize(
     "to", ["https://evil.example.com/", "//evil.example.com", "/console//evil", "/console/\\evil", ""]
 )
 async def test_signing_in_leads_nowhere_else(visit: Any, to: str) -> None:
