@@ -126,6 +126,20 @@ def test_includes_that_lead_nowhere(tmp_path: Path) -> None:
     ]
 
 
+def test_paths_that_are_none(tmp_path: Path) -> None:
+    long = "é" * 300
+    write(
+        tmp_path,
+        petitbleu=f'include: ["a\\0b", {long}]\ndatabase: {{file: "a\\0b"}}\nhttp: {{host: {{file: {long}}}}}\n',
+    )
+    assert refusals(tmp_path) == [
+        "petitbleu.yaml:1:11: include: there is no file a\0b",
+        f"petitbleu.yaml:1:19: include: there is no file {long}",
+        "petitbleu.yaml:2:18: database.file: 'a\\x00b' is no path: embedded null byte",
+        f"petitbleu.yaml:3:21: http.host.file: {long} cannot be read: File name too long",
+    ]
+
+
 # ------------------------------------------------------------------------------------------------------------- secrets
 
 

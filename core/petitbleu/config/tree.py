@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -67,10 +68,11 @@ def _with_includes(reading: Reading, file: Path, chain: tuple[Path, ...], done: 
     merged = Node({name: child for name, child in tree.value.items() if name != "include"}, tree.place)
     for place, text in _include_paths(reading, tree.at("include")):
         target = file.parent / text
-        if target.resolve() in chain:
-            reading.say(place, ("include",), f"{text} includes this file in turn")
-        elif not target.is_file():
+        # a path may be none, too long or with a NUL character, which a Path takes for an error
+        if not os.path.isfile(target):
             reading.say(place, ("include",), f"there is no file {target}")
+        elif target.resolve() in chain:
+            reading.say(place, ("include",), f"{text} includes this file in turn")
         elif target.resolve() not in done:
             merged = _merged(reading, merged, _with_includes(reading, target, chain, done), ())
     return merged
@@ -214,6 +216,8 @@ def _from_file(reading: Reading, node: Node, path: Steps) -> Node:
         reading.say(node.place, (*path, "file"), f"{target} cannot be read: {error.strerror}")
     except UnicodeDecodeError:
         reading.say(node.place, (*path, "file"), f"{target} should be UTF-8 text")
+    except ValueError as error:
+        reading.say(node.place, (*path, "file"), f"{node.value!r} is no path: {error}")
     else:
         if len(raw) > LONGEST_SECRET:
             reading.say(node.place, (*path, "file"), f"{target} has more than {LONGEST_SECRET} bytes")
