@@ -69,8 +69,10 @@ class AccessToken:
             self._value = str(self._credentials.token)
             self._until = self._clock() + (ends - datetime.now(UTC)).total_seconds()
             self._failed = None
-        except GoogleAuthError as error:
-            retry = "" if getattr(error, "retryable", False) else "; check the service account"
+        except Exception as error:
+            # google-auth lets through what it does not expect, such as a page of HTML in place of a token
+            ours = isinstance(error, GoogleAuthError) and not error.retryable
+            retry = "; check the service account" if ours else ""
             self._failed = (self._clock(), f"Google gives no access token: {type(error).__name__}{retry}")
         finally:
             self._task = None

@@ -8,6 +8,9 @@ from collections import deque
 
 from .http2 import ConnectFailed, Connection, connect
 
+PAUSE = 5.0
+"""Seconds after a connection that could not be had, until another one is tried beside those there are."""
+
 
 class NoRoom(Exception):
     """Every connection had all the requests it may have, for too long."""
@@ -38,6 +41,7 @@ class Pool:
         self._all: set[Connection] = set()
         self._waiting: deque[asyncio.Future[Connection]] = deque()
         self._opening: asyncio.Task[None] | None = None
+        self._enough_until = 0.0
         self._room = streams
         self._closed = False
 
@@ -93,7 +97,10 @@ class Pool:
     def _open_if_needed(self) -> None:
         while self._waiting and self._waiting[0].done():
             self._waiting.popleft()
-        if self._waiting and self._opening is None and len(self._usable) < self._most and not self._closed:
+        if self._closed or not self._waiting or self._opening is not None:
+            return
+        enough = self._usable and asyncio.get_running_loop().time() < self._enough_until
+        if len(self._usable) < self._most and not enough:
             self._opening = asyncio.create_task(self._open())
 
     async def _open(self) -> None:
@@ -108,6 +115,7 @@ class Pool:
             self._usable.append(connection)
         except ConnectFailed as error:
             failed = error
+            self._enough_until = asyncio.get_running_loop().time() + PAUSE
         finally:
             self._opening = None
         if failed is None:

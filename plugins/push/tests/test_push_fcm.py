@@ -284,6 +284,19 @@ async def test_after_a_failure_google_is_asked_again_a_little_later(google: Goog
 # ------------------------------------------------------------------------------------------------------- no answer
 
 
+@pytest.mark.parametrize("answer", ["<html>log in to the wireless network</html>", '{"access_token": "x"}', "[]"])
+async def test_whatever_stands_in_for_googles_answer_is_a_failure_like_others(google: Google, answer: str) -> None:
+    google.grants.extend(web.Response(text=answer, content_type="text/html") for _ in range(2))
+    async with android(google) as to:
+        for _ in range(2):
+            outcome = await send(to, note())
+            assert isinstance(outcome, Deferred)
+            assert outcome.scope is Scope.PROVIDER
+            assert outcome.text.startswith("Google gives no access token: ")
+    # the second message waits until it is asked again
+    assert (google.asked, google.seen) == (1, [])
+
+
 async def test_an_endless_answer_is_cut(google: Google) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=400)

@@ -264,3 +264,29 @@ async def test_a_server_that_takes_leave_as_it_greets_is_not_called_without_end(
     await pool.close()
     server.close()
     await server.wait_closed()
+
+
+async def test_a_server_that_wants_no_second_connection_is_not_asked_for_one_with_every_request() -> None:
+    calls = 0
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            writer.write(Far().said())
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    pool = Pool(url, ssl.create_default_context(), 2, 1, 5.0, 1.0, 60)
+    connection = await pool.reserve()
+    for _ in range(20):
+        waiting = asyncio.create_task(pool.reserve())
+        await asyncio.sleep(0.02)
+        pool.release(connection)
+        assert await waiting is connection
+    assert calls == 2
+    await pool.close()
+    server.close()
+    await server.wait_closed()
