@@ -107,6 +107,7 @@ async def unknown_argument(evnt: Event) -> None: ...
     ("hook", "function", "cause"),
     [
         ("petitbleu_chek_event", misspelt, r"no such hook; did you mean 'petitbleu_check_event'\?"),
+        ("pettibleu_check_event", misspelt, r"no such hook; did you mean 'petitbleu_check_event'\?"),
         ("petitbleu_check_event", not_async, "must be async def"),
         ("petitbleu_check_event", unknown_argument, "has no argument 'evnt'; it offers event, settings, state"),
     ],
