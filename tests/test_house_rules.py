@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
@@ -76,13 +77,16 @@ def test_a_public_name_says_what_it_is(package: ModuleType) -> None:
     assert silent == []
 
 
-def _imports(module: Path) -> Iterator[tuple[str, list[str]]]:
+@cache
+def _imports(module: Path) -> Sequence[tuple[str, Sequence[str]]]:
     """(module, names) of each import, wherever in the file it stands; relative ones start with a dot."""
+    found: list[tuple[str, Sequence[str]]] = []
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, []) for alias in node.names)
+            found += [(alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or ""), [alias.name for alias in node.names]
+            found.append(("." * node.level + (node.module or ""), [alias.name for alias in node.names]))
+    return found
 
 
 @pytest.mark.parametrize("module", sorted(CORE.rglob("*.py")), ids=named)
