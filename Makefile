@@ -16,8 +16,7 @@ demo: $(VENV)/.run
 # their bytecode, whatever the environment says
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -q --ignore tests/servers --numprocesses 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest -q tests/servers -m "not alone" --numprocesses 2 --dist loadfile --and-before
+	$(BIN)/python -m pytest -q -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -q tests/servers -m alone --and-before
 
 lint: $(VENV)/.dev

@@ -24,8 +24,6 @@ from petitbleu.store import Store, open_store
 from petitbleu.store.payload import moment
 from petitbleu.throttle.window import Window
 
-pytestmark = pytest.mark.alone
-
 CONFIG = """
 instance: {{name: flow-test, brand: one}}
 database: {database}
@@ -239,6 +237,7 @@ async def timed(world: World, count: int) -> float:
 SPEED = 0.05
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("trouble", ["refuses", "turns away", "slow"])
 async def test_a_provider_in_trouble_leaves_the_other_its_throughput(world: Any, trouble: str) -> None:
     """Each message takes the good provider 50 ms, so that time is places and not processor."""
@@ -313,6 +312,7 @@ async def test_events_that_cannot_wait_for_their_provider_expire_in_time(world: 
     assert "its expiration passed" in found[-1]["reason"]
 
 
+@pytest.mark.alone
 async def test_a_slow_destination_leaves_the_others_their_throughput(world: Any) -> None:
     made: World = await world(Sink(lambda domain: 3.0 if domain == "slow.example" else SPEED), Sink())
     async with made.working():
@@ -329,6 +329,7 @@ async def test_a_slow_destination_leaves_the_others_their_throughput(world: Any)
     assert made.one.taken_of("slow.example") < len(slow)
 
 
+@pytest.mark.alone
 async def test_processes_keep_a_common_rate_and_concurrency(world: Any) -> None:
     made: World = await world(Sink(lambda domain: 0.1), Sink())
     limits = "delivery.providers={email/one: {concurrency: 4}, email/two: {rate: 30}}"
