@@ -6,7 +6,7 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -132,13 +132,15 @@ def fits(wanted: Answers, status: int, data: Any) -> bool:
 
 
 async def _read(response: ClientResponse, longest: int) -> bytes:
-    """The beginning of a body; a longer one is not read on."""
+    """The beginning of a body; a longer one is not read on. Where it breaks off, the status has been told all the
+    same, which is what became of the message unless the settings look into the body."""
     found = bytearray()
-    async for chunk in response.content.iter_chunked(65_536):
-        found += chunk
-        if len(found) > longest:
-            response.close()
-            break
+    with suppress(ClientError, TimeoutError, OSError):
+        async for chunk in response.content.iter_chunked(65_536):
+            found += chunk
+            if len(found) > longest:
+                response.close()
+                break
     return bytes(found[:longest])
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
-from petitbleu import Deferred, Delivered, Failed, Receipt, ReceiptState, Scope, Unknown
+from petitbleu import Deferred, Delivered, Failed, Outcome, Receipt, ReceiptState, Scope, Unknown
 from petitbleu_sms.gateway import fits
 from petitbleu_sms.gateway_settings import Answers
 from petitbleu_sms.settings import SmsSettings
@@ -47,8 +47,9 @@ class Served:
         self.headers: dict[str, str] = {}
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
         self.hang = False
+        self.breaks_off = False
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def take(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         form = dict(await request.post())
         body = json.loads(raw) if request.content_type == "application/json" else form
@@ -56,6 +57,13 @@ class Served:
         if self.hang:
             assert request.transport is not None
             request.transport.abort()
+        if self.breaks_off:
+            response = web.StreamResponse(status=self.status, headers={"Content-Length": "100"})
+            await response.prepare(request)
+            await response.write(b'{"messages": [{"id": "m-1"}')
+            assert request.transport is not None
+            request.transport.close()
+            return response
         text = self.body if isinstance(self.body, str) else json.dumps(self.body)
         return web.Response(status=self.status, text=text, headers=self.headers)
 
@@ -175,6 +183,25 @@ async def test_a_header_with_a_line_break_is_not_sent(served: Any, messenger: An
     assert isinstance(outcome, Deferred)
     assert outcome.scope is Scope.US
     assert (core.handed_off, gateway.asked) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "expected"),
+    [
+        ({}, 200, Delivered),
+        ({"success": {"status": "2xx", "path": "messages.*.id"}}, 200, Unknown),
+        ({}, 400, Failed),
+        ({}, 503, Deferred),
+    ],
+)
+async def test_an_answer_that_breaks_off_counts_as_far_as_it_was_heard(
+    served: Any, messenger: Any, send: Any, more: dict[str, Any], status: int, expected: type[Outcome]
+) -> None:
+    gateway, url = served
+    gateway.status, gateway.breaks_off = status, True
+    async with messenger(gateways={"gate": {"url": url, "json": {"to": "{{ to }}"}, **more}}) as state:
+        assert type(await send(state)) is expected
+    assert len(gateway.asked) == 1
 
 
 async def test_a_huge_answer_is_not_read(served: Any, messenger: Any, send: Any) -> None:
