@@ -75,6 +75,7 @@ from .operating import (
     TemplateVersion,
     Unsuppressed,
 )
+from .retry import retry_after
 from .services import (
     Accept,
     Auth,
@@ -270,4 +271,5 @@ __all__ = [
     "is_public",
     "no_arguments",
     "parse_xml",
+    "retry_after",
 ]

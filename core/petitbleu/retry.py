@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from .types import Retry
+
+LONGEST_WAIT = 86_400.0
+"""Seconds that whoever asks to be left alone is left alone at most."""
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait, at most a day, by the header `Retry-After` of an HTTP answer: a number of them or a date (RFC
+    9110 10.2.3). None where it says nothing that can be read."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdecimal():
+        return min(float(text), LONGEST_WAIT)
+    try:
+        until = parsedate_to_datetime(text)
+        return min(max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds()), LONGEST_WAIT)
+    except (ValueError, OverflowError):
+        return None
 
 
 def delay(attempt: int, retry: Retry, asked: float | None, random: Callable[[], float]) -> float:

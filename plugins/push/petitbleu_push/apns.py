@@ -8,13 +8,13 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from hpack import NeverIndexedHeaderTuple
-from petitbleu import Attempt, Deferred, Delivered, Failed, Outcome, Scope, Unknown
+from petitbleu import Attempt, Deferred, Delivered, Failed, Outcome, Scope, Unknown, retry_after
 
 from . import payload
 from .credentials import ProviderToken
 from .fields import IosFields
 from .http2 import ConnectFailed, Headers, Lost, Response, Unprocessed, tls_context
-from .outcomes import APNS_RULES, outcome_of, plain, read_apns, seconds_to_wait
+from .outcomes import APNS_RULES, outcome_of, plain, read_apns
 from .pool import NoRoom, Pool
 from .settings import Apns
 from .standing import Note, Standing
@@ -104,7 +104,7 @@ class ApnsProvider:
             reference = response.headers.get(b"apns-id", b"").decode("ascii", "replace")[:64]
             return Delivered(self.name, "200", "200", reference)
         wait = response.headers.get(b"retry-after", b"").decode("ascii", "replace")
-        answer, since = read_apns(response.status, response.body, seconds_to_wait(wait, self._now()))
+        answer, since = read_apns(response.status, response.body, retry_after(wait, self._now()))
         outcome = outcome_of(self.name, APNS_RULES, answer)
         if outcome.scope is Scope.ADDRESS and since is not None:
             if note.registered is not None and note.registered > since:

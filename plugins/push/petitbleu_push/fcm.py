@@ -19,13 +19,13 @@ from aiohttp import (
     DummyCookieJar,
     TCPConnector,
 )
-from petitbleu import Attempt, Deferred, Delivered, Failed, Outcome, Scope, Unknown
+from petitbleu import Attempt, Deferred, Delivered, Failed, Outcome, Scope, Unknown, retry_after
 
 from . import payload
 from .apns import apns_headers
 from .fields import AndroidFields, IosFields
 from .google import AccessToken, NoToken
-from .outcomes import FCM_RULES, outcome_of, read_fcm, seconds_to_wait
+from .outcomes import FCM_RULES, outcome_of, read_fcm
 from .settings import Fcm
 from .standing import Note, Standing
 
@@ -95,7 +95,7 @@ class FcmProvider:
     def _outcome(self, response: ClientResponse, body: bytes) -> Deferred | Delivered | Failed:
         if response.status == 200:
             return Delivered(self.name, "200", "200", _name(body))
-        wait = seconds_to_wait(response.headers.get("Retry-After"), self._now())
+        wait = retry_after(response.headers.get("Retry-After"), self._now())
         return outcome_of(self.name, FCM_RULES, read_fcm(response.status, body, wait, self._reply_length))
 
     async def close(self) -> None:

@@ -11,15 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import orjson
 from petitbleu import Deferred, Failed, Scope
-
-LONGEST_WAIT = 86_400.0
-"""Seconds: a service that asks to wait longer is asked again after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +140,6 @@ def read_web(status: int, body: bytes, retry_after: float | None, longest: int) 
     text = body[:4096].decode("utf-8", "replace")
     reason = "VapidPkHashMismatch" if _OTHER_KEY.search(text) else _word(_json(body).get("reason"))
     return Answer(status, reason, plain(text, longest), retry_after)
-
-
-def seconds_to_wait(value: str | None, now: datetime) -> float | None:
-    """`Retry-After`, in seconds or as a date (RFC 9110 10.2.3)."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return min(float(value), LONGEST_WAIT)
-    try:
-        until = parsedate_to_datetime(value)
-        return min(max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds()), LONGEST_WAIT)
-    except (ValueError, OverflowError):
-        return None
 
 
 def plain(text: str, longest: int) -> str:

@@ -21,13 +21,14 @@ from petitbleu import (
     Outcome,
     Scope,
     Unknown,
+    retry_after,
 )
 
 from . import payload
 from .credentials import Vapid
 from .devices import Subscription, subscription
 from .fields import LONGEST_TTL, WebFields
-from .outcomes import WEB_RULES, outcome_of, read_web, seconds_to_wait
+from .outcomes import WEB_RULES, outcome_of, read_web
 from .settings import Web
 from .standing import Note, Standing
 
@@ -83,7 +84,7 @@ class WebProvider:
     def _outcome(self, got: Fetched, target: Subscription) -> Deferred | Delivered | Failed:
         if 200 <= got.status < 300:
             return Delivered(self.name, f"{got.status} from {target.host}", str(got.status))
-        wait = seconds_to_wait(got.headers.get("retry-after"), self._now())
+        wait = retry_after(got.headers.get("retry-after"), self._now())
         return outcome_of(self.name, WEB_RULES, read_web(got.status, got.body, wait, self._reply_length))
 
     def _headers(self, note: Note, fields: WebFields, target: Subscription) -> dict[str, str]:

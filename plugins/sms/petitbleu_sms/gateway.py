@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from aiohttp.client_exceptions import ServerTimeoutError
 from jinja2 import TemplateError
-from petitbleu import Attempt, Deferred, Delivered, Failed, Outcome, Scope, Unknown
+from petitbleu import Attempt, Deferred, Delivered, Failed, Outcome, Scope, Unknown, retry_after
 
 from .addressing import calling_code, choose_sender
 from .compose import Sms
@@ -33,16 +34,23 @@ MOST_NAMES = 255
 
 
 class HttpGateway:
-    """One gateway with its connections."""
+    """One gateway with its connections. `now` is the time for people."""
 
     def __init__(
-        self, name: str, settings: Gateway, senders: Senders, session: ClientSession, reply_length: int
+        self,
+        name: str,
+        settings: Gateway,
+        senders: Senders,
+        session: ClientSession,
+        reply_length: int,
+        now: Callable[[], datetime],
     ) -> None:
         self.name = name
         self._settings = settings
         self._tables = (settings.senders, senders)
         self._session = session
         self._reply_length = reply_length
+        self._now = now
         self._url = compile_text(settings.url, encode=True)
         self._query = compile_tree(settings.query)
         self._headers = compile_tree(settings.headers)
@@ -72,7 +80,7 @@ class HttpGateway:
             return Unknown(self.name, f"no answer in {settings.response:g} s")
         except ClientError as error:
             return Unknown(self.name, f"no answer: {str(error) or type(error).__name__}")
-        return self._outcome(response.status, body, response.headers.get("Retry-After", ""))
+        return self._outcome(response.status, body, response.headers.get("Retry-After"))
 
     def _request(self, sms: Sms) -> tuple[str, dict[str, Any]]:
         settings = self._settings
@@ -95,7 +103,7 @@ class HttpGateway:
             asked["data"] = self._form(values)
         return self._url(values), asked
 
-    def _outcome(self, status: int, body: bytes, retry_after: str) -> Outcome:
+    def _outcome(self, status: int, body: bytes, asked: str | None) -> Outcome:
         settings = self._settings
         data = _parsed(body)
         said = _line(body, self._reply_length, self._secrets.values())
@@ -109,8 +117,7 @@ class HttpGateway:
             return Unknown(self.name, text)
         if rule.outcome == "failed" and rule.scope is not Scope.PROVIDER:
             return Failed(self.name, text, rule.scope, code)
-        wait = float(retry_after) if re.fullmatch(r"\d{1,6}", retry_after) else None
-        return Deferred(self.name, text, rule.scope, code, wait)
+        return Deferred(self.name, text, rule.scope, code, retry_after(asked, self._now()))
 
 
 @cache
@@ -160,10 +167,12 @@ def _line(body: bytes, longest: int, secrets: Sequence[str] | Any) -> str:
 
 
 @asynccontextmanager
-async def open_gateway(name: str, settings: Gateway, senders: Senders, reply_length: int) -> AsyncIterator[HttpGateway]:
+async def open_gateway(
+    name: str, settings: Gateway, senders: Senders, reply_length: int, now: Callable[[], datetime]
+) -> AsyncIterator[HttpGateway]:
     """Certificate and host name are verified, redirects are not followed, and the environment's proxies not asked."""
     context = ssl.create_default_context(cafile=settings.ca_file)
     connector = TCPConnector(limit=settings.at_once, ssl=context)
     timeout = ClientTimeout(total=settings.response, sock_connect=settings.connect)
     async with ClientSession(connector=connector, timeout=timeout, trust_env=False, cookie_jar=None) as session:
-        yield HttpGateway(name, settings, senders, session, reply_length)
+        yield HttpGateway(name, settings, senders, session, reply_length, now)

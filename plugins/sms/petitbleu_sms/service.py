@@ -146,7 +146,9 @@ async def open_messenger(
         smscs[name] = Smsc(connector, one, settings.senders, services.now, loop.time)
     async with AsyncExitStack() as stack:
         gateways = {
-            name: await stack.enter_async_context(open_gateway(name, one, settings.senders, settings.reply_length))
+            name: await stack.enter_async_context(
+                open_gateway(name, one, settings.senders, settings.reply_length, services.now)
+            )
             for name, one in settings.gateways.items()
         }
         if services.delivers:

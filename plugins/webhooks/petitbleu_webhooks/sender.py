@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from petitbleu import Fetched, FetchError, GuardedClient, Notice, NotTold, Services, Told, __version__
+from petitbleu import Fetched, FetchError, GuardedClient, Notice, NotTold, Services, Told, __version__, retry_after
 
 from .messages import message
 from .settings import Endpoint, WebhookSettings
@@ -78,23 +77,10 @@ async def post(
         got = Fetched(error.status, {}, b"", to.url)
     if 200 <= got.status < 300:
         return Told(str(got.status))
-    return NotTold(said(got, reply_length), wait(got.headers.get("retry-after"), now), got.status == GONE)
+    return NotTold(said(got, reply_length), retry_after(got.headers.get("retry-after"), now), got.status == GONE)
 
 
 def said(got: Fetched, longest: int) -> str:
     """In a fit state to be stored and shown: one line."""
     text = " ".join("".join(c if c.isprintable() else " " for c in got.body.decode("utf-8", "replace")).split())
     return f"{got.status} {text[:longest]}".strip()
-
-
-def wait(value: str | None, now: datetime) -> float | None:
-    """`Retry-After`, in seconds or as a date (RFC 9110 10.2.3)."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        until = parsedate_to_datetime(value)
-        return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())
-    except (ValueError, OverflowError):
-        return None

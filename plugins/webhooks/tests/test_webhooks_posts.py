@@ -17,7 +17,7 @@ import trustme
 from aiohttp import web
 from petitbleu import Event, Notice, NotTold, Queue, Services, StatusName, Told
 from petitbleu_webhooks.messages import message
-from petitbleu_webhooks.sender import Sender, open_sender, wait
+from petitbleu_webhooks.sender import Sender, open_sender
 from petitbleu_webhooks.settings import USUAL, WebhookSettings
 from petitbleu_webhooks.signing import headers, secret_bytes
 from pydantic import ValidationError
@@ -269,20 +269,6 @@ async def test_a_private_address_is_not_connected_to(receiver: SimpleNamespace) 
     async with open_sender(settings, cast(Services, Core())) as sender:
         assert await sender.tell(NOTICE) == NotTold("its address 127.0.0.1 is not public")
     assert receiver.receiver.heard == []
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, None),
-        ("30", 30.0),
-        ("Mon, 23 Nov 2026 10:01:00 GMT", 60.0),
-        ("Mon, 23 Nov 2026 09:00:00 GMT", 0.0),
-        ("whenever", None),
-    ],
-)
-def test_retry_after(value: str | None, expected: float | None) -> None:
-    assert wait(value, datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)) == expected
 
 
 # ------------------------------------------------------------------------------------------------------------ settings
