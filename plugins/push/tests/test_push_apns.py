@@ -13,6 +13,7 @@ import pytest
 import trustme
 from petitbleu import Deferred, Delivered, Failed, Scope, Unknown
 from push_rig import QUICK, TOKEN, TOPIC, Apple, Clock, Handed, StartApple, ios, make, send, verdict
+from talking import talking
 
 pytest_plugins = ("push_servers",)
 
@@ -312,7 +313,6 @@ async def test_a_closed_connection_is_replaced_without_a_trace(apple: Apple) -> 
 async def test_a_connection_that_died_silently_is_found_by_a_ping(apple: Apple) -> None:
     """A middle box swallows everything: the ping goes unanswered before any message is risked."""
     swallow = asyncio.Event()
-    writers: list[asyncio.StreamWriter] = []
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -322,12 +322,14 @@ async def test_a_connection_that_died_silently_is_found_by_a_ping(apple: Apple) 
 
     async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", apple.port)
-        writers.extend((writer, back))
-        await asyncio.gather(pipe(reader, back), pipe(there, writer), return_exceptions=True)
+        try:
+            await asyncio.gather(pipe(reader, back), pipe(there, writer), return_exceptions=True)
+        finally:
+            back.close()
+            await back.wait_closed()
 
-    box = await asyncio.start_server(between, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{box.sockets[0].getsockname()[1]}"
-    try:
+    async with talking(between) as port:
+        url = f"http://127.0.0.1:{port}"
         async with ios(apple, url=url, ping=0.05, timeouts={**QUICK, "connect": 0.2}) as to:
             assert isinstance(await send(to), Delivered)
             await asyncio.sleep(0.3)  # pings are answered
@@ -337,11 +339,6 @@ async def test_a_connection_that_died_silently_is_found_by_a_ping(apple: Apple) 
             swallow.clear()
             assert isinstance(await send(to), Delivered)
             assert apple.sessions == 2
-    finally:
-        for writer in writers:
-            writer.close()
-        box.close()
-        await box.wait_closed()
 
 
 async def test_nobody_there(apple: Apple) -> None:
@@ -356,18 +353,12 @@ async def test_nobody_there(apple: Apple) -> None:
 async def test_a_server_that_says_nothing_is_given_up(apple: Apple) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    try:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with ios(apple, url=url, timeouts={**QUICK, "connect": 0.2}) as to:
+    async with talking(silent) as port:
+        async with ios(apple, url=f"http://127.0.0.1:{port}", timeouts={**QUICK, "connect": 0.2}) as to:
             outcome = await send(to)
         assert isinstance(outcome, Deferred)
         assert "no connection within 0.2 s" in outcome.text
-    finally:
-        server.close()
-        await server.wait_closed()
 
 
 # --------------------------------------------------------------------------------------------------------- SETTINGS

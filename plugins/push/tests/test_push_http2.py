@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from petitbleu_push.http2 import ConnectFailed, Connection, Lost, Response, Unprocessed
 from petitbleu_push.pool import NoRoom, Pool
+from talking import talking
 
 HEADERS = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"x"), (b":path", b"/3/device/1f")]
 
@@ -226,20 +227,14 @@ async def test_a_pool_that_is_closed_keeps_nobody_waiting() -> None:
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    try:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        pool = Pool(url, ssl.create_default_context(), 1, 10, 5, 5, 60)
+    async with talking(silent) as port:
+        pool = Pool(f"http://127.0.0.1:{port}", ssl.create_default_context(), 1, 10, 5, 5, 60)
         waiting = [asyncio.create_task(pool.reserve()) for _ in range(3)]
         await asyncio.sleep(0.05)
         await asyncio.wait_for(pool.close(), 2)
         found = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 2)
         assert all(isinstance(one, Exception) and not isinstance(one, NoRoom) for one in found)
-    finally:
-        server.close()
-        await server.wait_closed()
 
 
 async def test_a_server_that_takes_leave_as_it_greets_is_not_called_without_end() -> None:
@@ -253,17 +248,13 @@ async def test_a_server_that_takes_leave_as_it_greets_is_not_called_without_end(
         far.h2.close_connection(last_stream_id=0)
         writer.write(far.said())
         await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(greet, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    pool = Pool(url, ssl.create_default_context(), 1, 10, 1.0, 1.0, 60)
-    with pytest.raises(ConnectFailed, match="takes no request"):
-        await pool.reserve()
-    assert calls == 1
-    await pool.close()
-    server.close()
-    await server.wait_closed()
+    async with talking(greet) as port:
+        pool = Pool(f"http://127.0.0.1:{port}", ssl.create_default_context(), 1, 10, 1.0, 1.0, 60)
+        with pytest.raises(ConnectFailed, match="takes no request"):
+            await pool.reserve()
+        assert calls == 1
+        await pool.close()
 
 
 async def test_a_server_that_wants_no_second_connection_is_not_asked_for_one_with_every_request() -> None:
@@ -275,18 +266,14 @@ async def test_a_server_that_wants_no_second_connection_is_not_asked_for_one_wit
         if calls == 1:
             writer.write(Far().said())
             await reader.read()
-        writer.close()
 
-    server = await asyncio.start_server(greet, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    pool = Pool(url, ssl.create_default_context(), 2, 1, 5.0, 1.0, 60)
-    connection = await pool.reserve()
-    for _ in range(20):
-        waiting = asyncio.create_task(pool.reserve())
-        await asyncio.sleep(0.02)
-        pool.release(connection)
-        assert await waiting is connection
-    assert calls == 2
-    await pool.close()
-    server.close()
-    await server.wait_closed()
+    async with talking(greet) as port:
+        pool = Pool(f"http://127.0.0.1:{port}", ssl.create_default_context(), 2, 1, 5.0, 1.0, 60)
+        connection = await pool.reserve()
+        for _ in range(20):
+            waiting = asyncio.create_task(pool.reserve())
+            await asyncio.sleep(0.02)
+            pool.release(connection)
+            assert await waiting is connection
+        assert calls == 2
+        await pool.close()
