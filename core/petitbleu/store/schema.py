@@ -132,9 +132,7 @@ async def _locked(store: Store) -> AsyncIterator[Any]:
                 yield transaction
                 return
             # not waited for in a transaction, for whose end whoever builds an index might wait
-            (row,) = await transaction.execute_query_dict(
-                "SELECT pg_try_advisory_xact_lock($1) AS ours", [MIGRATION_LOCK]
-            )
+            (row,) = await transaction.execute_query_dict(_TRY_LOCK, [MIGRATION_LOCK])
             if row["ours"]:
                 yield transaction
                 return
