@@ -89,6 +89,23 @@ def test_states_move_only_forward(start: str, following: list[str]) -> None:
 # ------------------------------------------------------------------------------------------------------------ matching
 
 
+async def test_a_message_that_was_handed_off_before_its_event_was_parked_has_its_receipt(
+    store: Store, script: Script
+) -> None:
+    """It was ended as unknown, and the provider had taken it."""
+    rig = Rig(store, script)
+    event_id = await rig.push()
+    for provider in ("", "loft", ""):
+        assert await rig.lose(provider, ["x-1"]) == [event_id]
+    async with rig.at_work():
+        await rig.until(event_id, "failed")
+    await _told(rig, _receipt("x-1", RECEIVED))
+    found = await rig.event(event_id)
+    assert (found.status, found.reason, found.feedback) == (
+        "sent", "it arrived after all: received they say", "received",
+    )  # fmt: skip
+
+
 async def test_a_message_is_received_when_its_last_part_is(store: Store, script: Script) -> None:
     rig = Rig(store, script)
     async with rig.at_work():

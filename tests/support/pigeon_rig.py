@@ -249,14 +249,15 @@ class Rig:
         }
         return (await self.queue.put([Event(**{**values, **changes})]))[0]
 
-    async def lose(self, provider: str = "") -> list[int]:
-        """A worker that claims all there is, has it handed off to the provider, and is heard of no more."""
+    async def lose(self, provider: str = "", names: Sequence[str] = ()) -> list[int]:
+        """A worker that claims all there is, has it handed off to the provider, and is heard of no more. `names` are
+        those of receipts."""
         claimed = await self.queue.claim(Queue.REALTIME, 100)
         for queue, flow in await self.queue.suspects():
             claimed += await self.queue.claim(queue, {flow: 100}, "claim_suspects")
         if provider:
             for one in claimed:
-                await self.queue.hand_off(one, provider)
+                await self.queue.hand_off(one, provider, names)
         await self.store.shift_clock(LEASE + 1)
         await self.queue.rescue()
         return [one.id for one in claimed]

@@ -30,7 +30,7 @@ from ..recycling import Recycling, longer
 from ..rendered import Copies
 from ..rendering import LimitReached
 from ..safemode import Withheld
-from ..steps import Step
+from ..steps import Claimed, Step
 from ..store.payload import micros, optional_micros
 from ..suppression.guard import Suppressions
 from ..throttle import Throttle
@@ -195,7 +195,7 @@ class Delivery:
             reason = f"crashed the worker {claimed.crashes} times"
             if claimed.handed_off:
                 # it may have arrived: that it failed is more than anybody knows
-                attempt = self._ends.attempt(work, Unknown(claimed.handed_off, reason))
+                attempt = self._ends.attempt(work, Unknown(claimed.handed_off, reason, _names(claimed)))
                 step = self._ends.final(work, FAILED, f"unknown: {reason}", attempt, cause=UNKNOWN)
                 return replace(step, unknowns=claimed.unknowns + 1)
             # and so it may at an earlier try
@@ -203,8 +203,7 @@ class Delivery:
                 return self._ends.final(work, FAILED, f"unknown: {reason}", cause=UNKNOWN)
             return self._ends.final(work, FAILED, reason, cause="crashes")
         if claimed.handed_off:
-            names = tuple(str(name) for name in from_json(claimed.names)) if claimed.names else ()
-            lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over", names)
+            lost = Unknown(claimed.handed_off, "the worker stopped after the hand-over", _names(claimed))
             step = self._ends.outcome(work, lost)
             # the try that was cut off is written down; a repeat follows at once, under the next number
             return step if step.due is None or step.awaits else replace(step, due=self._now())
@@ -340,6 +339,11 @@ class Delivery:
         return replace(
             step, status=PENDING, reason=reason, due=self._now(), tries=0, moved=answer.channel, chain=chain, avoid=""
         )
+
+
+def _names(claimed: Claimed) -> tuple[str, ...]:
+    """What receipts will call what an earlier try handed off."""
+    return tuple(str(name) for name in from_json(claimed.names)) if claimed.names else ()
 
 
 def _condition(channel: str, provider: str) -> Condition:
