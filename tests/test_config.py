@@ -242,6 +242,34 @@ def test_overrides_that_mean_nothing(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "mail..example.com",
+        ".example.com",
+        "a" * 64 + ".example",
+        "mail.example.com:25",
+        "smtp://mail",
+        "[::1]",
+        "a@b",
+        "two words",
+    ],
+)
+def test_a_host_that_no_resolver_takes(tmp_path: Path, host: str) -> None:
+    write(tmp_path, petitbleu="plugins: []\n")
+    assert refusals(tmp_path, f"http.host='{host}'") == [
+        "--set http.host=…: http.host: should be a host, such as mail.example.com or 192.0.2.1, without a port"
+    ]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "smtp_relay", "mail.example.com.", "0.0.0.0", "::", "fe80::1%lo", "münchen.de"]
+)
+def test_hosts_are_names_and_addresses(tmp_path: Path, host: str) -> None:
+    write(tmp_path, petitbleu="plugins: []\n")
+    assert build(tmp_path, f"http.host='{host}'").http.host == host
+
+
 # -------------------------------------------------------------------------------------------------------- all at once
 
 

@@ -210,6 +210,8 @@ def test_whatever_python_calls_private_is_not_public(address: IPv4Address | IPv6
         ("https://[::1/", "not a URL"),
         ("https://ex%61mple.com/", "no host"),
         ("https://-example.com/", "no host"),
+        ("https://example..com/", "no host"),
+        (f"https://{'a' * 64}.example/", "no host"),
         ("https://example.com/" + "a" * 2048, "2048"),
         ("", "not a URL"),
     ],

@@ -30,6 +30,7 @@ from .guarded import Fetched, GuardedClient, GuardSettings, is_public
 from .hookspecs import hookimpl
 from .intake.eventjson import JsonEvent, event_from_json
 from .intake.eventxml import incoming_event
+from .networks import Host, host_of
 from .operating import (
     Actor,
     ApiToken,
@@ -192,6 +193,7 @@ __all__ = [
     "Health",
     "Hold",
     "HookFacts",
+    "Host",
     "IncomingEvent",
     "InputRefused",
     "InstallationDesk",
@@ -267,6 +269,7 @@ __all__ = [
     "elements",
     "event_from_json",
     "hookimpl",
+    "host_of",
     "incoming_event",
     "is_public",
     "no_arguments",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import AfterValidator, Field
 
 from .errors import FetchFailed, FetchRefused
-from .networks import AnyNetwork, Network
+from .networks import AnyNetwork, Network, is_address, is_host
 from .types import Settings
 
 if TYPE_CHECKING:
@@ -114,14 +114,6 @@ def is_public(address: str) -> bool:
 
 def _in(address: IPv4Address | IPv6Address, networks: Sequence[AnyNetwork]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,9 +265,9 @@ class GuardedClient:
             raise FetchRefused("its scheme is not https" + (" or http" if settings.plain else ""))
         if parsed.raw_user is not None or parsed.raw_password is not None:
             raise FetchRefused("it holds a login")
-        if not host or not _HOST.fullmatch(host):
+        if not host or not _HOST.fullmatch(host) or not is_host(host):
             raise FetchRefused("it has no host")
-        if _NUMBER.fullmatch(host) and not _is_address(host):
+        if _NUMBER.fullmatch(host) and not is_address(host):
             raise FetchRefused("its host is a number, but no IP address in its usual form")
         if settings.hosts is not None and not any(fnmatchcase(host.lower(), one) for one in settings.hosts):
             raise FetchRefused("its host is not on the list")
@@ -298,7 +290,7 @@ class GuardedClient:
     def _dialled(self, address: str, where: Sequence[Any]) -> bool:
         if len(where) == 4 and where[3]:
             return False  # an IPv6 scope: an address of this machine's own links
-        return is_public(address) or (_is_address(address) and _in(ip_address(address), self._settings.networks))
+        return is_public(address) or (is_address(address) and _in(ip_address(address), self._settings.networks))
 
 
 def _trace() -> TraceConfig:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from petitbleu import Settings
+from petitbleu import Host, Settings
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -39,7 +39,7 @@ class Timeouts(Settings):
 class Provider(Settings):
     """An SMTP relay, and the pool of connections to it."""
 
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(25, ge=1, le=65535)
     security: Literal["plain", "starttls", "tls"] = "plain"
     """`starttls` and `tls` verify certificate and name, and never fall back to clear text."""
@@ -81,7 +81,7 @@ class Provider(Settings):
 class Listen(Settings):
     """Where bounces come in."""
 
-    host: str = Field("127.0.0.1", min_length=1)
+    host: Host = "127.0.0.1"
     port: int = Field(2525, ge=0, le=65535)
     """The processes of one installation share it; port 0 takes a free one."""
     protocol: Literal["smtp", "lmtp"] = "smtp"

@@ -317,6 +317,7 @@ async def test_every_provider_is_tried(certificates: Certificates) -> None:
         ({"providers": {"main": {"host": "a", "ca_file": "/no/such.pem"}}}, "no file /no/such.pem"),
         ({"providers": {"main": {"host": "a", "local_hostname": "x y"}}}, "local_hostname"),
         ({"providers": {"main": {"host": "a", "port": 0}}}, "port"),
+        ({"providers": {"main": {"host": "mail.example.com:25"}}}, "should be a host"),
         ({"providers": {"ma in": {"host": "a"}}}, "ma in"),
         ({"providers": {"main": {"host": "a", "security": "none"}}}, "security"),
         ({"providers": {"main": {"host": "a", "prot": 1}}}, "prot"),

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from petitbleu import GuardSettings, Settings
+from petitbleu import GuardSettings, Settings, host_of
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -32,15 +32,16 @@ AppName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{
 Uuid = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
 _TEN = r"^[A-Z0-9]{10}$"
 _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}")
+_ORIGIN = re.compile(r"https?://[^/?#@]+/*")
 _CONTACT = re.compile(r"mailto:[^@\s]+@[^@\s]+\.[^@\s]+|https://\S+")
 
 
 def origin(value: str) -> str:
     """Scheme, host and port. Clear text is for this machine only, where tests and the demo have their servers."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.path.strip("/"):
+    host = host_of(value)
+    if not host or not _ORIGIN.fullmatch(value):
         raise ValueError("should be scheme and host, such as https://api.push.apple.com")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+    if value.startswith("http:") and host not in LOOPBACK:
         raise ValueError("tokens would cross the network in clear: use https")
     return value.rstrip("/")
 
@@ -154,9 +155,11 @@ class Fcm(Settings):
         if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in needed):
             raise ValueError(f"should be a service account's JSON, with {', '.join(needed)}")
         try:
-            load_pem_private_key(found["private_key"].encode(), None)
+            key = load_pem_private_key(found["private_key"].encode(), None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise ValueError("its private_key should be a private key in PEM") from None
+            key = None
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise ValueError("its private_key should be an RSA private key in PEM")
         origin("{0.scheme}://{0.netloc}".format(urlsplit(found["token_uri"])))
         return value
 

@@ -48,6 +48,11 @@ def settings(**app: Any) -> PushSettings:
         ({"apns": {**APNS, "environment": "test"}}, "'production' or 'sandbox'"),
         ({"apns": {**APNS, "url": "http://push.example.com"}}, "use https"),
         ({"apns": {**APNS, "url": "api.push.apple.com"}}, "scheme and host"),
+        ({"apns": {**APNS, "url": "https://api..apple.com"}}, "scheme and host"),
+        ({"apns": {**APNS, "url": "https://api.push.apple.com:99999"}}, "scheme and host"),
+        ({"apns": {**APNS, "url": "https://api.push.apple.com?a=b"}}, "scheme and host"),
+        ({"apns": {**APNS, "url": "https://api.push.apple.com/3"}}, "scheme and host"),
+        ({"apns": {**APNS, "url": "https://me@api.push.apple.com"}}, "scheme and host"),
         ({"apns": {**APNS, "token_life": 60}}, "greater than or equal to 1200"),
         ({"apns": {**APNS, "ca_file": "/no/such"}}, "there is no file"),
         ({"apns": {**APNS, "colour": "red"}}, "Extra inputs"),
@@ -67,6 +72,7 @@ def test_service_accounts_are_checked(google: Google) -> None:
     account = json.loads(google.settings()["service_account"])
     for changes, words in (
         ({"private_key": "x"}, "private key in PEM"),
+        ({"private_key": pem(KEY)}, "RSA private key in PEM"),
         ({"token_uri": "http://evil.example.com/token"}, "use https"),
         ({"project_id": ""}, "project is needed"),
     ):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from petitbleu import ReceiptState, Scope, Settings
+from petitbleu import ReceiptState, Scope, Settings, host_of
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from .addressing import check_sender
@@ -157,7 +156,7 @@ class Gateway(Settings):
     def _fixed_host(cls, value: str) -> str:
         scheme, _, rest = value.partition("://")
         host = rest.partition("/")[0].partition("?")[0]
-        name = urlsplit(f"//{host}").hostname or ""
+        name = host_of(f"//{host}")
         if "{" in host or "@" in host or not name:
             raise ValueError("must name its host in full, without a login")
         if scheme != "https" and not (scheme == "http" and name in LOOPBACK):

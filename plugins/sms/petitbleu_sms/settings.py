@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from petitbleu import Scope, Settings
+from petitbleu import Host, Scope, Settings
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from .gateway_settings import Gateway, Seconds, Senders
@@ -111,7 +111,7 @@ def _status(value: Any) -> Any:
 class Connector(Settings):
     """One SMSC, reached by SMPP 3.4."""
 
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(2775, ge=1, le=65535)
     security: Literal["plain", "tls"] = "plain"
     """`tls` verifies certificate and name."""

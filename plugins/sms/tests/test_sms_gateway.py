@@ -219,6 +219,8 @@ async def test_a_huge_answer_is_not_read(served: Any, messenger: Any, send: Any)
         ({"url": "http://gate.example.com/"}, "https://"),
         ({"url": "https://{{ to }}.example.com/"}, "host in full"),
         ({"url": "https://user:pass@gate.example.com/"}, "host in full"),
+        ({"url": "https://gate..example.com/"}, "host in full"),
+        ({"url": "https://gate.example.com:99999/"}, "host in full"),
         ({"json": {"a": "{{ phone }}"}}, "{{ phone }} is not there; there are event, key"),
         ({"json": {"a": "{{ text"}}, "is not a template"),
         ({"json": {"at": date(2026, 1, 1)}}, "put it in quotes"),

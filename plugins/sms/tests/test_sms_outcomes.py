@@ -262,6 +262,7 @@ async def test_a_process_that_does_not_deliver_binds_nothing(npm_smsc: Any, core
         ({"connectors": {}}, "there is no provider"),
         ({"gateways": {"main": {"url": "https://a.example/"}}}, "is a connector and a gateway"),
         ({"connectors": {"main": {"host": "x", "binds": {"receiver": 1}}}}, "nothing could be sent"),
+        ({"connectors": {"main": {"host": "smsc..example.com"}}}, "should be a host"),
         ({"connectors": {"main": {"host": "x", "time_zone": "Mars"}}}, "no time zone"),
         ({"connectors": {"main": {"host": "x", "ca_file": "/nowhere"}}}, "no file"),
         ({"connectors": {"main": {"host": "x", "password": "é"}}}, "255 ASCII"),

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from ...networks import Network
+from ...networks import Host, Network
 from .values import Bytes, Count, Duration, Port, Section, TimeZone, checked
 
 
@@ -35,7 +35,7 @@ class Instance(Section):
 
 
 class Http(Section):
-    host: str = Field("127.0.0.1", min_length=1, description="Address or host name to listen on.")
+    host: Host = Field("127.0.0.1", description="Address or host name to listen on.")
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
     body_limit: Bytes = Field(8_388_608, description="Bytes of a request body at most.")
     requests: Count = Field(1000, description="Requests under way at once; further ones are answered 503.")
