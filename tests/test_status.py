@@ -57,7 +57,7 @@ async def world(store: Store) -> SimpleNamespace:
     claimed = {one.id: one for one in await queue.claim(Queue.REALTIME, 2)}
     await queue.record(Step(claimed[sent], SENT, "250 ok", "email", "order/email v3", attempts=1, at=store.now()))
     status = Status(store, 2, statuses({"sent": 20}), {"order": "shop", "reset": "outlet"}, UTC)
-    return SimpleNamespace(status=status, sent=sent, busy=busy, waiting=waiting)
+    return SimpleNamespace(store=store, status=status, sent=sent, busy=busy, waiting=waiting)
 
 
 async def ids(world: SimpleNamespace, where: Condition | None = None, **changes: Any) -> list[int]:
@@ -108,8 +108,43 @@ async def test_operators_and_junctions(world: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("b@%", ["b"]),
+        ("_@example.com", ["b", "c"]),
+        ("%", ["a%_", "b", "c"]),
+        ("%%_@%", ["a%_", "b", "c"]),
+        ("B@%", []),
+        ("b\\", []),
+        ("%\\", []),
+        ("b\\@%", []),
+        ("\\b@%", []),
+        ("*", []),
+        ("?@example.com", []),
+        ("[bc]@example.com", []),
+        ("b@%]", []),
+    ],
+)
+async def test_only_percent_and_underscore_stand_for_others_in_a_like(
+    world: SimpleNamespace, pattern: str, names: list[str]
+) -> None:
+    found = await world.status.find(EventQuery(Comparison("email", "like", (pattern,))), READER)
+    assert [one.external_id for one in found] == names
+
+
+@pytest.mark.parametrize("letter", ["[", "]", "*", "?", "\\", "^", "-"])
+async def test_other_letters_of_a_like_stand_for_themselves(world: SimpleNamespace, letter: str) -> None:
+    event = Event(
+        0, "order", Queue.REALTIME, "email", {}, moment(world.store.now()), {"email": f"x{letter}y@b.example"}
+    )
+    (odd,) = await WorkQueue(world.store, 2, 30).put([event])
+    assert await ids(world, Comparison("email", "like", (f"x{letter}y@%",))) == [odd]
+
+
+@pytest.mark.parametrize(
     ("query", "words"),
     [
+        (EventQuery(Comparison("email", "like", ("%" * 1001,))), "like takes up to 1000 characters"),
         (EventQuery(Comparison("colour", "=", ("x",))), "no readable attribute @colour"),
         (EventQuery(Comparison("extrnalId", "=", ("x",))), "did you mean 'externalId'"),
         (EventQuery(Comparison("id", "=", ("x",))), "@id: 'x' is not a whole number"),

@@ -25,6 +25,8 @@ from .types import Condition, EventQuery, Junction, Operator, Queue
 
 MOST_TERMS = 100
 MOST_ROWS = 10_000
+LONGEST_PATTERN = 1000
+"""Characters after `like`; what is compared with them has 320 at most."""
 
 _STATES = {PENDING: (WAITING, READY), PROCESSING: (LEASED,), PAUSED: (HELD,)}
 """What is open has a row in the queue, whose state tells how."""
@@ -52,7 +54,8 @@ _COLUMNS = {
 _TIMES = frozenset({"created", "processing", "processed", "processRequested"})
 _NUMBERS = frozenset({"errors"})
 _FROM = "FROM events e LEFT JOIN queue q ON q.id = e.id"
-_OPERATORS = {"=": "=", "!=": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "like": "LIKE"}
+_OPERATORS = {"=": "=", "!=": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">="}
+_GLOB = str.maketrans({"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"})
 
 
 class Status:
@@ -176,8 +179,7 @@ class Status:
         if condition.operator == "like":
             if condition.attribute in _TIMES | _NUMBERS | {"id", "status"}:
                 raise QueryRefused(f"like compares text, which @{condition.attribute} is not")
-            values.append(condition.values[0])
-            return f"{column} LIKE ?"
+            return self._like(column, condition.values[0], values)
         if condition.attribute == "status":
             if condition.operator not in ("=", "!=", "in"):
                 raise QueryRefused(f"@status is compared by =, != and in, not by {condition.operator}")
@@ -194,6 +196,17 @@ class Status:
             # their indexes have only those that are there
             return f"({column} = ? AND {column} <> '')"
         return f"{column} {_OPERATORS[condition.operator]} ?"
+
+    def _like(self, column: str, pattern: str, values: list[Any]) -> str:
+        """`%` and `_` alone stand for other letters, and the case of letters counts, as in `=`: the same on both
+        databases, of which one would take a backslash for more than itself and the other big letters for small ones."""
+        if len(pattern) > LONGEST_PATTERN:
+            raise QueryRefused(f"like takes up to {LONGEST_PATTERN} characters")
+        if self._store.dialect == "postgres":
+            values.append(pattern)
+            return f"{column} LIKE ? ESCAPE ''"
+        values.append(pattern.translate(_GLOB))
+        return f"{column} GLOB ?"
 
     def _value(self, attribute: str, text: str) -> Any:
         if attribute == "id":
