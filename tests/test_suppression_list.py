@@ -185,6 +185,8 @@ def reader(**words: Any) -> Reader:
         ("csv", "address\na@example.com,b\n", "f:2: has 2 values, and the first line names 1"),
         ("csv", 'address\n"a\n', "f:2: is not CSV: "),
         ("json", '[\n{"address": "a@example.com"},\n{"address"}]', "f:3: is not JSON: "),
+        ("json", '[\n{"address": ' + "9" * 5000 + "}]", "f:2: holds a number of too many digits"),
+        ("json", '[\n\n{"address": ' + '{"a": ' * 100_000, "f:3: holds a number of too many digits, or is nested"),
         ("json", '[\n\n"a@example.com"]', 'f:3: should be an object such as {"channel": "email", '),
         ("json", '{"address": 5}', "f:1: address: should be text"),
         ("json", '{"address": "a@example.com", "why": "x"}', "f:1: 'why' is not a column here"),

@@ -155,6 +155,8 @@ def _objects(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
             value, place = decoder.raw_decode(text, place)
         except json.JSONDecodeError as error:
             raise _Broken(error.lineno, f"is not JSON: {error.msg}") from None
+        except (ValueError, RecursionError):
+            raise _Broken(line, "holds a number of too many digits, or is nested too deeply") from None
         if not isinstance(value, dict):
             raise _Broken(line, 'should be an object such as {"channel": "email", "address": "zoe@example.com"}')
         yield line, value
