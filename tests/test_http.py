@@ -84,6 +84,7 @@ async def test_an_unexpected_failure_shows_no_trace(client: Any, caplog: pytest.
     made = await client(plain_errors, handler=broken)
     async with made.get("/") as response:
         assert (response.status, await response.text()) == (500, "Internal error\n")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "secret detail" in caplog.text
 
 
@@ -123,12 +124,15 @@ async def test_what_is_no_http_is_refused_and_does_not_fill_the_log(
         assert [one.name for one in caplog.records if one.name.startswith("aiohttp")] == []
 
 
-async def test_an_answer_that_breaks_off_is_seen_not_to_be_whole(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [RuntimeError, web.RequestPayloadError])
+async def test_an_answer_that_breaks_off_is_seen_not_to_be_whole(
+    client: Any, caplog: pytest.LogCaptureFixture, error: type[Exception]
+) -> None:
     async def breaking(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"first\n")
-        raise RuntimeError("the rest is gone")
+        raise error("the rest is gone")
 
     made = await client(plain_errors, handler=breaking)
     reader, writer = await asyncio.open_connection(made.server.host, made.server.port)
@@ -139,7 +143,7 @@ async def test_an_answer_that_breaks_off_is_seen_not_to_be_whole(client: Any, ca
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
     assert body == b"6\r\nfirst\n\r\n"
-    assert caplog.text.count("RuntimeError: the rest is gone") == 1
+    assert caplog.text.count("RuntimeError: the rest is gone") == (error is RuntimeError)
 
 
 @pytest.fixture

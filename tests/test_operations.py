@@ -192,6 +192,28 @@ async def test_a_waiting_event_is_due_now(store: Store, queue: WorkQueue, operat
     assert await operations.retry([event_id], ANN) == [Done(event_id, False, "is being sent")]
 
 
+async def test_what_a_worker_handed_off_meanwhile_waits_for_its_receipt(
+    store: Store, queue: WorkQueue, operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (event_id,) = await queue.put([event(store)])
+    await queue.record(step(await claim(queue), PENDING, store, due=store.now() + 600_000_000))
+    look = operations._look
+
+    async def handed_off_after_the_look(ids: Any) -> Any:
+        found = await look(ids)
+        await store.connection.execute_script("UPDATE queue SET due = 5")
+        claimed = await claim(queue)
+        await queue.hand_off(claimed, "main")
+        claimed = replace(claimed, handed_off="main")
+        await queue.record(replace(step(claimed, PENDING, store, due=store.now() + 600_000_000), handed_off="main"))
+        return found
+
+    monkeypatch.setattr(operations, "_look", handed_off_after_the_look)
+    assert await operations.retry([event_id], ANN) == [Done(event_id, False, MEANWHILE)]
+    assert await queue.promote() is not None
+    assert await queue.claim(Queue.BATCH, 1) == []
+
+
 async def test_nothing_is_sent_before_its_scheduled_time(
     store: Store, queue: WorkQueue, operations: Operations
 ) -> None:

@@ -21,7 +21,7 @@ from ..errors import PetitbleuError
 from ..hosting.calling import HookFailed
 from ..hosting.calls import Calls
 from ..metrics import Metrics
-from ..retry import delay
+from ..retry import LONGEST_WAIT, delay
 from ..steps import words
 from ..store import Store
 from ..types import NotTold, Retry, Subscription, Told
@@ -35,8 +35,6 @@ FAILING = 3
 """So many failures in a row, and a receiver is left alone for a while."""
 MOST_PAUSE = 300.0
 """Seconds it is left alone at most: it may be one notice that it cannot take, and others wait."""
-MOST_ASKED = 86_400.0
-"""Seconds that a receiver may ask for."""
 ROUNDS = 10
 """Notices that a lane takes ahead, for each that it tells at once."""
 GRACE = 10.0
@@ -303,7 +301,7 @@ class Telling:
 
 
 def _asked(result: NotTold) -> float | None:
-    return None if result.retry_after is None else min(result.retry_after, MOST_ASKED)
+    return None if result.retry_after is None else min(result.retry_after, LONGEST_WAIT)
 
 
 __all__ = ["Telling"]

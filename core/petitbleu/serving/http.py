@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence, Set
@@ -13,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from ..metrics import Metrics
-from ..networks import AnyNetwork, within
+from ..networks import AnyNetwork, is_address, within
 from ..operating import Health
 
 logger = logging.getLogger("petitbleu.http")
@@ -36,7 +35,7 @@ def trusted_proxies(networks: Sequence[AnyNetwork]) -> Middleware:
         chain = [part.strip() for value in request.headers.getall("X-Forwarded-For", []) for part in value.split(",")]
         while chain and within(peer, networks):
             peer = chain.pop()
-        changes: dict[str, str] = {"remote": peer} if _is_address(peer) else {}
+        changes: dict[str, str] = {"remote": peer} if is_address(peer) else {}
         scheme = request.headers.get("X-Forwarded-Proto", "").strip().lower()
         if scheme in ("http", "https"):
             changes["scheme"] = scheme
@@ -46,14 +45,6 @@ def trusted_proxies(networks: Sequence[AnyNetwork]) -> Middleware:
         return await handler(request.clone(**changes))  # type: ignore[arg-type]  # aiohttp types each keyword apart
 
     return middleware
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def measured(metrics: Metrics, requests: int, exempt: Set[str], leaving: asyncio.Event) -> Middleware:
@@ -110,18 +101,22 @@ async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResp
     except web.HTTPException:
         raise
     except web.RequestPayloadError:
+        response = _instead(request, 400, "The body is not what its headers say\n")
         # what is left unread of the request would be taken for the next one
-        headers = {"Connection": "close"}
-        return web.Response(status=400, text="The body is not what its headers say\n", headers=headers)
+        response.force_close()
     except (Exception, SystemExit, GeneratorExit):
         # a plugin's route that exits ends its own request, not the server
         logger.exception("%s %s failed", request.method, request.path)
-        if request.writer.output_size and request.transport is not None:
-            # another answer would end up within the one that has begun, and be taken for its rest
-            request.transport.close()
-        return web.Response(status=500, text="Internal error\n")
+        response = _instead(request, 500, "Internal error\n")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response
+
+
+def _instead(request: web.Request, status: int, text: str) -> web.Response:
+    if request.writer.output_size and request.transport is not None:
+        # another answer would end up within the one that has begun, and be taken for its rest
+        request.transport.close()
+    return web.Response(status=status, text=text)
 
 
 def quiet() -> None:

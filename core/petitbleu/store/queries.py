@@ -187,7 +187,8 @@ QUERIES = {
     "hasten": """
         UPDATE queue SET state = CASE WHEN {suspect} THEN 0 ELSE 1 END, due = {now},
                expires = CASE WHEN expires <= {now} THEN {now} + {0} ELSE expires END
-        WHERE id IN (SELECT id FROM queue WHERE state = 0 AND id IN (SELECT id FROM {rows:id bigint})
+        WHERE id IN (SELECT id FROM queue
+                     WHERE state = 0 AND handed_off = '' AND id IN (SELECT id FROM {rows:id bigint})
                      ORDER BY id {skip_locked})
         RETURNING id""",
     "record_hastened": """
