@@ -76,6 +76,19 @@ def test_an_unknown_command_is_wrong_usage(run: Run) -> None:
     assert ended.value.code == 2
 
 
+@pytest.mark.parametrize(
+    "words", [("events", "list"), ("suppressions", "list"), ("audit",), ("operators", "session", "list")]
+)
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "9" * 20])
+def test_a_listing_has_one_line_at_least(
+    words: tuple[str, ...], limit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, f"--limit={limit}"])
+    assert ended.value.code == 2
+    assert f"argument --limit: {limit!r} should be a number of lines, 1 or more" in capsys.readouterr().err
+
+
 def test_init_makes_an_instance_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "new"
     assert main(["init", str(target)]) == 0

@@ -310,6 +310,12 @@ async def test_a_copy_leaves_its_originals_key_alone(store: Store, queue: WorkQu
 # --------------------------------------------------------------------------------------------------------------- all
 
 
+async def test_what_is_no_id_of_a_row_is_no_event(operations: Operations) -> None:
+    for number in (-(1 << 64), -1, 1 << 63, 1 << 64):
+        for operation in (operations.cancel, operations.retry, operations.hold):
+            assert await operation([number], ANN) == [Done(number, False, "there is no such event", missing=True)]
+
+
 @pytest.mark.parametrize("operation", [Operations.cancel, Operations.retry, Operations.resend])
 async def test_a_rehearsal_says_the_same_and_changes_nothing(
     store: Store, queue: WorkQueue, operations: Operations, operation: Any

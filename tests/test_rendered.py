@@ -183,7 +183,7 @@ async def test_operators_with_the_right_look_at_it_for_its_time(tmp_path: Path) 
         assert timedelta(hours=1.9) < shown.until - instance.services.now() <= timedelta(hours=2)
         with pytest.raises(AccessDenied):
             await desk.rendered(note, 1, replace(ANN, rights=frozenset({"read"})))
-        for number, attempt in ((note, 2), (other, 1), (99, 1)):
+        for number, attempt in ((note, 0), (note, 2), (note, 1 << 31), (note, 1 << 64), (other, 1), (99, 1)):
             with pytest.raises(NotFound):
                 await desk.rendered(number, attempt, ANN)
         await instance.store.shift_clock(3 * 3600)

@@ -15,7 +15,7 @@ from ..commands import Command
 from ..errors import NotFound, PetitbleuError
 from ..instance import Instance, open_instance
 from ..store import CELL_SHIFT, KEY_MASK
-from .output import as_json, table
+from .output import as_json, limit_argument, table
 
 FIELDS = ("type", "status", "external_id", "email", "mobile_phone", "channel", "origin", "brand")
 """What events of the archive can be looked for by."""
@@ -140,7 +140,7 @@ def _search_arguments(parser: argparse.ArgumentParser) -> None:
     for name in FIELDS:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, default="", help="only events with this value")
     _days(parser)
-    parser.add_argument("--limit", type=int, default=50, help="lines at most (default: 50)")
+    limit_argument(parser, 50)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -20,7 +20,7 @@ from ..operating import EventAttempt, EventFilter, EventReceipt, EventRecord
 from ..types import IncomingEvent, Queue
 from ..xmldata import parse_xml
 from .local import LOCAL
-from .output import Progress, as_json, images_argument, listed, plain, table
+from .output import Progress, as_json, images_argument, limit_argument, listed, plain, table
 
 CHUNK = 500
 
@@ -205,7 +205,7 @@ def _receipt(one: EventReceipt) -> str:
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
     filter_arguments(parser)
-    parser.add_argument("--limit", type=int, default=50, help="lines at most (default: 50)")
+    limit_argument(parser, 50)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

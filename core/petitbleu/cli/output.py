@@ -63,6 +63,16 @@ async def listed(ask: Callable[[int, str], Awaitable[Page[T]]], most: int, limit
     return found
 
 
+def limit_argument(parser: argparse.ArgumentParser, lines: int) -> None:
+    parser.add_argument("--limit", type=_some, default=lines, help=f"lines at most (default: {lines})")
+
+
+def _some(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number of lines, 1 or more")
+    return int(text)
+
+
 def images_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", action="store_true", help="with its images within the HTML, for a browser")
 

@@ -8,7 +8,7 @@ import sys
 from ..commands import Command
 from ..instance import open_instance
 from .local import LOCAL, actor, by_argument
-from .output import as_json, table
+from .output import as_json, limit_argument, table
 
 
 async def _list(args: argparse.Namespace) -> int:
@@ -42,7 +42,7 @@ async def _end(args: argparse.Namespace) -> int:
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--login", help="only those of this operator")
-    parser.add_argument("--limit", type=int, default=100, help="lines at most (default: 100)")
+    limit_argument(parser, 100)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

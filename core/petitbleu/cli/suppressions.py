@@ -18,7 +18,7 @@ from ..errors import PetitbleuError
 from ..instance import Instance, open_instance
 from ..operating import AuditFilter, ListDefaults, ListForm, Suppression, SuppressionFilter, SuppressionReason
 from .local import LOCAL, actor, by_argument
-from .output import as_json, listed, table
+from .output import as_json, limit_argument, listed, table
 
 _DURATION = TypeAdapter[float](Duration)
 
@@ -183,7 +183,7 @@ def _json(parser: argparse.ArgumentParser) -> None:
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
     _filters(parser)
-    parser.add_argument("--limit", type=int, default=100, help="lines at most (default: 100)")
+    limit_argument(parser, 100)
     _json(parser)
 
 
@@ -238,7 +238,7 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--object", help="only what was done to this, such as email/zoe@example.com")
     parser.add_argument("--by", help="only what this one did")
     parser.add_argument("--origin", help="only what came this way: cli, rest, console")
-    parser.add_argument("--limit", type=int, default=100, help="lines at most (default: 100)")
+    limit_argument(parser, 100)
     _json(parser)
 
 

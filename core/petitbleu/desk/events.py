@@ -118,7 +118,7 @@ class DeskEvents:
             if not kept:
                 raise NotFound(f"no message of event {event_id} is kept")
             number = kept[-1]
-        copy = await self._status.rendered(event.id, number)
+        copy = await self._status.rendered(event.id, number) if 0 < number < 1 << 31 else None
         if copy is None:
             raise NotFound(f"no message of attempt {number} of event {event_id} is kept")
         message = RenderedMessage(number=number, until=moment(copy["until"]), **copy["message"])

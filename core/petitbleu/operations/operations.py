@@ -195,8 +195,9 @@ class Operations:
         """`obstacle` is asked about those that can be changed otherwise, and says what stands in the way."""
         if not operator.may("admin"):
             raise AccessDenied
-        asked = list(dict.fromkeys(one if one > KEY_MASK else self._high | one for one in ids))
-        found = {one.id: one for one in await self._look(asked) if self._reaches(operator, one)}
+        asked = list(dict.fromkeys(self._high | one if 0 <= one <= KEY_MASK else one for one in ids))
+        stored = [one for one in asked if 0 <= one < 1 << 63]
+        found = {one.id: one for one in await self._look(stored) if self._reaches(operator, one)}
         verdicts = {one.id: judge(one) for one in found.values()}
         if obstacle is not None:
             for each in found.values():
