@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from command_line import Run, runner, sample_copy
-from petitbleu import Caught, __version__
+from petitbleu import Caught, __version__, by_argument
 from petitbleu.cli import main
 from petitbleu.config import SAMPLE
 from petitbleu_email.catcher import Handler
@@ -87,6 +88,28 @@ def test_a_listing_has_one_line_at_least(
         main([*words, f"--limit={limit}"])
     assert ended.value.code == 2
     assert f"argument --limit: {limit!r} should be a number of lines, 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["", "b" * 129, "\udcff"])
+def test_whoever_does_something_has_a_name(by: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["events", "cancel", "1", f"--by={by}"])
+    assert ended.value.code == 2
+    assert "argument --by: should be a name of up to 128 characters" in capsys.readouterr().err
+
+
+def test_a_user_that_has_no_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as any number."""
+
+    def nameless(number: int) -> Any:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nameless)
+    parser = argparse.ArgumentParser()
+    by_argument(parser)
+    assert parser.parse_args([]).by == f"uid {os.getuid()}"
 
 
 def test_init_makes_an_instance_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,6 +252,8 @@ def test_proof_sends_the_draft_to_its_seeds(run: Run, mail: Any) -> None:
     assert {one.to for one in mail.caught} == {"me@example.com"}
     assert len(mail.caught) == len(ended.out.splitlines())
     assert "petit bleu" in mail.caught[0].lines[0].lower()
+    odd = run("templates", "proof", "password_reset/email", "--to", "\udcff@example.com", "--set", port)
+    assert (odd.code, odd.err) == (1, "a NUL character, or half of a character, stands in no row\n")
     gone = f"plugins.email.providers.main.port={_free_port()}"
     assert run("templates", "proof", "password_reset/email", "--set", gone).code == 1
 

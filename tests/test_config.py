@@ -174,6 +174,15 @@ def test_secrets_that_are_not_there(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_no_text_comes_from_nowhere(tmp_path: Path) -> None:
+    write(tmp_path, petitbleu="instance: {name: '${NAME}'}\n")
+    odd = b"caf\xe9".decode("utf-8", "surrogateescape")
+    assert refusals(tmp_path, f"http.host={odd}", NAME=odd) == [
+        "--set http.host=…: should be UTF-8 text",
+        "petitbleu.yaml:1:18: instance.name: the environment variable NAME should be UTF-8 text",
+    ]
+
+
 def test_no_error_shows_a_secret(tmp_path: Path) -> None:
     write(
         tmp_path,

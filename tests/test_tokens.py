@@ -104,8 +104,9 @@ async def test_a_token_that_is_revoked_or_over_opens_nothing(store: Store) -> No
     assert await elsewhere.who(other.token) is None
     with pytest.raises(NotFound, match="was revoked before"):
         await site.tokens.revoke(other.known.id, BEN)
-    with pytest.raises(NotFound, match="there is no token 77"):
-        await site.tokens.revoke(77, BEN)
+    for number in (77, 0, -1, 1 << 63):
+        with pytest.raises(NotFound, match=f"there is no token {number}"):
+            await site.tokens.revoke(number, BEN)
     states = [one.state(site.now()) for one in await site.tokens.find(everything=True)]
     assert states == ["revoked", "expired"]
     audited = await store.read('SELECT action, object, "by" FROM audit ORDER BY id', [])

@@ -3,7 +3,7 @@
 What stands in `__all__` is the public API: all that a plugin may import.
 """
 
-from .commands import Command, no_arguments
+from .commands import Command, by_argument, no_arguments
 from .compatibility import PetitbleuDeprecationWarning
 from .data import Element, elements
 from .errors import (
@@ -265,6 +265,7 @@ __all__ = [
     "XmlLimits",
     "XmlRefused",
     "__version__",
+    "by_argument",
     "element_data",
     "elements",
     "event_from_json",

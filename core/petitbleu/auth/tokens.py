@@ -154,6 +154,8 @@ class Tokens:
 
     async def revoke(self, token_id: int, actor: Actor) -> ApiToken:
         """For good; other processes follow within `sessions.cache`. Raises `NotFound`."""
+        if not 0 < token_id < 1 << 63:
+            raise NotFound(f"there is no token {token_id}")
         async with self._store.transaction() as transaction:
             valid = TokenRow.filter(id=token_id, revoked=None).using_db(transaction)
             revoked = await valid.update(revoked=micros(self._now()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from ..commands import Command
+from ..commands import Command, by_argument
 from ..errors import PetitbleuError
 from ..forgetting import Forget, Forgotten, person
 from ..instance import open_instance
-from .local import actor, by_argument
+from .local import actor
 from .output import as_json, table
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from dataclasses import replace
 from typing import get_args
 
@@ -17,7 +16,3 @@ LOCAL = Operator("command line", frozenset(get_args(Right)))
 def actor(args: argparse.Namespace) -> Actor:
     """As whom the command acts, for the record."""
     return Actor(replace(LOCAL, login=args.by), "cli")
-
-
-def by_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--by", default=getpass.getuser(), help="who does it, for the record (default: your login)")

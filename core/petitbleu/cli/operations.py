@@ -7,11 +7,11 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
-from ..commands import Command
+from ..commands import Command, by_argument
 from ..instance import Instance, open_instance
 from ..operating import Done, EventAction, EventFilter
 from .events import FILTERS, event_filter, filter_arguments
-from .local import LOCAL, actor, by_argument
+from .local import LOCAL, actor
 from .output import Progress, as_json
 
 

@@ -7,13 +7,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from ..commands import Command
+from ..commands import Command, by_argument
 from ..errors import PetitbleuError
 from ..instance import Instance, open_instance
 from ..operating import Reloaded
 from ..reload import LOOK
 from ..serving.generations import Gone, orphans
-from .local import LOCAL, actor, by_argument
+from .local import LOCAL, actor
 from .output import as_json, table
 
 HEARING = 5 * LOOK

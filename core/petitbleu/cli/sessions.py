@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ..commands import Command
+from ..commands import Command, by_argument
 from ..instance import open_instance
-from .local import LOCAL, actor, by_argument
+from .local import LOCAL, actor
 from .output import as_json, limit_argument, table
 
 

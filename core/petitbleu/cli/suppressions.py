@@ -12,12 +12,12 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from ..addresses import instant
-from ..commands import Command
+from ..commands import Command, by_argument
 from ..config.settings import Duration
 from ..errors import PetitbleuError
 from ..instance import Instance, open_instance
 from ..operating import AuditFilter, ListDefaults, ListForm, Suppression, SuppressionFilter, SuppressionReason
-from .local import LOCAL, actor, by_argument
+from .local import LOCAL, actor
 from .output import as_json, limit_argument, listed, table
 
 _DURATION = TypeAdapter[float](Duration)

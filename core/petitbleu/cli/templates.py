@@ -11,13 +11,13 @@ from typing import Any
 
 import orjson
 
-from ..commands import Command
+from ..commands import Command, by_argument
 from ..errors import PetitbleuError, TemplateError
 from ..instance import open_instance
 from ..intake.eventjson import event_from_json
 from ..operating import Preview
 from ..types import IncomingEvent, Queue
-from .local import LOCAL, actor, by_argument
+from .local import LOCAL, actor
 from .output import Progress, as_json, images_argument, plain, table
 
 

@@ -10,12 +10,12 @@ from typing import TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..commands import Command
+from ..commands import Command, by_argument
 from ..config.settings import Duration
 from ..errors import PetitbleuError
 from ..instance import Instance, open_instance
 from ..operating import ApiToken
-from .local import LOCAL, actor, by_argument
+from .local import LOCAL, actor
 from .output import as_json, plain, table
 
 _DURATION = TypeAdapter[float](Duration)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..data import is_storable
 from ..errors import ConfigError, ConfigProblem
 from ..suggest import did_you_mean
 from .yamltree import Node, Place, Steps, dotted, parse, read
@@ -195,6 +196,8 @@ def _with_variables(reading: Reading, node: Node, path: Steps) -> Node:
             reading.say(node.place, path, "should be ${NAME} with the name of an environment variable, or $${ for ${")
         elif name not in reading.environ:
             reading.say(node.place, path, f"the environment variable {name} is not set")
+        elif not is_storable(reading.environ[name]):
+            reading.say(node.place, path, f"the environment variable {name} should be UTF-8 text")
         outside = True
         return reading.environ.get(name, "")
 

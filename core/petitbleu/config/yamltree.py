@@ -143,6 +143,9 @@ def parse(text: str, source: str, most: int = MOST_NODES) -> Node:
         before = text[: error.position]
         place = Place(source, before.count("\n") + 1, error.position - before.rfind("\n"))
         raise _problem(place, f"the character U+{int(error.character):04X} is not allowed in YAML") from None
+    except UnicodeEncodeError:
+        # of bytes at the command line that are no text
+        raise _problem(Place(source, 1, 1), "should be UTF-8 text") from None
     except yaml.MarkedYAMLError as error:
         raise _problem(_place(source, error.problem_mark or error.context_mark), _syntax(error)) from None
     if root is None:

@@ -31,6 +31,7 @@ from ..suggest import near
 from ..templates import Draft, Drafts, Seed, Templates, lacking, needed
 from ..types import Attempt, Channel, Content, Event, IncomingEvent, Message, Operator, TemplateRef
 from .embedding import embedded
+from .listing import clean
 
 Key = tuple[str, str]
 """(event type, channel)"""
@@ -156,6 +157,7 @@ class DeskTemplates:
         )
 
     async def proof(self, name: str, actor: Actor, *, seed: str = "", to: str = "") -> Sequence[Proof]:
+        clean(to)
         key = await self._key(name, actor.operator, "publish")
         draft = await self._draft(key)
         seeds = [_seed(draft, seed)] if seed else builtins.list(draft.seeds)

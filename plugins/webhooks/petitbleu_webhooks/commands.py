@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 import uuid
@@ -12,7 +11,17 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from petitbleu import Actor, Command, GuardedClient, OpenServices, Operator, Services, SubscriptionState, Told
+from petitbleu import (
+    Actor,
+    Command,
+    GuardedClient,
+    OpenServices,
+    Operator,
+    Services,
+    SubscriptionState,
+    Told,
+    by_argument,
+)
 
 from .messages import PING, written
 from .sender import post, receiver
@@ -56,7 +65,7 @@ def _subscription(parser: argparse.ArgumentParser) -> None:
 
 def _by(parser: argparse.ArgumentParser) -> None:
     _subscription(parser)
-    parser.add_argument("--by", default=getpass.getuser(), help="who does it, for the record (default: your login)")
+    by_argument(parser)
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:
