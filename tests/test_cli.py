@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -119,6 +120,48 @@ def test_init_makes_an_instance_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["check", "--config", str(target)]) == 0
     assert main(["init", str(target)]) == 1
     assert "exists; name a new directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_programs_read_is_utf_8(instance: Path, encoding: str) -> None:
+    words = ["-m", "petitbleu", "templates", "preview", "password_reset/email", "--language", "fr", "--json"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    ended = subprocess.run([sys.executable, *words, "--config", str(instance)], capture_output=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert "é" in json.loads(ended.stdout.decode("utf-8"))["fields"]["subject"]
+
+
+def test_a_terminal_is_shown_every_letter(instance: Path) -> None:
+    ours, theirs = os.openpty()
+    words = ["-m", "petitbleu", "templates", "preview", "password_reset/email", "--language", "fr"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    with subprocess.Popen(
+        [sys.executable, *words, "--config", str(instance)], stdout=theirs, stderr=subprocess.PIPE, env=environment
+    ) as child:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+    assert child.returncode == 0
+    assert b"\\xe9" in shown
+
+
+def test_folders_that_cannot_be_read_or_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    long = tmp_path / ("x" * 300)
+    for arguments, said in (
+        (["init", str(file / "new")], f"{file / 'new'} cannot be made: Not a directory\n"),
+        (["init", str(long)], f"{long} cannot be made: File name too long\n"),
+        (["new-plugin", "fine", "--kind", "observer", "--directory", str(file / "new")], f"{file / 'new'}"),
+        (["new-plugin", "fine", "--kind", "observer", "--directory", str(long)], f"{long}"),
+        (["check", "--config", str(long)], f"{long}: cannot be read: File name too long\n"),
+        (["check", "--config", str(file)], f"{file}: should be a directory that holds petitbleu.yaml\n"),
+    ):
+        assert main(arguments) == 1
+        assert capsys.readouterr().err.startswith(said)
 
 
 def test_check_finds_every_mistake_with_its_place(run: Run, instance: Path) -> None:

@@ -31,6 +31,8 @@ async def _init(args: argparse.Namespace) -> int:
         shutil.copytree(SAMPLE, target, ignore=shutil.ignore_patterns("var", "__pycache__"))
     except FileExistsError:
         raise PetitbleuError(f"{target} exists; name a new directory") from None
+    except OSError as error:
+        raise PetitbleuError(f"{target} cannot be made: {error.strerror or error}") from None
     print(f"{target}: a new instance. Next:")
     print(f"  edit {target / 'petitbleu.yaml'}")
     for command in ("check", "templates publish --all", "serve"):

@@ -33,6 +33,7 @@ from . import (
     templates,
     tokens,
 )
+from .output import any_letter
 
 GROUPS = {
     "templates": ("draft, preview, publish, roll back", templates.COMMANDS),
@@ -65,6 +66,7 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    any_letter()
     try:
         parser = build_parser(_plugin_commands(given))
         args = parser.parse_args(given)

@@ -6,13 +6,17 @@ import argparse
 from pathlib import Path
 
 from ..commands import Command
+from ..errors import PetitbleuError
 from ..hosting.plugins import available_plugins
 from ..scaffold import KINDS, new_plugin
 
 
 async def _new_plugin(args: argparse.Namespace) -> int:
     folder = args.directory.resolve()
-    target = new_plugin(args.name, args.kind, folder, available_plugins())
+    try:
+        target = new_plugin(args.name, args.kind, folder, available_plugins())
+    except OSError as error:
+        raise PetitbleuError(f"{error.filename or folder} cannot be made: {error.strerror or error}") from None
     shown = target if args.directory.is_absolute() else args.directory / target.name
     print(f"{shown}: a plugin package of the kind {args.kind}. Next:")
     for step in (f"cd {shown}", "pip install -e '.[test]'", "pytest"):

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from enum import Enum
+from io import TextIOWrapper
 from typing import Any, TextIO, TypeVar
 
 from ..operating import Page
@@ -29,6 +30,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def any_letter() -> None:
+    """Let every letter be printed: files and programs get UTF-8, as JSON and lists that are read again want it. A
+    terminal has its own encoding, and gets what that lacks as numbers."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
 
 
 def as_json(value: Any, out: TextIO | None = None) -> None:

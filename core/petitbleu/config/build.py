@@ -88,10 +88,17 @@ class RawConfig:
 def find_config(directory: Path | None = None) -> Path:
     """The directory given, else `./config` if it holds a configuration, else the sample. Raises `ConfigError`."""
     if directory is None:
-        directory = next((place for place in (Path("config"), SAMPLE) if (place / FILE).is_file()), Path("config"))
-    if not (directory / FILE).is_file():
+        directory = next((place for place in (Path("config"), SAMPLE) if _is_one(place)), Path("config"))
+    if not _is_one(directory):
         raise ConfigError([ConfigProblem(str(directory), "", f"should be a directory that holds {FILE}")])
     return directory
+
+
+def _is_one(directory: Path) -> bool:
+    try:
+        return (directory / FILE).is_file()
+    except OSError as error:
+        raise ConfigError([ConfigProblem(str(directory), "", f"cannot be read: {error.strerror}")]) from None
 
 
 def read_config(directory: Path, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> RawConfig:
