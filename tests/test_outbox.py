@@ -307,6 +307,7 @@ async def test_a_notice_is_given_up_when_its_patience_is_over(store: Store, quie
     assert (await rig.outbox_desk.states())[0].given_up == 1
     # and told after all, since somebody wants it so
     assert await rig.outbox_desk.replay("core/all", ANN, events=[event & 0xFFFF], given_up=True, rehearsal=True) == 1
+    assert await rig.outbox_desk.replay("core/all", ANN, events=[-(1 << 64), -1, 1 << 63], given_up=True) == 0
     assert await rig.outbox_desk.replay("core/all", ANN, events=[event & 0xFFFF], given_up=True) == 1
     async with rig.telling_all():
         await until(lambda: len(quiet.script.notices) == 3)

@@ -18,7 +18,7 @@ from .operating import FoundEvent
 from .queue.rows import HELD, LANES, LEASED, READY, WAITING
 from .rendered import text_of
 from .services import StatusName
-from .store import CELL_SHIFT, KEY_MASK, Store
+from .store import Store, whole_id
 from .store.payload import micros, moment, optional_moment
 from .suggest import did_you_mean
 from .types import Condition, EventQuery, Junction, Operator, Queue
@@ -72,7 +72,7 @@ class Status:
         """`brands` maps every event type to the brand it speaks for."""
         self._store = store
         self._brands = brands
-        self._high = cell << CELL_SHIFT
+        self._cell = cell
         self._statuses = statuses
         self._time_zone = time_zone
 
@@ -210,8 +210,7 @@ class Status:
 
     def _value(self, attribute: str, text: str) -> Any:
         if attribute == "id":
-            number = _integer(attribute, text)
-            return number if number > KEY_MASK else self._high | number
+            return whole_id(_integer(attribute, text), self._cell)
         if attribute in _NUMBERS:
             return _integer(attribute, text)
         if attribute in _TIMES:

@@ -14,7 +14,7 @@ from ..archive import ArchiveFile, Archiver
 from ..commands import Command
 from ..errors import NotFound, PetitbleuError
 from ..instance import Instance, open_instance
-from ..store import CELL_SHIFT, KEY_MASK
+from ..store import whole_id
 from .output import as_json, limit_argument, table
 
 FIELDS = ("type", "status", "external_id", "email", "mobile_phone", "channel", "origin", "brand")
@@ -49,7 +49,7 @@ async def _list(args: argparse.Namespace) -> int:
 
 async def _show(args: argparse.Namespace) -> int:
     async with open_instance(args.config, args.set) as instance:
-        number = args.id if args.id > KEY_MASK else instance.config.instance.cell << CELL_SHIFT | args.id
+        number = whole_id(args.id, instance.config.instance.cell)
         found = await asyncio.to_thread(_found, _archive(instance), args, {}, number)
     if not found:
         raise NotFound(f"there is no event {number} in the archive")

@@ -20,7 +20,7 @@ from ..operating import Actor, Done
 from ..outbox.notices import Outbox
 from ..queue.queue import WorkQueue
 from ..reports.tally import REOPENED, Fact, Tally
-from ..store import CELL_SHIFT, KEY_MASK, Store
+from ..store import Store, is_id, whole_id
 from ..store.payload import moment, optional_micros, readable
 from ..types import Event, Operator
 from . import verdicts
@@ -73,7 +73,7 @@ class Operations:
         self._tally = tally or Tally(brands)
         self._queue = queue
         self._calls = calls
-        self._high = cell << CELL_SHIFT
+        self._cell = cell
         self._brands = brands
         self._lifetime = lifetime
         self._lifetime_micros = int(lifetime.total_seconds() * 1_000_000)
@@ -195,8 +195,8 @@ class Operations:
         """`obstacle` is asked about those that can be changed otherwise, and says what stands in the way."""
         if not operator.may("admin"):
             raise AccessDenied
-        asked = list(dict.fromkeys(self._high | one if 0 <= one <= KEY_MASK else one for one in ids))
-        stored = [one for one in asked if 0 <= one < 1 << 63]
+        asked = list(dict.fromkeys(whole_id(one, self._cell) for one in ids))
+        stored = [one for one in asked if is_id(one)]
         found = {one.id: one for one in await self._look(stored) if self._reaches(operator, one)}
         verdicts = {one.id: judge(one) for one in found.values()}
         if obstacle is not None:

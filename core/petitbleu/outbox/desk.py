@@ -10,7 +10,7 @@ from ..audit import Change, record
 from ..errors import AccessDenied
 from ..operating import Actor
 from ..services import SubscriptionState
-from ..store import CELL_SHIFT, KEY_MASK, Store
+from ..store import Store, is_id, whole_id
 from ..store.payload import micros, optional_moment
 from .notices import Outbox
 
@@ -29,7 +29,7 @@ class OutboxDesk:
         self._outbox = outbox
         self._names = names
         self._most = most
-        self._high = cell << CELL_SHIFT
+        self._cell = cell
 
     async def states(self) -> list[SubscriptionState]:
         kept = {row["name"]: row for row in await self._store.rows("subscription_states")}
@@ -75,7 +75,7 @@ class OutboxDesk:
                 terms.append(words_)
                 values.append(micros(at))
         if events is not None:
-            ids = sorted({one if one > KEY_MASK else self._high | one for one in events})
+            ids = sorted({whole_id(one, self._cell) for one in events if is_id(one)})
             terms.append(f"event IN ({', '.join('?' * len(ids)) or 'NULL'})")
             values += ids
         where = " AND ".join(terms)

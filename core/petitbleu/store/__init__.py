@@ -4,8 +4,9 @@
 `schema` brings the tables up to date. What they are for is known by whoever runs them.
 """
 
-from .database import CELL_SHIFT, KEY_MASK, Store, open_store
+from .database import Store, open_store
 from .errors import CommitUnknown, StepUndone, StoreError
+from .numbers import CELL_SHIFT, KEY_MASK, is_id, whole_id
 from .schema import check_tables, is_empty, migrate, pending_migrations
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "StoreError",
     "check_tables",
     "is_empty",
+    "is_id",
     "migrate",
     "open_store",
     "pending_migrations",
+    "whole_id",
 ]

@@ -33,10 +33,8 @@ logger = logging.getLogger("petitbleu.database")
 
 T = TypeVar("T")
 APP = "petitbleu"
-CELL_SHIFT = 56
 MOST_ROWS = 1000
 """Of one statement on SQLite, which allows 32,766 parameters."""
-KEY_MASK = (1 << CELL_SHIFT) - 1
 _PATIENT = 3_600_000
 """Milliseconds that a process may wait for another's long transaction on SQLite when it has nothing else to do."""
 
