@@ -8,8 +8,7 @@ KEY_MASK = (1 << CELL_SHIFT) - 1
 
 
 def whole_id(number: int, cell: int) -> int:
-    """The id that is meant by a number which may lack its high byte. What no event can have stays as
-    it is."""
+    """The id that is meant by a number which may lack its high byte; what no event can have stays as it is."""
     return cell << CELL_SHIFT | number if 0 <= number <= KEY_MASK else number
 
 
