@@ -29,7 +29,7 @@ from petitbleu.errors import ConfigError
 from petitbleu.hosting.calls import Calls
 from petitbleu.hosting.plugins import load
 from petitbleu.instance import plan
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
 ROOT = Path(__file__).parent.parent
 SECRET = "hunter2-Zwiebelkuchen"
@@ -277,6 +277,16 @@ def test_a_host_that_no_resolver_takes(tmp_path: Path, host: str) -> None:
 def test_hosts_are_names_and_addresses(tmp_path: Path, host: str) -> None:
     write(tmp_path, petitbleu="plugins: []\n")
     assert build(tmp_path, f"http.host='{host}'").http.host == host
+
+
+class Patient(Settings):
+    patience: float
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_no_setting_is_without_end(value: float) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        Patient(patience=value)
 
 
 # -------------------------------------------------------------------------------------------------------- all at once

@@ -20,12 +20,13 @@ Data: TypeAlias = "dict[str, Data] | list[Data] | str | int | float | bool | Non
 
 
 class Settings(BaseModel):
-    """Base of every settings and template-field model: an unknown key is refused, a built value never changes.
+    """Base of every settings and template-field model: an unknown key is refused, numbers are finite, and a built
+    value never changes.
 
     The text under a field describes it to editors.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -17,7 +17,7 @@ class RetrySettings(Section):
 
 
 class LimitOfOne(Section):
-    rate: Annotated[float, Field(ge=0.01, le=1_000_000, allow_inf_nan=False)] | None = Field(
+    rate: Annotated[float, Field(ge=0.01, le=1_000_000)] | None = Field(
         None, description="Messages a second, of all processes together."
     )
     concurrency: Count | None = Field(None, description="Messages at once, of all processes together.")
@@ -46,7 +46,7 @@ class FeedbackSettings(Section):
 
 
 ProviderKey = Annotated[str, checked(r"[^\s/\x00-\x1f\x7f]{1,64}(/[^\s/\x00-\x1f\x7f]{1,64})?", "a provider's name")]
-Weight = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Weight = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
 class FailoverSettings(Section):

@@ -60,7 +60,7 @@ TimeZone = Annotated[ZoneInfo, PlainValidator(_zone), WithJsonSchema({"type": "s
 Duration = Annotated[
     float,
     BeforeValidator(_seconds),
-    Field(gt=0, le=10 * 366 * 86400, allow_inf_nan=False),
+    Field(gt=0, le=10 * 366 * 86400),
     WithJsonSchema(
         {
             "$comment": "a duration greater than 0, such as 30s, 5m, 24h or 7d",
@@ -69,7 +69,7 @@ Duration = Annotated[
     ),
 ]
 """Seconds."""
-Share = Annotated[float, Field(ge=0.01, le=1000, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0.01, le=1000)]
 Bytes = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -94,5 +94,5 @@ def one_of(*names: str) -> Any:
     return AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})
 
 
-Amount = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
-Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+Amount = Annotated[float, Field(gt=0, le=1_000_000_000)]
+Percent = Annotated[float, Field(gt=0, le=100)]
