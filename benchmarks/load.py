@@ -17,6 +17,7 @@ from .envelopes import Requests
 from .processes import Failed
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_LAST = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 _ID = re.compile(rb"""(?:plId[^>]*>|"id":")(\d+)""")
 
 
@@ -49,15 +50,15 @@ class Load:
         self._record = record
         self._callers = [Caller(self) for _ in range(callers)]
         self._idle: deque[Caller] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
         self._flowing = False
         self._open = False
 
     async def __aenter__(self) -> Load:
-        loop = asyncio.get_running_loop()
-        for caller in self._callers:
-            await loop.create_connection(lambda caller=caller: caller, self._host, self._port)  # type: ignore[misc]
-        self._idle.extend(self._callers)
         self._open = True
+        for caller in self._callers:
+            await self._connect(caller)
+        self.check()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -119,7 +120,8 @@ class Load:
         if self.refusals:
             raise Failed(f"{len(self.refusals)} calls failed, the first with:\n{self.refusals[0].decode()[:2000]}")
 
-    def answered(self, caller: Caller, answer: bytes) -> None:
+    def answered(self, caller: Caller, answer: bytes, last: bool) -> None:
+        """`last`: on this connection; the caller opens another one before it goes on."""
         if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 202")):
             self.refused(answer)
             return
@@ -131,6 +133,22 @@ class Load:
             if self._record:
                 self.answers.append((int(found[1]), time.monotonic_ns()))
         self.acknowledged += self._requests.per_call
+        if last:
+            again = asyncio.create_task(self._connect(caller))
+            self._connecting.add(again)
+            again.add_done_callback(self._connecting.discard)
+        else:
+            self._free(caller)
+
+    async def _connect(self, caller: Caller) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: caller, self._host, self._port)
+        except OSError as error:
+            self.refused(f"no connection: {error}".encode())
+        else:
+            self._free(caller)
+
+    def _free(self, caller: Caller) -> None:
         self._idle.append(caller)
         if self._flowing:
             self.pump()
@@ -150,13 +168,17 @@ class Caller(asyncio.Protocol):
     def __init__(self, load: Load) -> None:
         self._load = load
         self._answer = b""
+        self._last = False
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._load.refused(f"the server closed the connection: {exc}".encode())
+        if self._last:
+            self._last = False
+        else:
+            self._load.refused(f"the server closed the connection: {exc}".encode())
 
     def send(self, request: bytes) -> None:
         if self._transport is not None:
@@ -174,4 +196,8 @@ class Caller(asyncio.Protocol):
             self._answer = answer
             return
         self._answer = b""
-        self._load.answered(self, answer)
+        last = _LAST.search(answer, 0, head + 2) is not None
+        if last:
+            self._last = True
+            self.close()
+        self._load.answered(self, answer, last)

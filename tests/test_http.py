@@ -17,8 +17,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from petitbleu import Accept, Check, IncomingEvent, Operator, Queue, Unavailable, elements, hookimpl
 from petitbleu.config import SAMPLE
 from petitbleu.errors import PluginError
+from petitbleu.metrics import Metrics
 from petitbleu.serving.app import Server, running
-from petitbleu.serving.http import plain_errors, quiet, trusted_proxies
+from petitbleu.serving.http import measured, plain_errors, quiet, trusted_proxies
 
 EMAIL = "{email: {providers: {main: {host: 127.0.0.1, port: 1, security: plain}}}}"
 CTX = elements({"link": "https://shop.example.com/r", "minutes": "30", "user": {"login": "zoe"}})
@@ -75,6 +76,17 @@ async def test_without_trust_forwarded_headers_mean_nothing(client: Any) -> None
         made = await client(trusted_proxies(networks))
         async with made.get("/", headers={"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Proto": "https"}) as response:
             assert (await response.json())[:2] == ["127.0.0.1", "http"]
+
+
+async def test_some_answers_are_the_last_of_their_connection(client: Any) -> None:
+    drawn = iter([0.5, 0.04, 0.05, 0.06])
+    made = await client(measured(Metrics(), 10, set(), asyncio.Event(), 0.05, lambda: next(drawn)))
+    ends = []
+    for _ in range(4):
+        async with made.get("/") as response:
+            await response.read()
+            ends.append(response.headers.get("Connection", ""))
+    assert ends == ["", "close", "", ""]
 
 
 async def test_an_unexpected_failure_shows_no_trace(client: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -426,6 +426,28 @@ def test_a_wrong_parameter_is_named(query: str, text: str) -> None:
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("u:secr?et@h/d", "a [?] in the password is written %3F"),
+        ("u:secr?et@h/d?timeout=5", "a [?] in the password is written %3F"),
+        ("u:secret@h:99999/d", "should be postgres://"),
+        ("u:secret@db..example.com/d", "db..example.com is no host"),
+        ("u:secret@two words/d", "two words is no host"),
+    ],
+)
+def test_a_wrong_address_is_told_without_its_password(address: str, text: str) -> None:
+    with pytest.raises(StoreError, match=text) as refused:
+        credentials(f"postgres://{address}")
+    assert "et@" not in str(refused.value)
+    assert "secr" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["u:p@/d?host=/run/postgresql", "u:p@h1,h2/d", "/d", "u@[::1]:5432/d", "h_1/d"])
+def test_hosts_may_be_folders_and_several(address: str) -> None:
+    assert credentials(f"postgres://{address}")["database"] == "d"
+
+
 async def test_an_address_that_leads_nowhere_is_told_without_its_password(
     postgres_url: str, unused_tcp_port: int
 ) -> None:

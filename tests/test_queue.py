@@ -360,6 +360,18 @@ async def test_a_file_that_may_forget_is_refused(tmp_path: Path, parameters: str
         await store.check_durability(relaxed=False)
 
 
+async def test_a_file_that_cannot_be_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, told in (
+        ("file/new.db", "folder .*/file cannot be made: File exists"),
+        (f"{'x' * 300}/new.db", "cannot be made: File name too long"),
+        ("a#b.db", "may have no #"),
+    ):
+        with pytest.raises(StoreError, match=told):
+            async with open_store(f"sqlite://{tmp_path}/{path}"):
+                pass
+
+
 async def test_migrations_are_applied_once_and_match_the_models(tmp_path: Path) -> None:
     async with open_store(f"sqlite://{tmp_path}/new.db") as store:
         names = sorted(name for _, name, _ in pkgutil.iter_modules(migrations.__path__) if name[0].isdigit())

@@ -35,8 +35,9 @@ def plain(value: Any) -> Any:
 def any_letter() -> None:
     """Let every letter be printed: files and programs get UTF-8, as JSON and lists that are read again want it. A
     terminal has its own encoding, and gets what that lacks as numbers."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
+    out = sys.stdout
+    if isinstance(out, TextIOWrapper) and out.encoding.lower() not in ("utf-8", "utf8"):
+        out.reconfigure(encoding=None if out.isatty() else "utf-8", errors="backslashreplace")
 
 
 def as_json(value: Any, out: TextIO | None = None) -> None:

@@ -17,7 +17,7 @@ from ..hosting.plugins import CORE
 from ..instance import Instance, Plan, Source, Surroundings, assemble, open_instance
 from ..store import open_store
 from .chores import Role, begin, chores, warm
-from .http import health_routes, measured, plain_errors, quiet, trusted_proxies
+from .http import KEPT, health_routes, measured, plain_errors, quiet, trusted_proxies
 from .listening import BACKLOG, listen, url
 from .scrape import Scrape
 
@@ -47,7 +47,13 @@ def build_app(
     calls, services, config = instance.calls, instance.services, instance.config
     app = web.Application(
         middlewares=[
-            measured(instance.metrics, config.http.requests, ALWAYS, leaving or asyncio.Event()),
+            measured(
+                instance.metrics,
+                config.http.requests,
+                ALWAYS,
+                leaving or asyncio.Event(),
+                1 / KEPT if process else 0.0,
+            ),
             trusted_proxies(config.instance.trusted_proxies),
             plain_errors,
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence, Set
 
 from aiohttp import web
@@ -19,6 +20,8 @@ logger = logging.getLogger("petitbleu.http")
 
 BUSY = "2"
 """`Retry-After` of what is refused unread, in seconds."""
+KEPT = 100
+"""Requests after which, on average, a caller of one of several processes is asked for another connection."""
 
 
 def trusted_proxies(networks: Sequence[AnyNetwork]) -> Middleware:
@@ -47,11 +50,19 @@ def trusted_proxies(networks: Sequence[AnyNetwork]) -> Middleware:
     return middleware
 
 
-def measured(metrics: Metrics, requests: int, exempt: Set[str], leaving: asyncio.Event) -> Middleware:
+def measured(
+    metrics: Metrics,
+    requests: int,
+    exempt: Set[str],
+    leaving: asyncio.Event,
+    parting: float = 0.0,
+    random: Callable[[], float] = random.random,
+) -> Middleware:
     """Count what is answered, and refuse at once what is more than `requests` at a time.
 
     The paths of `exempt` are answered all the same: they tell what is wrong. From when `leaving` is set, each answer is
-    the last one on its connection.
+    the last one on its connection; before that, an answer is with the probability `parting`. So the connections that
+    callers keep do not stay with the process that was there first: whoever is idle takes the next one.
     """
     under_way = 0
 
@@ -70,7 +81,7 @@ def measured(metrics: Metrics, requests: int, exempt: Set[str], leaving: asyncio
             with metrics.request():
                 response = await handler(request)
             status = response.status
-            if leaving.is_set():
+            if leaving.is_set() or (parting and not response.prepared and random() < parting):
                 response.force_close()
             return response
         except web.HTTPException as error:

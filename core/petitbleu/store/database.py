@@ -292,8 +292,13 @@ async def open_store(
     scheme, _, rest = url.partition("://")
     address: dict[str, Any]
     if scheme == "sqlite":
-        file = rest.partition("?")[0]
-        await asyncio.to_thread(Path(file).parent.mkdir, parents=True, exist_ok=True)
+        file = Path(rest.partition("?")[0])
+        if "#" in str(file):
+            raise StoreError(f"database: the path {file} may have no #, where it would end")
+        try:
+            await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the database's folder {file.parent} cannot be made: {error.strerror}") from None
         if "busy_timeout" not in rest:
             url += ("&" if "?" in rest else "?") + f"busy_timeout={_PATIENT if patient else 5000}"
         dialect: Dialect = "sqlite"

@@ -11,6 +11,7 @@ import asyncpg
 from tortoise.backends.base.config_generator import expand_db_url
 from tortoise.exceptions import BaseORMException
 
+from ..networks import is_host
 from .errors import StoreError
 
 MIGRATION_LOCK = 0x7065_7469_7462_6C75
@@ -101,6 +102,9 @@ def credentials(url: str) -> dict[str, Any]:
     given: dict[str, Any] = {"minsize": 1, "maxsize": 10, "timeout": 10.0, "command_timeout": 30.0}
     given["application_name"] = "petitbleu"
     given["reset"] = keep_as_it_is
+    if "@" in query:
+        # of which nothing may be told
+        raise StoreError("database: a ? in the password is written %3F")
     for name, values in parse_qs(query, keep_blank_values=True).items():
         if name not in _PARAMETERS:
             raise StoreError(f"database: unknown parameter {name}; there are: {', '.join(sorted(_PARAMETERS))}")
@@ -115,6 +119,10 @@ def credentials(url: str) -> dict[str, Any]:
         found: dict[str, Any] = expand_db_url("asyncpg://" + address.partition("://")[2])["credentials"]
     except (ValueError, BaseORMException):
         raise StoreError("database: should be postgres://USER:PASSWORD@HOST:PORT/DATABASE") from None
+    host = str(found["host"] or "localhost")
+    # a folder, for its socket, or several hosts are asyncpg's to read
+    if "host" not in given and "," not in host and not is_host(host):
+        raise StoreError(f"database: {host} is no host; should be postgres://USER:PASSWORD@HOST:PORT/DATABASE")
     settings = {"idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION * 1000)}
     return {**found, **given, "server_settings": settings}
 

@@ -17,6 +17,9 @@ from .spec import HEADER, HIGHEST_SEQUENCE, RESPONSE, Command, Status
 
 UNREAD = 1_000_000
 """Octets of our answers that cannot be written yet: with more, nothing that the other side says is read."""
+FAREWELL = 5.0
+"""Seconds for which an SMSC that unbinds may still answer what is under way."""
+LEFT = "the SMSC unbound"
 
 
 class Answer(NamedTuple):
@@ -74,6 +77,7 @@ class Session(asyncio.Protocol):
         self._deadlines: deque[tuple[float, int]] = deque()
         self._deadline: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._farewell: asyncio.TimerHandle | None = None
         self._sequence = 0
         self._rest = b""
         self._out: list[bytes] = []
@@ -83,6 +87,8 @@ class Session(asyncio.Protocol):
         self._quiet = True
         self._overdue = 0
         self._why = ""
+        self._leaving: int | None = None
+        """The number of the `unbind` by which the SMSC ends the session."""
         self.in_flight = 0
         """Places taken: reserved, under way, or never answered."""
         self.bound = False
@@ -120,7 +126,7 @@ class Session(asyncio.Protocol):
         the future raises `NoAnswer`."""
         if not self.usable:
             self.give_back()
-            raise SessionEnded(self._why)
+            raise SessionEnded(self._why or LEFT)
         sequence = self._next()
         future = self._await(Command.SUBMIT_SM, sequence)
         self._write(pack_head(HEADER + len(body), Command.SUBMIT_SM, 0, sequence) + body)
@@ -206,7 +212,7 @@ class Session(asyncio.Protocol):
         self.bound = False
         self._rest = b""
         self._out.clear()
-        for timer in (self._deadline, self._watch):
+        for timer in (self._deadline, self._watch, self._farewell):
             if timer is not None:
                 timer.cancel()
         requests, self._requests = self._requests, {}
@@ -263,6 +269,8 @@ class Session(asyncio.Protocol):
             self._deadlines.popleft()
         if request.command == Command.SUBMIT_SM:
             self._freed()
+            if self._leaving is not None:
+                self._leave_once_answered()
 
     def _take(self, octets: bytes, command: int, status: int, sequence: int) -> None:
         try:
@@ -278,13 +286,24 @@ class Session(asyncio.Protocol):
         elif command == Command.ENQUIRE_LINK:
             self._answer(Pdu(Command.ENQUIRE_LINK_RESP, sequence))
         elif command == Command.UNBIND:
-            self._answer(Pdu(Command.UNBIND_RESP, sequence))
-            self._flush()
-            self._why = "the SMSC unbound"
-            if self._transport is not None:
-                self._transport.close()
+            # nothing more is asked; what is under way may still be answered, or nobody would know of it
+            self.bound, self._leaving = False, sequence
+            self._farewell = self._farewell or self._loop.call_later(FAREWELL, self._leave)
+            self._leave_once_answered()
         elif command not in (Command.ALERT_NOTIFICATION, Command.OUTBIND):
             self._answer(Pdu(Command.GENERIC_NACK, sequence, Status.ESME_RINVCMDID))
+
+    def _leave_once_answered(self) -> None:
+        if not any(one.command == Command.SUBMIT_SM and not one.future.done() for one in self._requests.values()):
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._leaving is None or self._why or self._transport is None:
+            return
+        self._answer(Pdu(Command.UNBIND_RESP, self._leaving))
+        self._flush()
+        self._why = LEFT
+        self._transport.close()
 
     def _answer(self, pdu: Pdu) -> None:
         if self._why or self._transport is None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from petitbleu import Deferred, Delivered, Failed, HandOffRefused, NotNow, Scope, Unknown
+from petitbleu_sms import session
 from petitbleu_sms.pdu import Pdu, Value, decode, encode, pack_head, submit_body
 from petitbleu_sms.session import NoAnswer, Session, SessionEnded
 from petitbleu_sms.spec import HEADER, HIGHEST_SEQUENCE, RESPONSE, Command, Status, Tag
@@ -285,6 +286,44 @@ async def test_a_nack_answers_a_message(messenger: Any, send: Any) -> None:
     assert outcome == Failed(
         "main", "submit_sm: ESME_RINVCMDID: our unit is not understood", Scope.US, "ESME_RINVCMDID"
     )
+
+
+async def test_an_smsc_that_unbinds_may_answer_what_is_under_way(messenger: Any, send: Any, core: Any) -> None:
+    async def script(talk: Talk) -> None:
+        if len(smsc.talks) == 1:
+            first, second = await talk.hear(), await talk.hear()
+            talk.say(Pdu(Command.UNBIND, 7))
+            talk.answer(second)
+            talk.say(deliver(9))
+            assert (await talk.until(Command.DELIVER_SM_RESP)).status == Status.ESME_ROK
+            talk.answer(first)
+            assert (await talk.until(Command.UNBIND_RESP)).sequence == 7
+            assert await talk.reader.read() == b""
+
+    async with scripted(script) as smsc, messenger(smsc.port) as state:
+        outcomes = await asyncio.gather(send(state), send(state))
+        assert [type(one) for one in outcomes] == [Delivered, Delivered]
+        # and what comes meanwhile goes by the next session
+        assert isinstance(await send(state), Delivered)
+    assert [len([pdu for pdu in one.heard if pdu.command == Command.SUBMIT_SM]) for one in smsc.talks] == [2, 1]
+
+
+async def test_an_smsc_that_unbinds_and_answers_nothing_is_waited_for_a_little(
+    messenger: Any, send: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "FAREWELL", 0.2)
+
+    async def script(talk: Talk) -> None:
+        if len(smsc.talks) == 1:
+            await talk.hear()
+            for number in (7, 8):
+                talk.say(Pdu(Command.UNBIND, number))
+            assert (await talk.until(Command.UNBIND_RESP)).sequence == 8
+            assert await talk.reader.read() == b""
+
+    async with scripted(script) as smsc, messenger(smsc.port) as state:
+        assert isinstance(await send(state), Unknown)
+        assert isinstance(await send(state), Delivered)
 
 
 async def test_an_smsc_that_unbinds_is_bound_again(messenger: Any, send: Any) -> None:
