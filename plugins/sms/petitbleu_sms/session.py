@@ -342,6 +342,8 @@ class Session(asyncio.Protocol):
             if self._overdue * 2 >= self._window:
                 self._fail(f"{self._overdue} submit_sm were not answered in {self._response:g} s")
                 return
+        if self._leaving is not None:
+            self._leave_once_answered()
 
     def _look(self) -> None:
         """Something must have been heard since the last look, else the other side is asked whether it is there."""
