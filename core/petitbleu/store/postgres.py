@@ -102,17 +102,16 @@ def credentials(url: str) -> dict[str, Any]:
     given: dict[str, Any] = {"minsize": 1, "maxsize": 10, "timeout": 10.0, "command_timeout": 30.0}
     given["application_name"] = "petitbleu"
     given["reset"] = keep_as_it_is
-    if "@" in query:
-        # of which nothing may be told
-        raise StoreError("database: a ? in the password is written %3F")
+    # with a ? in the password, what stands here is the rest of it, of which nothing may be told
+    torn = StoreError("database: a ? in the password is written %3F, an @ after it %40") if "@" in query else None
     for name, values in parse_qs(query, keep_blank_values=True).items():
         if name not in _PARAMETERS:
-            raise StoreError(f"database: unknown parameter {name}; there are: {', '.join(sorted(_PARAMETERS))}")
+            raise torn or StoreError(f"database: unknown parameter {name}; there are: {', '.join(sorted(_PARAMETERS))}")
         key, read, should = _PARAMETERS[name]
         try:
             given[key] = read(values[-1])
         except ValueError:
-            raise StoreError(f"database: {name}={values[-1]} should be {should}") from None
+            raise torn or StoreError(f"database: {name}={values[-1]} should be {should}") from None
     if not 0 <= given["minsize"] <= given["maxsize"] or given["maxsize"] < 1:
         raise StoreError(f"database: minsize={given['minsize']} and maxsize={given['maxsize']} contradict each other")
     try:
